@@ -1,0 +1,1 @@
+"""Documents in: reading, splitting, embedding, storing."""

@@ -1,0 +1,1 @@
+"""Question answering over document collections, from page images and text alike."""

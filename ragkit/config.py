@@ -1,0 +1,161 @@
+"""All settings: one TOML file, one pydantic model a table of it."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ragkit.errors import ConfigError
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DocumentsConfig(_Table):
+    """How files become pages."""
+
+    renderer: Literal["pypdfium2", "pdf2image"] = "pypdfium2"
+    ocr: Literal["auto", "always", "never"] = "auto"
+    ocr_dpi: float = Field(default=150, ge=36, le=600)
+    max_page_pixels: int = Field(default=25_000_000, ge=10_000)
+    encoding: str = "utf-8"
+
+
+class PassagesConfig(_Table):
+    """How pages become passages.
+
+    split: "sentences" cuts at sentence ends into passages of at most max_tokens; "none" keeps each
+    page whole (the embedder reads its beginning). max_tokens 0 stands for the embedder's own limit.
+    """
+
+    split: Literal["sentences", "none"] = "sentences"
+    max_tokens: int = Field(default=0, ge=0)
+    overlap_tokens: int = Field(default=32, ge=0)
+
+
+class EmbedderConfig(_Table):
+    """name: a sentence-transformers model by hub name or folder. dtype "auto": what the machine is fast at."""
+
+    name: str = "all-MiniLM-L6-v2"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_tokens: int = Field(default=2048, ge=1)
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    trust_remote_code: bool = False
+
+
+class IndexConfig(_Table):
+    """Which vector index searches the vectors: FAISS, or the numpy reference."""
+
+    kind: Literal["flat", "numpy"] = "flat"
+
+
+class LexicalConfig(_Table):
+    """language: "auto" (found from the texts), "none", or a Snowball language such as "german".
+
+    Chinese, Japanese and Thai characters are always cut into n-grams of `ngram` characters.
+    """
+
+    language: str = "auto"
+    ngram: int = Field(default=2, ge=1, le=4)
+    k1: float = Field(default=1.5, gt=0)
+    b: float = Field(default=0.75, ge=0, le=1)
+
+
+class RetrievalConfig(_Table):
+    """fusion "rrf" adds 1/(rrf_k + rank); "weighted" adds scores scaled to 0..1, dense times dense_weight."""
+
+    method: Literal["dense", "bm25", "hybrid"] = "hybrid"
+    level: Literal["passage", "page", "document"] = "passage"
+    fusion: Literal["rrf", "weighted"] = "weighted"
+    dense_weight: float = Field(default=0.5, ge=0, le=1)
+    rrf_k: int = Field(default=60, ge=1)
+    depth: int = Field(default=100, ge=1)
+
+
+class RerankConfig(_Table):
+    """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": `url` ending in /rerank."""
+
+    kind: Literal["none", "cross-encoder", "remote"] = "none"
+    model: str = ""
+    url: str = ""
+    api_key_env: str = ""
+    depth: int = Field(default=50, ge=1)
+    timeout_s: float = Field(default=60, gt=0)
+
+
+class GenerationConfig(_Table):
+    """engine "openai" is any OpenAI-compatible base URL; the key is read from the variable api_key_env."""
+
+    engine: Literal["extractive", "smollm2", "openai", "echo"] = "extractive"
+    model: str = ""
+    url: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    num_passages: int = Field(default=8, ge=1)
+    context_tokens: int = Field(default=8192, ge=256)
+    max_tokens: int = Field(default=512, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    timeout_s: float = Field(default=120, gt=0)
+
+
+class Config(_Table):
+    """Everything; `Config()` is what ragkit does without a configuration file."""
+
+    documents: DocumentsConfig = DocumentsConfig()
+    passages: PassagesConfig = PassagesConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    index: IndexConfig = IndexConfig()
+    lexical: LexicalConfig = LexicalConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    rerank: RerankConfig = RerankConfig()
+    generation: GenerationConfig = GenerationConfig()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a TOML file; None gives the defaults.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or holds an unknown key or a bad value.
+    """
+    if path is None:
+        return Config()
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: dict[str, Any], origin: str = "configuration") -> Config:
+    """Check settings given as nested tables; `origin` names them in errors."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem) for problem in error.errors())
+        raise ConfigError(f"{origin}: {problems}") from error
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    name = ".".join(location)
+    if problem["type"] != "extra_forbidden":
+        return f"{name} = {problem['input']!r}: {problem['msg']}"
+    known = sorted(_keys_of(location[:-1]))
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"unknown setting {name!r}; {hint}"
+
+
+def _keys_of(table: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for name in table:
+        model = type(model.model_fields[name].get_default())
+    return list(model.model_fields)

@@ -1,0 +1,62 @@
+"""Every error that ragkit raises on purpose.
+
+    RagkitError
+    ├── ConfigError            a setting is unknown, missing or out of range
+    ├── MissingExtraError      an optional library is not installed
+    ├── DocumentError          one file cannot be read; indexing goes on with the others
+    │   └── PasswordError      the file is encrypted and the password is missing or wrong
+    ├── CorpusError            a corpus cannot be opened, changed or trusted
+    │   ├── CorpusNotFoundError
+    │   ├── CorpusLockedError  another process is writing
+    │   └── CorpusDamagedError a file of the corpus is missing, truncated or altered
+    ├── EngineError            a generation engine or remote model failed
+    └── DataError              an evaluation file is malformed
+
+Messages say what was wrong, both values, and the next step.
+"""
+
+from __future__ import annotations
+
+
+class RagkitError(Exception):
+    """Base of all errors above; the command line prints its message and exits with 1."""
+
+
+class ConfigError(RagkitError):
+    """A setting is unknown, missing or out of range; the command line exits with 2."""
+
+
+class MissingExtraError(RagkitError):
+    """An optional library is not installed; the message holds the pip line that adds it."""
+
+
+class DocumentError(RagkitError):
+    """One document cannot be read. The message is the reason alone, without the path."""
+
+
+class PasswordError(DocumentError):
+    """The document is encrypted and no password, or a wrong one, was given."""
+
+
+class CorpusError(RagkitError):
+    """A corpus cannot be opened, changed or trusted."""
+
+
+class CorpusNotFoundError(CorpusError):
+    """There is no corpus in the folder."""
+
+
+class CorpusLockedError(CorpusError):
+    """Another process is writing to the corpus."""
+
+
+class CorpusDamagedError(CorpusError):
+    """A file of the corpus is missing, truncated or altered."""
+
+
+class EngineError(RagkitError):
+    """A generation engine or a remote model failed, timed out or answered nonsense."""
+
+
+class DataError(RagkitError):
+    """An evaluation file is malformed; the message names the file and the line."""

@@ -1,0 +1,210 @@
+"""The seams of the house. Each has a contract test in tests/contracts that runs over every implementation.
+
+Scores: higher is better. Ties: by key. Arrays: as said in each docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from ragkit.records import (
+    Answer,
+    AnswerEvent,
+    AskRequest,
+    ChatDelta,
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    Document,
+    Filter,
+    FloatArray,
+    Hit,
+    KeyArray,
+    Page,
+    Passage,
+    Query,
+    SpanArray,
+    TextLine,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns queries and passages into vectors of one space.
+
+    The vector of one input does not depend on what else is in the batch: 1e-5 in float32,
+    cosine at least 0.9999 in bfloat16. `metric` "cosine" means rows of unit length; "dot" means
+    rows as the model gives them. `fingerprint` names the weights and everything else that changes
+    the vectors, but neither device nor dtype, so a corpus moves between machines.
+    """
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def metric(self) -> Literal["cosine", "dot"]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        """float32 (len(texts), dim)."""
+        ...
+
+    def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
+        """float32 (len(passages), dim)."""
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Says where a model's tokens stand in a text. Embedders that have one are split by it."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The most text tokens the model reads at once, its own special tokens and prompt not counted."""
+        ...
+
+    def token_spans(self, texts: Sequence[str]) -> list[SpanArray]:
+        """For each text int32 (n, 2): start and end character of each of its n tokens."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by inner product. Keys are passage keys, each at most once."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, keys: KeyArray, vectors: FloatArray) -> None:
+        """keys int64 (n,), not yet in the index; vectors float32 (n, dim)."""
+        ...
+
+    def remove(self, keys: KeyArray) -> int:
+        """Take keys out; those that are not in the index are passed over. Returns how many were."""
+        ...
+
+    def search(
+        self, vectors: FloatArray, k: int, among: KeyArray | None = None
+    ) -> tuple[FloatArray, KeyArray]:
+        """float32 (q, k) scores and int64 (q, k) keys, best first; places without a hit hold -inf and -1.
+
+        `among` restricts the search to these keys.
+        """
+        ...
+
+
+class LexicalIndex(Protocol):
+    """Term matching over passages."""
+
+    def __len__(self) -> int: ...
+
+    def search(
+        self, queries: Sequence[str], k: int, among: KeyArray | None = None
+    ) -> tuple[FloatArray, KeyArray]:
+        """As `VectorIndex.search`; passages that share no term with the query are no hits."""
+        ...
+
+
+class PassageStore(Protocol):
+    """Reads what the catalogue holds, as of one committed state."""
+
+    def passages(self, keys: Sequence[int]) -> list[Passage]:
+        """In the order of the keys. Raises CorpusDamagedError where a key is unknown."""
+        ...
+
+    def keys(self, where: Filter | None = None) -> KeyArray:
+        """Ascending keys of all passages, or of those the filter admits."""
+        ...
+
+    def documents(self) -> list[Document]:
+        """Ordered by id."""
+        ...
+
+    def page(self, document: str, number: int) -> Page: ...
+
+
+class Retriever(Protocol):
+    """Finds passages. The way to add one: docs/architecture.md."""
+
+    def retrieve(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """For each query at most k hits, best first."""
+        ...
+
+
+class Reranker(Protocol):
+    """Orders hits anew by reading query and passage together."""
+
+    def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
+        """The same passages, best first, with the reranker's own scores."""
+        ...
+
+
+class Engine(Protocol):
+    """Writes answers. A coroutine or stream that is cancelled or closed stops the work behind it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int:
+        """The most tokens prompt and answer may have together."""
+        ...
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Tokens of the prompt that these messages make; an upper estimate where the model is remote."""
+        ...
+
+    async def chat(self, request: ChatRequest) -> ChatReply: ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        """The deltas' texts joined are the reply that `chat` gives for the same request and seed."""
+        ...
+
+    def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """For offline work; in the order of the requests."""
+        ...
+
+
+class Answerer(Protocol):
+    """Answers questions over one corpus."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def ask(self, request: AskRequest) -> Answer: ...
+
+    def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]: ...
+
+
+class CorpusLibrary(Protocol):
+    """The corpora that a server answers from, by name."""
+
+    def names(self) -> list[str]: ...
+
+    def answerer(self, name: str) -> Answerer:
+        """Raises KeyError where there is no corpus of that name."""
+        ...
+
+
+class Renderer(Protocol):
+    """Draws pages of a PDF."""
+
+    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
+        """Page `page` (from 1) as an RGB image of round(points * dpi / 72) pixels.
+
+        Raises DocumentError where the page cannot be drawn.
+        """
+        ...
+
+
+class OcrEngine(Protocol):
+    """Reads the text of an image."""
+
+    def read(self, image: Image) -> list[TextLine]:
+        """Lines in reading order."""
+        ...

@@ -1,0 +1,268 @@
+"""The nouns that travel through the house; see docs/architecture.md for the way they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+KeyArray = NDArray[np.int64]
+SpanArray = NDArray[np.int32]
+AttributeValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page in shares of the page's width and height (0..1), origin top left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class WordBoxes:
+    """Where the words of a page's text stand on the page.
+
+    spans: int32 (n, 2), start and end character of each word in the page's text, ascending.
+    boxes: float32 (n, 4), left, top, right, bottom as in `Box`.
+    """
+
+    spans: SpanArray
+    boxes: FloatArray
+
+    @classmethod
+    def none(cls) -> WordBoxes:
+        """No words with known places (Markdown, HTML, plain text)."""
+        return cls(np.zeros((0, 2), np.int32), np.zeros((0, 4), np.float32))
+
+    def between(self, start: int, end: int) -> tuple[Box, ...]:
+        """Boxes of the words that overlap the characters ``start`` to ``end``."""
+        inside = (self.spans[:, 1] > start) & (self.spans[:, 0] < end)
+        return tuple(Box(*map(float, row)) for row in self.boxes[inside])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as read from a document. Formats without pages have one page, number 1."""
+
+    number: int
+    text: str
+    words: WordBoxes = field(default_factory=WordBoxes.none)
+    width_pt: float = 0.0
+    height_pt: float = 0.0
+    text_source: Literal["text", "ocr"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of text that OCR found: its words and the box of each."""
+
+    words: tuple[str, ...]
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecord:
+    """A document given in memory: its text is its only page."""
+
+    id: str
+    text: str
+    title: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as the catalogue knows it.
+
+    id: unique in the corpus; for files the path below the indexed folder, with forward slashes.
+    source: absolute path of the file, or "" for a record given in memory.
+    """
+
+    id: str
+    title: str
+    source: str
+    media_type: str
+    num_pages: int
+    num_passages: int
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What gets embedded: a piece of one page's text.
+
+    key: int64 given by the catalogue, never used twice; -1 before it is stored.
+    start, end: the characters of the page's text that `text` is.
+    """
+
+    key: int
+    document: str
+    page: int
+    start: int
+    end: int
+    text: str
+    title: str = ""
+
+    @property
+    def titled_text(self) -> str:
+        """Title and text as one string: what embedders, BM25 and rerankers read."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question on its way through retrieval; feedback may replace the vector."""
+
+    text: str
+    dense: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which documents a search may return; None stands for all of them."""
+
+    documents: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found for a query; a higher score is better, ties are ordered by passage key."""
+
+    score: float
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A passage as the prompt shows it: ``[marker]`` followed by the text."""
+
+    marker: int
+    hit: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place in a document that a sentence of the answer rests on.
+
+    start, end: characters of the answer's text that the citation covers (the sentence, with its mark).
+    quote: words of the page, verbatim; boxes: where they stand on it (empty where unknown).
+    page_start, page_end: the quote's characters in the page's text.
+    """
+
+    marker: int
+    document: str
+    page: int
+    quote: str
+    start: int
+    end: int
+    page_start: int
+    page_end: int
+    score: float
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written by the engine."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and what it rests on.
+
+    found: False where the documents hold no answer; `text` then says so.
+    unknown_marks: numbers in square brackets that no source had; removed from `text`.
+    notes: what a reader should know about how the answer came about, in plain sentences.
+    timings_ms: milliseconds by stage (retrieve, rerank, generate, cite).
+    """
+
+    question: str
+    text: str
+    engine: str
+    found: bool
+    citations: tuple[Citation, ...]
+    hits: tuple[Hit, ...]
+    unknown_marks: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    finish_reason: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """A step of a streamed answer: pieces of text, then one last event that holds the answer."""
+
+    delta: str = ""
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an engine chooses tokens; None leaves the choice to the engine."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What an engine is asked.
+
+    question and sources say again, in parts, what `messages` say as text: engines without a
+    language model (extractive) read the parts, engines with one read the messages.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    question: str
+    sources: tuple[Source, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """A whole reply. finish_reason is OpenAI's: "stop" or "length"."""
+
+    text: str
+    finish_reason: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDelta:
+    """A piece of a streamed reply; the last piece carries finish_reason and usage."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest:
+    """A question to a corpus. history: earlier turns and system messages, oldest first."""
+
+    question: str
+    history: tuple[ChatMessage, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    where: Filter | None = None

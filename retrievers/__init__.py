@@ -1,0 +1,1 @@
+"""Passages out: dense, lexical and hybrid retrieval, reranking."""

@@ -1,0 +1,1 @@
+"""Answers out: prompts, engines, citations, the HTTP door."""
