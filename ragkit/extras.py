@@ -12,6 +12,8 @@ EXTRA_OF: dict[str, str] = {
     "torch": "text",
     "transformers": "text",
     "sentence_transformers": "text",
+    "tokenizers": "text",
+    "huggingface_hub": "text",
     "faiss": "cpu",
     "pdf2image": "pdf2image",
     "rapidocr": "ocr",

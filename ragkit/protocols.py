@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ragkit.records import (
     Answer,
     AnswerEvent,
@@ -133,6 +136,16 @@ class Retriever(Protocol):
 
     def retrieve(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[list[Hit]]:
         """For each query at most k hits, best first."""
+        ...
+
+
+class Ranker(Protocol):
+    """A retriever's ranking before any passage is read: what hybrid retrieval merges."""
+
+    def rank(
+        self, queries: Sequence[Query], k: int, where: Filter | None = None
+    ) -> list[tuple[KeyArray, NDArray[np.float32] | NDArray[np.float64]]]:
+        """For each query keys int64 (n,) and scores (n,), n at most k, best first."""
         ...
 
 

@@ -1,0 +1,272 @@
+"""The writing side of a corpus: works on new and changed documents, commits as it goes, and can be killed at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ragkit.config import LexicalConfig
+from ragkit.errors import ConfigError, DocumentError
+from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.find_files import FileList, FoundFile, Problem
+from ragkit.indexers.lexical_files import refresh_lexical
+from ragkit.indexers.prepare import Preparer, content_hash_of, record_hash
+from ragkit.indexers.shards import merge_shards, sweep
+from ragkit.indexers.vectors import write_shard
+from ragkit.protocols import Embedder
+from ragkit.records import FloatArray, Passage, TextRecord
+
+# A commit after so many passages or seconds: what a kill can cost at most, beside the document at hand.
+_COMMIT_PASSAGES = 1024
+_COMMIT_SECONDS = 15.0
+# Passages given to the embedder at once: enough to sort by length, few enough to show progress.
+_EMBED_PASSAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How far an indexing run has come. `stage`: "read", "embed", or "lexical"."""
+
+    stage: str
+    document: str
+    documents_done: int
+    documents_total: int
+    pages_done: int
+    passages_done: int
+    passages_pending: int
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What an indexing run did; ids of documents, and problems by path with their reason.
+
+    failed: could not be indexed. warnings: indexed, but something about it should be known.
+    skipped: of no supported kind. interrupted: stopped by Ctrl-C; all that is listed is committed.
+    """
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    failed: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    skipped: list[Problem] = field(default_factory=list)
+    num_pages: int = 0
+    num_passages: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One document to look at: a file, or a record in memory."""
+
+    id: str
+    origin: FoundFile | TextRecord
+
+    @property
+    def name(self) -> str:
+        return str(self.origin.path) if isinstance(self.origin, FoundFile) else self.id
+
+    def content_hash(self) -> str:
+        if isinstance(self.origin, FoundFile):
+            return content_hash_of(self.origin.path)
+        return record_hash(self.origin)
+
+
+class IndexBuilder:
+    """Brings a corpus up to date with files and records. The caller holds the writer's lock."""
+
+    def __init__(
+        self,
+        corpus: Path,
+        catalogue: Catalogue,
+        embedder: Embedder | None,
+        preparer: Preparer,
+        lexical: LexicalConfig,
+        progress: Callable[[IndexProgress], None] | None = None,
+    ) -> None:
+        self._corpus = corpus
+        self._catalogue = catalogue
+        self._embedder = embedder
+        self._preparer = preparer
+        self._lexical = lexical
+        self._progress = progress
+        self._report = IndexReport()
+        self._pending: list[NewDocument] = []
+        self._last_commit = time.monotonic()
+        self._total = 0
+
+    def run(
+        self, files: FileList, records: Sequence[TextRecord] = (), prune_below: Sequence[Path] = ()
+    ) -> IndexReport:
+        """Index what is new or changed; remove documents below `prune_below` whose file is gone.
+
+        Ctrl-C ends the run early: what was committed stays, and the report says so.
+        """
+        started = time.monotonic()
+        self._report = IndexReport(failed=list(files.failed), skipped=list(files.skipped))
+        sweep(self._corpus, self._catalogue)
+        try:
+            self._index(self._work(files, records))
+            self._prune(prune_below)
+        except KeyboardInterrupt:
+            self._report.interrupted = True
+        dim = None if self._embedder is None else self._embedder.dim
+        finish_commit(self._corpus, self._catalogue, dim, self._lexical)
+        self._report.seconds = time.monotonic() - started
+        return self._report
+
+    def _work(self, files: FileList, records: Sequence[TextRecord]) -> list[_Work]:
+        known = {fact.source: id_ for id_, fact in self._known().items() if fact.source}
+        taken = {id_: source for source, id_ in known.items()}
+        work: list[_Work] = []
+        for file in files.files:
+            source = str(file.path)
+            document_id = known.get(source) or _free_id(file, taken)
+            taken[document_id] = source
+            work.append(_Work(document_id, file))
+        return work + [_Work(record.id, record) for record in records]
+
+    def _index(self, work: list[_Work]) -> None:
+        known = self._known()
+        self._total = len(work)
+        for item in work:
+            try:
+                self._index_one(item, known.get(item.id))
+            except DocumentError as error:
+                kept = " (the version indexed earlier stays)" if item.id in known else ""
+                self._report.failed.append(Problem(item.name, f"{error}{kept}"))
+            if self._commit_is_due():
+                self._commit(known)
+        self._commit(known)
+
+    def _index_one(self, item: _Work, known: _Known | None) -> None:
+        content_hash = item.content_hash()
+        if known and (known.content_hash, known.settings_hash) == (content_hash, self._preparer.settings_hash):
+            self._report.unchanged.append(item.id)
+            return
+        self._tell("read", item.id)
+        if isinstance(item.origin, TextRecord):
+            self._pending.append(self._preparer.from_record(item.origin))
+            return
+        document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash)
+        self._pending.append(document)
+        self._report.warnings += [Problem(item.name, warning) for warning in warnings]
+
+    def _known(self) -> dict[str, _Known]:
+        return {id_: _Known(*hashes) for id_, hashes in self._catalogue.hashes_by_id().items()}
+
+    def _commit_is_due(self) -> bool:
+        waiting = time.monotonic() - self._last_commit
+        return self._num_pending() >= _COMMIT_PASSAGES or (waiting > _COMMIT_SECONDS and bool(self._pending))
+
+    def _num_pending(self) -> int:
+        return sum(len(document.passages) for document in self._pending)
+
+    def _commit(self, known: dict[str, _Known]) -> None:
+        if not self._pending:
+            return
+        vectors = self._embed([passage for document in self._pending for passage in passages_of(document)])
+        with self._catalogue.transaction() as generation:
+            keys = [key for document in self._pending for key in self._catalogue.add_document(document)]
+            if vectors is not None and keys:
+                for file in write_shard(self._corpus, generation, np.asarray(keys, np.int64), vectors):
+                    self._catalogue.add_file(file)
+        for document in self._pending:
+            (self._report.changed if document.id in known else self._report.added).append(document.id)
+            self._report.num_pages += len(document.pages)
+        self._report.num_passages += len(keys)
+        self._pending.clear()
+        self._last_commit = time.monotonic()
+
+    def _embed(self, passages: list[Passage]) -> FloatArray | None:
+        if self._embedder is None:
+            return None
+        parts = [np.zeros((0, self._embedder.dim), np.float32)]
+        for start in range(0, len(passages), _EMBED_PASSAGES):
+            batch = passages[start : start + _EMBED_PASSAGES]
+            parts.append(_checked(self._embedder.embed_passages(batch), len(batch), self._embedder))
+            self._tell("embed", batch[-1].document, start + len(batch), len(passages))
+        return np.concatenate(parts)
+
+    def _prune(self, below: Sequence[Path]) -> None:
+        gone = [
+            id_
+            for id_, fact in self._known().items()
+            if fact.source and _is_below(Path(fact.source), below) and not Path(fact.source).exists()
+        ]
+        self._report.removed += remove_documents(self._catalogue, gone)
+
+    def _tell(self, stage: str, document: str, embedded: int = 0, pending: int = 0) -> None:
+        if self._progress is None:
+            return
+        report = self._report
+        done = len(report.added) + len(report.changed) + len(report.unchanged) + len(report.failed)
+        pages = report.num_pages + sum(len(document.pages) for document in self._pending)
+        self._progress(
+            IndexProgress(
+                stage, document, done, self._total, pages, report.num_passages + embedded, pending - embedded
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    source: str
+    content_hash: str
+    settings_hash: str
+
+
+def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:
+    """Take documents out of the catalogue in one commit. Returns the ids that were there."""
+    wanted = list(ids)
+    if not wanted:
+        return []
+    with catalogue.transaction():
+        return [id_ for id_ in wanted if catalogue.remove_document(id_)]
+
+
+def finish_commit(corpus: Path, catalogue: Catalogue, dim: int | None, lexical: LexicalConfig) -> None:
+    """Bring what is derived from the catalogue up to date: merged shards, the BM25 index, no left-over files."""
+    if dim is not None:
+        merge_shards(corpus, catalogue, dim)
+    refresh_lexical(corpus, catalogue, lexical)
+    sweep(corpus, catalogue)
+
+
+def passages_of(document: NewDocument) -> list[Passage]:
+    """The passages of a document that is not stored yet, in order, with key -1."""
+    texts = {page.number: page.text for page in document.pages}
+    return [
+        Passage(-1, document.id, page, start, end, texts[page][start:end], document.title)
+        for page, start, end in document.passages
+    ]
+
+
+def _checked(vectors: FloatArray, count: int, embedder: Embedder) -> FloatArray:
+    expected = (count, embedder.dim)
+    if vectors.shape != expected:
+        raise ConfigError(f"the embedder gave an array of shape {vectors.shape} for {count} passages, not {expected}")
+    if not np.isfinite(vectors).all():
+        raise ConfigError("the embedder gave vectors that are not finite; try [embedder] dtype = 'float32'")
+    return vectors.astype(np.float32, copy=False)
+
+
+def _free_id(file: FoundFile, taken: dict[str, str]) -> str:
+    """The file's own id, unless another file that still exists has it: then with a mark made of its path."""
+    holder = taken.get(file.id)
+    if holder is None or not Path(holder).exists():
+        return file.id
+    mark = hashlib.sha256(str(file.path).encode()).hexdigest()[:8]
+    name = PurePosixPath(file.id)
+    return str(name.with_name(f"{name.stem}~{mark}{name.suffix}"))
+
+
+def _is_below(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)

@@ -1,0 +1,276 @@
+"""The SQLite catalogue: documents, pages, passages, and which data files belong to the current state.
+
+A commit of the catalogue is the only switch from one state of a corpus to the next. Data files are
+written before it and never changed after it; files that no row names are left-overs of a killed
+writer and are swept by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ragkit.errors import CorpusDamagedError
+from ragkit.records import AttributeValue, Page, WordBoxes
+
+FILE_NAME = "catalogue.sqlite"
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, source TEXT NOT NULL,
+    media_type TEXT NOT NULL, num_pages INTEGER NOT NULL, content_hash TEXT NOT NULL,
+    settings_hash TEXT NOT NULL, attributes TEXT NOT NULL);
+CREATE INDEX documents_by_source ON documents (source) WHERE source != '';
+CREATE TABLE pages (
+    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, number INTEGER NOT NULL,
+    text TEXT NOT NULL, words BLOB NOT NULL, width_pt REAL NOT NULL, height_pt REAL NOT NULL,
+    text_source TEXT NOT NULL, PRIMARY KEY (document, number)) WITHOUT ROWID;
+CREATE TABLE passages (
+    key INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+    page INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL);
+CREATE INDEX passages_by_document ON passages (document);
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, kind TEXT NOT NULL, generation INTEGER NOT NULL, num_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('generation', '0'), ('next_passage_key', '0'), ('settings', '{}');
+"""
+_DIGITS = 65535.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document ready to be stored. passages: (page number, start, end) in page order."""
+
+    id: str
+    title: str
+    source: str
+    media_type: str
+    content_hash: str
+    settings_hash: str
+    pages: Sequence[Page]
+    passages: Sequence[tuple[int, int, int]]
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A data file of the current state. path: below the corpus folder. generation: of its commit."""
+
+    path: str
+    kind: str
+    generation: int
+    num_bytes: int
+    sha256: str
+
+
+class Catalogue:
+    """One corpus's catalogue. Every thread reads through a connection of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def create(cls, folder: Path) -> Catalogue:
+        """Lay out an empty catalogue; harmless where there is one already."""
+        connection = sqlite3.connect(folder / FILE_NAME)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except sqlite3.OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+        finally:
+            connection.close()
+        return cls(folder)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection. Raises CorpusDamagedError where the file is missing or no database."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = _connect(self._path)
+            self._local.connection = connection
+            with self._lock:
+                self._opened.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+        self._local = threading.local()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[int]:
+        """Reads inside the block see one committed state; gives its generation. May be nested."""
+        connection = self.connection
+        if connection.in_transaction:
+            yield self.generation
+            return
+        connection.execute("BEGIN")
+        try:
+            yield self.generation
+        finally:
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[int]:
+        """Changes inside the block become visible together, durably, as the generation it gives."""
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            generation = self.generation + 1
+            yield generation
+            self._set_fact("generation", str(generation))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @property
+    def generation(self) -> int:
+        """Number of the current state; grows by one with every commit."""
+        return int(self._fact("generation"))
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The indexing settings of the last run, as tables of the configuration."""
+        settings: dict[str, object] = json.loads(self._fact("settings"))
+        return settings
+
+    def set_settings(self, settings: Mapping[str, object]) -> None:
+        """Inside a transaction."""
+        self._set_fact("settings", json.dumps(settings, sort_keys=True))
+
+    def hashes_by_id(self) -> dict[str, tuple[str, str, str]]:
+        """Document id -> (source, content hash, settings hash)."""
+        rows = self.connection.execute("SELECT id, source, content_hash, settings_hash FROM documents")
+        return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+    def add_document(self, document: NewDocument) -> list[int]:
+        """Store a document in place of any with its id; inside a transaction. Returns its passages' keys."""
+        self.remove_document(document.id)
+        connection = self.connection
+        row = (
+            document.id,
+            document.title,
+            document.source,
+            document.media_type,
+            len(document.pages),
+            document.content_hash,
+            document.settings_hash,
+            json.dumps(dict(document.attributes), sort_keys=True),
+        )
+        key = connection.execute(
+            "INSERT INTO documents (id, title, source, media_type, num_pages, content_hash, settings_hash,"
+            " attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        ).lastrowid
+        connection.executemany(
+            "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", [(key, *_page_row(page)) for page in document.pages]
+        )
+        first = int(self._fact("next_passage_key"))
+        keys = list(range(first, first + len(document.passages)))
+        connection.executemany(
+            "INSERT INTO passages VALUES (?, ?, ?, ?, ?)",
+            [(k, key, *passage) for k, passage in zip(keys, document.passages, strict=True)],
+        )
+        # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
+        self._set_fact("next_passage_key", str(first + len(keys)))
+        return keys
+
+    def remove_document(self, document_id: str) -> bool:
+        """Inside a transaction. Returns whether there was one."""
+        return self.connection.execute("DELETE FROM documents WHERE id = ?", (document_id,)).rowcount > 0
+
+    def files(self, kind: str | None = None) -> list[StoredFile]:
+        """Data files of the current state, oldest first."""
+        rows = self.connection.execute(
+            "SELECT path, kind, generation, num_bytes, sha256 FROM files WHERE ?1 IS NULL OR kind = ?1"
+            " ORDER BY generation, path",
+            (kind,),
+        )
+        return [StoredFile(*row) for row in rows]
+
+    def add_file(self, file: StoredFile) -> None:
+        """Inside a transaction."""
+        row = (file.path, file.kind, file.generation, file.num_bytes, file.sha256)
+        self.connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
+
+    def drop_files(self, files: Sequence[StoredFile]) -> None:
+        """Inside a transaction; the files themselves are swept later."""
+        self.connection.executemany("DELETE FROM files WHERE path = ?", [(file.path,) for file in files])
+
+    def _fact(self, name: str) -> str:
+        row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(row[0])
+
+    def _set_fact(self, name: str, value: str) -> None:
+        self.connection.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))
+
+
+def read_page(row: Sequence[object]) -> Page:
+    """A page from its columns (number, text, words, width_pt, height_pt, text_source)."""
+    number, text, words, width_pt, height_pt, text_source = row
+    return Page(number, text, _unpack(words), width_pt, height_pt, text_source)  # type: ignore[arg-type]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise CorpusDamagedError(f"{path} is missing; the corpus cannot be read without its catalogue")
+    try:
+        connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
+    except sqlite3.OperationalError:
+        # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
+        connection = _configured(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+    except sqlite3.DatabaseError as error:
+        raise CorpusDamagedError(f"{path} is no readable catalogue ({error}); restore it from a backup") from error
+    return connection
+
+
+def _configured(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT value FROM facts WHERE name = 'generation'").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _page_row(page: Page) -> tuple[object, ...]:
+    # Lone surrogates, which broken PDFs hold, are no Unicode text and cannot be stored.
+    text = page.text.encode("utf-8", "replace").decode("utf-8") if not page.text.isascii() else page.text
+    return (page.number, text, _pack(page.words), page.width_pt, page.height_pt, page.text_source)
+
+
+def _pack(words: WordBoxes) -> bytes:
+    """Spans as int32 and boxes as 1/65535 of the page, compressed."""
+    spans = np.ascontiguousarray(words.spans, np.int32)
+    boxes = np.rint(np.clip(words.boxes, 0, 1) * _DIGITS).astype(np.uint16)
+    return zlib.compress(spans.tobytes() + boxes.tobytes(), 1)
+
+
+def _unpack(blob: object) -> WordBoxes:
+    raw = zlib.decompress(blob)  # type: ignore[arg-type]
+    count = len(raw) // 16
+    spans = np.frombuffer(raw, np.int32, 2 * count).reshape(count, 2)
+    boxes = np.frombuffer(raw, np.uint16, 4 * count, 8 * count).reshape(count, 4)
+    return WordBoxes(spans, (boxes / np.float32(_DIGITS)).astype(np.float32))

@@ -1,0 +1,60 @@
+"""manifest.json: what a corpus is and which embedder made its vectors. Written once, when it is created."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ragkit.errors import CorpusDamagedError, CorpusNotFoundError
+from ragkit.files import atomic_write
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderFacts:
+    """Who made the vectors. device and dtype tell how, and do not count when embedders are compared."""
+
+    name: str
+    fingerprint: str
+    dim: int
+    metric: str
+    device: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """embedder is None for a corpus without vectors (BM25 alone)."""
+
+    format_version: int
+    ragkit_version: str
+    created: str
+    embedder: EmbedderFacts | None
+
+
+def write_manifest(corpus: Path, manifest: Manifest) -> None:
+    """Write it, durably, as JSON."""
+    with atomic_write(corpus / FILE_NAME) as file:
+        file.write((json.dumps(asdict(manifest), indent=2) + "\n").encode())
+
+
+def read_manifest(corpus: Path) -> Manifest:
+    """Raises CorpusNotFoundError where there is none, CorpusDamagedError where it cannot be understood."""
+    path = corpus / FILE_NAME
+    if not path.exists():
+        raise CorpusNotFoundError(f"there is no corpus in {corpus}; make one: ragkit index PATH --corpus {corpus}")
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        version = raw["format_version"]
+        if version != FORMAT_VERSION:
+            raise CorpusDamagedError(
+                f"{path} has format version {version}; this ragkit reads {FORMAT_VERSION}. "
+                "Use the ragkit that made the corpus, or index again"
+            )
+        embedder = EmbedderFacts(**raw.pop("embedder")) if raw["embedder"] else raw.pop("embedder")
+        return Manifest(embedder=embedder, **raw)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusDamagedError(f"{path} is damaged ({error}); restore it from a backup") from error

@@ -1,0 +1,121 @@
+"""From a file or a record to a `NewDocument`: read, hash, split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ragkit.config import DocumentsConfig, PassagesConfig
+from ragkit.errors import DocumentError
+from ragkit.files import sha256_of
+from ragkit.indexers.catalogue import NewDocument
+from ragkit.indexers.documents import open_document
+from ragkit.indexers.split import split_text
+from ragkit.protocols import OcrEngine, Renderer, Tokenizer
+from ragkit.records import Page, TextRecord
+
+# Raised when passages come out otherwise from the same file and settings, so that files are read anew.
+READER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Makes documents ready for storing, all with the same settings."""
+
+    documents: DocumentsConfig
+    passages: PassagesConfig
+    tokenizer: Tokenizer
+    renderer: Renderer
+    ocr: Callable[[], OcrEngine]
+    password: str | None = None
+
+    @cached_property
+    def settings_hash(self) -> str:
+        """Digest of all that decides which passages a file gives."""
+        facts = [
+            READER_VERSION,
+            self.documents.model_dump(),
+            self.passages.model_dump(),
+            self.max_tokens,
+        ]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens a passage may have, its title counted."""
+        own = self.tokenizer.max_tokens
+        return min(self.passages.max_tokens or own, own)
+
+    def from_file(self, path: Path, document_id: str, content_hash: str) -> tuple[NewDocument, list[str]]:
+        """Read a file's pages. The strings are warnings about it.
+
+        Raises:
+            DocumentError: the file cannot be read, or it changed while it was.
+        """
+        with open_document(path, self.documents, self.renderer, self.ocr, self.password) as opened:
+            pages = list(opened.pages())
+            title, media_type, warnings = opened.title, opened.media_type, list(opened.warnings)
+        if content_hash_of(path) != content_hash:
+            raise DocumentError("the file changed while it was read; run the same command again")
+        document = self._document(document_id, title, pages, str(path), media_type, content_hash)
+        if not document.passages:
+            warnings.append("no text was found, so no search will find this document")
+        return document, warnings
+
+    def from_record(self, record: TextRecord) -> NewDocument:
+        """Make a document of one page from a text in memory."""
+        content_hash = record_hash(record)
+        document = self._document(
+            record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash
+        )
+        return replace(document, attributes=record.attributes)
+
+    def _document(
+        self, document_id: str, title: str, pages: list[Page], source: str, media_type: str, content_hash: str
+    ) -> NewDocument:
+        return NewDocument(
+            id=document_id,
+            title=title,
+            source=source,
+            media_type=media_type,
+            content_hash=content_hash,
+            settings_hash=self.settings_hash,
+            pages=pages,
+            passages=self._passages(title, pages),
+        )
+
+    def _passages(self, title: str, pages: Sequence[Page]) -> list[tuple[int, int, int]]:
+        if self.passages.split == "none":
+            return [
+                (page.number, len(page.text) - len(page.text.lstrip()), len(page.text.rstrip()))
+                for page in pages
+                if page.text.strip()
+            ]
+        spans = self.tokenizer.token_spans([title, *(page.text for page in pages)])
+        # A title may take at most half of a passage; the embedder cuts off what is beyond its limit.
+        room = max(self.max_tokens - len(spans[0]), self.max_tokens // 2)
+        return [
+            (page.number, start, end)
+            for page, tokens in zip(pages, spans[1:], strict=True)
+            for start, end in split_text(page.text, tokens, room, self.passages.overlap_tokens)
+        ]
+
+
+def content_hash_of(path: Path) -> str:
+    """Hex SHA-256 of a file. Raises DocumentError where it cannot be read."""
+    try:
+        return sha256_of(path)
+    except FileNotFoundError as error:
+        raise DocumentError("the file is gone") from error
+    except OSError as error:
+        raise DocumentError(f"the file cannot be read: {error.strerror}") from error
+
+
+def record_hash(record: TextRecord) -> str:
+    """Hex SHA-256 of a record's text, title and attributes."""
+    facts = [record.text, record.title, dict(record.attributes)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

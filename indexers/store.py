@@ -1,0 +1,85 @@
+"""Reading passages, pages and documents from the catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from ragkit.errors import CorpusDamagedError, CorpusError
+from ragkit.indexers.catalogue import Catalogue, read_page
+from ragkit.records import Document, Filter, KeyArray, Page, Passage
+
+# SQLite's limit on variables in one statement is 32,766 by default; batches stay well below it.
+_BATCH = 10_000
+
+_PASSAGES = """
+SELECT passages.key, documents.id, passages.page, passages.start, passages."end",
+    substr(pages.text, passages.start + 1, passages."end" - passages.start), documents.title
+FROM passages JOIN documents ON documents.key = passages.document
+JOIN pages ON pages.document = passages.document AND pages.number = passages.page
+"""
+
+
+class SqlitePassageStore:
+    """The `PassageStore` of a corpus."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def passages(self, keys: Sequence[int]) -> list[Passage]:
+        """In the order of the keys. Raises CorpusDamagedError where a key is unknown."""
+        wanted = [int(key) for key in keys]
+        found: dict[int, Passage] = {}
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            marks = ",".join("?" * len(batch))
+            rows = self._catalogue.connection.execute(f"{_PASSAGES} WHERE passages.key IN ({marks})", batch)
+            found.update((row[0], Passage(*row)) for row in rows)
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            raise CorpusDamagedError(
+                f"{len(missing)} of {len(wanted)} passages are not in the catalogue (first: {missing[0]}); "
+                "run ragkit verify"
+            )
+        return [found[key] for key in wanted]
+
+    def keys(self, where: Filter | None = None) -> KeyArray:
+        """Ascending keys of all passages, or of those the filter admits."""
+        connection = self._catalogue.connection
+        if where is None or where.documents is None:
+            rows = connection.execute("SELECT key FROM passages ORDER BY key")
+        else:
+            wanted = json.dumps(sorted(where.documents))
+            rows = connection.execute(
+                "SELECT passages.key FROM passages JOIN documents ON documents.key = passages.document"
+                " WHERE documents.id IN (SELECT value FROM json_each(?)) ORDER BY passages.key",
+                (wanted,),
+            )
+        return np.fromiter((row[0] for row in rows), np.int64)
+
+    def all_passages(self) -> list[Passage]:
+        """Every passage, by key."""
+        rows = self._catalogue.connection.execute(f"{_PASSAGES} ORDER BY passages.key")
+        return [Passage(*row) for row in rows]
+
+    def documents(self) -> list[Document]:
+        """Ordered by id."""
+        rows = self._catalogue.connection.execute(
+            "SELECT id, title, source, media_type, num_pages,"
+            " (SELECT count(*) FROM passages WHERE document = documents.key), attributes"
+            " FROM documents ORDER BY id"
+        )
+        return [Document(*row[:6], json.loads(row[6])) for row in rows]
+
+    def page(self, document: str, number: int) -> Page:
+        """Raises CorpusError where there is no such page."""
+        row = self._catalogue.connection.execute(
+            "SELECT number, text, words, width_pt, height_pt, text_source FROM pages"
+            " WHERE document = (SELECT key FROM documents WHERE id = ?) AND number = ?",
+            (document, number),
+        ).fetchone()
+        if row is None:
+            raise CorpusError(f"document {document!r} has no page {number} in this corpus")
+        return read_page(row)

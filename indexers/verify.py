@@ -1,0 +1,91 @@
+"""Checking a corpus: every file against the catalogue, every passage against its page and vector."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ragkit.errors import CorpusDamagedError
+from ragkit.files import sha256_of
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.lexical_files import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical_files import open_lexical
+from ragkit.indexers.manifest import Manifest
+from ragkit.indexers.shards import open_files
+from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.vectors import living, read_shards
+from ragkit.config import LexicalConfig
+
+
+def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+    """One sentence for each thing that is broken; an empty list for a sound corpus."""
+    try:
+        with catalogue.snapshot():
+            problems = [*_catalogue_problems(catalogue), *_file_problems(corpus, catalogue)]
+            if not problems:
+                problems = [*_vector_problems(corpus, catalogue, manifest), *_lexical_problems(corpus, catalogue)]
+    except sqlite3.DatabaseError as error:
+        return [f"the catalogue cannot be read: {error}"]
+    return problems
+
+
+def _catalogue_problems(catalogue: Catalogue) -> Iterator[str]:
+    connection = catalogue.connection
+    for (message,) in connection.execute("PRAGMA integrity_check"):
+        if message != "ok":
+            yield f"the catalogue is damaged: {message}"
+    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"the catalogue is damaged: a row of {table} belongs to no document"
+    outside = connection.execute(
+        'SELECT passages.key FROM passages LEFT JOIN pages ON pages.document = passages.document'
+        ' AND pages.number = passages.page WHERE pages.text IS NULL OR passages.start < 0'
+        ' OR passages."end" <= passages.start OR passages."end" > length(pages.text)'
+    )
+    for (key,) in outside:
+        yield f"passage {key} lies outside its page"
+    uneven = connection.execute(
+        "SELECT id, num_pages, (SELECT count(*) FROM pages WHERE document = documents.key) AS found"
+        " FROM documents WHERE found != num_pages"
+    )
+    for document, expected, found in uneven:
+        yield f"document {document!r} has {found} of its {expected} pages"
+
+
+def _file_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:
+    for file in catalogue.files():
+        path = corpus / file.path
+        if not path.is_file():
+            yield f"{file.path} is missing"
+        elif path.stat().st_size != file.num_bytes:
+            yield f"{file.path} has {path.stat().st_size} bytes instead of {file.num_bytes}"
+        elif (found := sha256_of(path)) != file.sha256:
+            yield f"{file.path} was altered: sha256 {found[:12]}… instead of {file.sha256[:12]}…"
+
+
+def _vector_problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> Iterator[str]:
+    facts = manifest.embedder
+    if facts is None:
+        return
+    try:
+        keys = SqlitePassageStore(catalogue).keys()
+        _, vectors = living(read_shards(corpus, open_files(catalogue)), keys, facts.dim)
+    except (CorpusDamagedError, ValueError) as error:
+        yield str(error)
+        return
+    norms = np.linalg.norm(vectors, axis=1)
+    bad = ~np.isfinite(norms) if facts.metric == "dot" else ~(np.abs(norms - 1) < 1e-3)
+    if bad.any():
+        yield f"{int(bad.sum())} vectors are not of unit length (first: passage {keys[bad][0]})"
+
+
+def _lexical_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:
+    stored = catalogue.files(LEXICAL_KIND)
+    if not stored or stored[0].generation != catalogue.generation:
+        return  # A killed writer left it behind: searches make it in memory, the next writer on disk.
+    index = open_lexical(corpus, catalogue, LexicalConfig())
+    expected = len(SqlitePassageStore(catalogue).keys())
+    if len(index) != expected:
+        yield f"the BM25 index holds {len(index)} passages instead of {expected}"

@@ -1,0 +1,119 @@
+"""The one table from a name in the configuration to what it stands for, imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ragkit.config import Config, RetrievalConfig
+from ragkit.devices import choose_placement
+from ragkit.errors import ConfigError
+from ragkit.protocols import Embedder, Engine, LexicalIndex, PassageStore, Reranker, Retriever, VectorIndex
+
+if TYPE_CHECKING:
+    from ragkit.protocols import OcrEngine, Renderer
+
+NO_EMBEDDER = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusParts:
+    """What a retriever can be made of. embedder and vectors are None in a corpus without vectors."""
+
+    store: PassageStore
+    lexical: LexicalIndex
+    embedder: Embedder | None
+    vectors: VectorIndex | None
+
+
+RetrieverFactory = Callable[[CorpusParts], Retriever]
+
+
+def make_embedder(config: Config) -> Embedder | None:
+    """The embedder of the configuration; None for `embedder.name = "none"`."""
+    settings = config.embedder
+    if settings.name == NO_EMBEDDER:
+        return None
+    from ragkit.indexers.text_embedder import TextEmbedder
+
+    return TextEmbedder(
+        settings.name,
+        choose_placement(settings.device, settings.dtype),
+        batch_tokens=settings.batch_tokens,
+        query_prompt=settings.query_prompt,
+        passage_prompt=settings.passage_prompt,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def make_vector_index(config: Config, dim: int) -> VectorIndex:
+    """An empty index."""
+    if config.index.kind == "numpy":
+        from ragkit.indexers.numpy_index import NumpyIndex
+
+        return NumpyIndex(dim)
+    from ragkit.indexers.faiss_index import FaissFlatIndex
+
+    return FaissFlatIndex(dim)
+
+
+def make_renderer(config: Config) -> Renderer:
+    """The page renderer of the configuration."""
+    from ragkit.indexers.render import Pdf2imageRenderer, PdfiumRenderer
+
+    return Pdf2imageRenderer() if config.documents.renderer == "pdf2image" else PdfiumRenderer()
+
+
+def make_ocr() -> OcrEngine:
+    """The OCR engine."""
+    from ragkit.indexers.ocr import RapidOcrEngine
+
+    return RapidOcrEngine()
+
+
+def make_retriever(config: Config, parts: CorpusParts) -> Retriever:
+    """The retriever of the configuration.
+
+    Raises:
+        ConfigError: it needs vectors and the corpus has none.
+    """
+    from ragkit.retrievers.bm25 import Bm25Retriever
+    from ragkit.retrievers.dense import DenseRetriever
+    from ragkit.retrievers.hybrid import HybridRetriever
+
+    method = config.retrieval.method
+    bm25 = Bm25Retriever(parts.store, parts.lexical)
+    if method == "bm25":
+        return bm25
+    if parts.embedder is None or parts.vectors is None:
+        raise ConfigError(
+            f"retrieval.method = {method!r} needs vectors and this corpus has none (embedder.name = 'none'); "
+            "set retrieval.method = 'bm25', or make a new corpus with an embedder"
+        )
+    dense = DenseRetriever(parts.store, parts.embedder, parts.vectors)
+    if method == "dense":
+        return dense
+    return HybridRetriever(parts.store, [dense, bm25], _fusion(config.retrieval), config.retrieval.depth)
+
+
+def _fusion(settings: RetrievalConfig):  # type: ignore[no-untyped-def]
+    from ragkit.retrievers.fusion import reciprocal_rank_fusion, weighted_score_fusion
+
+    if settings.fusion == "rrf":
+        return partial(reciprocal_rank_fusion, k=settings.rrf_k)
+    return partial(weighted_score_fusion, weights=(settings.dense_weight, 1 - settings.dense_weight))
+
+
+def make_reranker(config: Config) -> Reranker | None:
+    """The reranker of the configuration; None for kind "none"."""
+    settings = config.rerank
+    if settings.kind == "none":
+        return None
+    raise ConfigError("not yet")
+
+
+def make_engine(config: Config, embedder: Embedder | None) -> Engine:
+    """The engine of the configuration."""
+    raise ConfigError("not yet")

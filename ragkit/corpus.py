@@ -1,0 +1,453 @@
+"""The SDK's noun: a folder of indexed documents that can be added to, searched and asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ragkit import assemble
+from ragkit.assemble import CorpusParts, RetrieverFactory
+from ragkit.config import Config, load_config, parse_config
+from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
+from ragkit.indexers import lexical_files, manifest, vectors
+from ragkit.indexers.build_index import IndexBuilder, IndexProgress, IndexReport, finish_commit, remove_documents
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.find_files import find_files
+from ragkit.indexers.lock import writer_lock
+from ragkit.indexers.manifest import EmbedderFacts, Manifest
+from ragkit.indexers.prepare import Preparer
+from ragkit.indexers.shards import open_files
+from ragkit.indexers.split import WordTokenizer
+from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.verify import verify_corpus
+from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Retriever, Tokenizer
+from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
+from ragkit.retrievers.levels import Level, best_per
+
+Source = str | Path | TextRecord
+
+# Tables of the configuration that decide what is in a corpus: remembered by it, and used again.
+_REMEMBERED = ("documents", "passages", "embedder", "lexical")
+_OF_THE_MACHINE = {"device", "dtype", "batch_tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusInfo:
+    """What a corpus holds. num_bytes: of all its files."""
+
+    path: str
+    format_version: int
+    generation: int
+    num_documents: int
+    num_pages: int
+    num_passages: int
+    num_bytes: int
+    embedder: EmbedderFacts | None
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a search needs of one generation."""
+
+    generation: int
+    retriever: Retriever
+
+
+class Corpus:
+    """A folder of indexed documents. Open one with `Corpus.open`; use it as a context manager or close it.
+
+    Any number of processes may search a corpus while one adds to it; each search sees one committed
+    state. The threads of a process may share a corpus.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        embedder: Embedder | None = None,
+        retriever: RetrieverFactory | None = None,
+        reranker: Reranker | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.path = path
+        self.manifest = manifest.read_manifest(path)
+        self._catalogue = Catalogue(path)
+        self.config = _with_remembered(config, self._catalogue.settings)
+        self.store: PassageStore = SqlitePassageStore(self._catalogue)
+        self._embedder = embedder
+        self._embedder_is_checked = False
+        self._make_retriever = retriever
+        self._reranker = reranker
+        self._engine = engine
+        self._state: _State | None = None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        config: Config | dict[str, Any] | str | Path | None = None,
+        embedder: Embedder | None = None,
+        retriever: RetrieverFactory | None = None,
+        reranker: Reranker | None = None,
+        engine: Engine | None = None,
+        create: bool = True,
+    ) -> Corpus:
+        """Open the corpus in a folder, or make an empty one there.
+
+        Args:
+            config: a `Config`, its tables as a dict, or the path of a TOML file. What decides the
+                contents of a corpus (documents, passages, embedder, lexical) is remembered by it.
+            embedder: in place of the configured one: your own `Embedder`.
+            retriever: in place of the configured one: a function or class that makes a `Retriever`
+                from `CorpusParts`.
+            reranker, engine: in place of the configured ones.
+            create: whether to make a corpus where there is none.
+
+        Raises:
+            CorpusNotFoundError: there is none, and `create` is False.
+            CorpusError: the folder holds other things, or was made with another embedder (said when
+                the embedder is first needed).
+            ConfigError: a setting is unknown or out of range.
+        """
+        folder, settings = Path(path), _as_config(config)
+        if not (folder / manifest.FILE_NAME).exists():
+            if not create:
+                raise CorpusNotFoundError(
+                    f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
+                )
+            _create(folder, settings, embedder)
+        return cls(folder, settings, embedder, retriever, reranker, engine)
+
+    @property
+    def name(self) -> str:
+        """The folder's name: what the corpus is called over HTTP."""
+        return self.path.absolute().name
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder, loaded when first asked for; None for a corpus without vectors.
+
+        Raises:
+            CorpusError: it is not the one that made this corpus's vectors.
+        """
+        with self._lock:
+            if not self._embedder_is_checked:
+                if self._embedder is None and self.manifest.embedder is not None:
+                    self._embedder = assemble.make_embedder(self.config)
+                _check_embedder(self.path, self.manifest.embedder, self._embedder)
+                self._embedder_is_checked = True
+        return self._embedder
+
+    @property
+    def engine(self) -> Engine:
+        """The generation engine, loaded when first asked for."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = assemble.make_engine(self.config, self.embedder)
+        return self._engine
+
+    @property
+    def answerer(self) -> Answerer:
+        """The asynchronous and streaming side of `ask`."""
+        from ragkit.pipeline import Pipeline
+
+        return Pipeline(self)
+
+    def add(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        password: str | None = None,
+        prune: bool = False,
+        progress: Callable[[IndexProgress], None] | None = None,
+    ) -> IndexReport:
+        """Index files, folders, glob patterns and records; only what is new or changed is worked on.
+
+        A source that cannot be indexed is listed in the report with its reason; the others go on.
+
+        Args:
+            password: tried on encrypted files.
+            prune: remove documents whose file, below one of the given paths, is gone.
+            progress: called as the work goes on.
+
+        Raises:
+            CorpusLockedError: another process is writing.
+        """
+        items = [sources] if isinstance(sources, str | Path | TextRecord) else list(sources)
+        records = [item for item in items if isinstance(item, TextRecord)]
+        paths = [item for item in items if not isinstance(item, TextRecord)]
+        with writer_lock(self.path):
+            builder = IndexBuilder(
+                self.path, self._catalogue, self.embedder, self._preparer(password), self.config.lexical, progress
+            )
+            self._remember()
+            below = [_fixed_part(path) for path in paths] if prune else []
+            return builder.run(find_files(paths), records, below)
+
+    def remove(self, document_ids: str | Iterable[str]) -> list[str]:
+        """Take documents out; returns the ids that were there."""
+        ids = [document_ids] if isinstance(document_ids, str) else list(document_ids)
+        with writer_lock(self.path):
+            removed = remove_documents(self._catalogue, ids)
+            if removed:
+                finish_commit(self.path, self._catalogue, self._dim, self.config.lexical)
+        return removed
+
+    def search(
+        self,
+        query: str | Query,
+        k: int = 10,
+        *,
+        level: Level | None = None,
+        documents: Iterable[str] | None = None,
+    ) -> list[Hit]:
+        """At most k hits, best first.
+
+        Args:
+            level: what a result stands for: "passage", "page" (its best passage) or "document".
+            documents: search only these document ids.
+        """
+        where = None if documents is None else Filter(documents=frozenset(documents))
+        return self.search_many([query], k, level=level, where=where)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str | Query],
+        k: int = 10,
+        *,
+        level: Level | None = None,
+        where: Filter | None = None,
+    ) -> list[list[Hit]]:
+        """As `search`, for many queries at once."""
+        asked = [Query(query) if isinstance(query, str) else query for query in queries]
+        if k < 1:
+            raise ConfigError(f"k = {k}; ask for at least one hit")
+        with self._current() as retriever:
+            return self._ranked(retriever, asked, k, level or self.config.retrieval.level, where)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        documents: Iterable[str] | None = None,
+        sampling: Sampling | None = None,
+    ) -> Answer:
+        """Answer a question from the corpus, with citations. For streaming see `answerer`."""
+        where = None if documents is None else Filter(documents=frozenset(documents))
+        request = AskRequest(question, sampling=sampling or self.default_sampling, where=where)
+        return _run(self.answerer.ask(request))
+
+    @property
+    def default_sampling(self) -> Sampling:
+        """max_tokens and temperature of the configuration."""
+        return Sampling(self.config.generation.max_tokens, self.config.generation.temperature)
+
+    def documents(self) -> list[Document]:
+        """All documents, ordered by id."""
+        return self.store.documents()
+
+    def info(self) -> CorpusInfo:
+        """Counts, sizes, embedder and settings."""
+        with self._catalogue.snapshot() as generation:
+            documents = self.store.documents()
+            return CorpusInfo(
+                path=str(self.path),
+                format_version=self.manifest.format_version,
+                generation=generation,
+                num_documents=len(documents),
+                num_pages=sum(document.num_pages for document in documents),
+                num_passages=sum(document.num_passages for document in documents),
+                num_bytes=sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
+                embedder=self.manifest.embedder,
+                settings=self._catalogue.settings,
+            )
+
+    def verify(self) -> list[str]:
+        """Check every file against the catalogue; one sentence for each thing that is broken."""
+        return verify_corpus(self.path, self._catalogue, self.manifest)
+
+    def close(self) -> None:
+        """Give back the catalogue's connections."""
+        self._catalogue.close()
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def _dim(self) -> int | None:
+        return None if self.manifest.embedder is None else self.manifest.embedder.dim
+
+    def _preparer(self, password: str | None) -> Preparer:
+        tokenizer = self.embedder if isinstance(self.embedder, Tokenizer) else WordTokenizer()
+        return Preparer(
+            self.config.documents,
+            self.config.passages,
+            tokenizer,
+            assemble.make_renderer(self.config),
+            assemble.make_ocr,
+            password,
+        )
+
+    def _remember(self) -> None:
+        tables = {name: getattr(self.config, name).model_dump(mode="json") for name in _REMEMBERED}
+        tables["embedder"] = {k: v for k, v in tables["embedder"].items() if k not in _OF_THE_MACHINE}
+        # The lexical table is written together with the index that it describes.
+        stored = self._catalogue.settings
+        wanted = {**stored, **{name: tables[name] for name in _REMEMBERED if name != "lexical"}}
+        if wanted != stored:
+            with self._catalogue.transaction():
+                self._catalogue.set_settings(wanted)
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[Retriever]:
+        """The retriever of the committed state; all reads inside the block see that state."""
+        for attempt in range(5):
+            with self._catalogue.snapshot() as generation:
+                try:
+                    retriever = self._retriever_of(generation)
+                except FileNotFoundError as error:
+                    # A writer merged files away between our look at the catalogue and at the folder.
+                    if attempt == 4:
+                        raise CorpusError(f"{self.path}: {error}; run ragkit verify") from error
+                    continue
+                yield retriever
+                return
+
+    def _retriever_of(self, generation: int) -> Retriever:
+        with self._lock:
+            if self._state is None or self._state.generation != generation:
+                parts = self._open_parts()
+                make = self._make_retriever or (lambda parts: assemble.make_retriever(self.config, parts))
+                self._state = _State(generation, make(parts))
+            return self._state.retriever
+
+    def _open_parts(self) -> CorpusParts:
+        lexical = lexical_files.open_lexical(self.path, self._catalogue, self.config.lexical)
+        embedder = self.embedder
+        if embedder is None:
+            return CorpusParts(self.store, lexical, None, None)
+        index = assemble.make_vector_index(self.config, embedder.dim)
+        shards = vectors.read_shards(self.path, open_files(self._catalogue))
+        index.add(*vectors.living(shards, self.store.keys(), embedder.dim))
+        return CorpusParts(self.store, lexical, embedder, index)
+
+    def _ranked(
+        self, retriever: Retriever, queries: list[Query], k: int, level: Level, where: Filter | None
+    ) -> list[list[Hit]]:
+        reranker, settings = self.reranker, self.config.rerank
+        if reranker is None:
+            return _k_best(retriever, queries, k, level, where)
+        found = retriever.retrieve(queries, max(k, settings.depth), where)
+        reranked = [reranker.rerank(query, hits) for query, hits in zip(queries, found, strict=True)]
+        return [best_per(hits, level)[:k] for hits in reranked]
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """The reranker, loaded when first asked for; None where none is configured."""
+        with self._lock:
+            if self._reranker is None:
+                self._reranker = assemble.make_reranker(self.config)
+        return self._reranker
+
+
+def _k_best(
+    retriever: Retriever, queries: list[Query], k: int, level: Level, where: Filter | None
+) -> list[list[Hit]]:
+    """k results of the level: passages are fetched until they make so many, or there are no more."""
+    fetch = k if level == "passage" else 4 * k
+    results: dict[int, list[Hit]] = {}
+    waiting = list(range(len(queries)))
+    while waiting:
+        found = retriever.retrieve([queries[i] for i in waiting], fetch, where)
+        results.update((i, best_per(hits, level)[:k]) for i, hits in zip(waiting, found, strict=True))
+        waiting = [i for i, hits in zip(waiting, found, strict=True) if len(results[i]) < k and len(hits) >= fetch]
+        fetch *= 4
+    return [results[i] for i in range(len(queries))]
+
+
+def _as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
+    if isinstance(config, Config):
+        return config
+    return parse_config(config) if isinstance(config, dict) else load_config(Path(config) if config else None)
+
+
+def _with_remembered(config: Config, stored: dict[str, Any]) -> Config:
+    """The configuration with the corpus's own settings wherever it does not say otherwise."""
+    given = config.model_dump(exclude_unset=True)
+    tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
+    return parse_config({**given, **tables})
+
+
+def _create(folder: Path, config: Config, embedder: Embedder | None) -> None:
+    ours = {"catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm", "writer.lock"}
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
+        raise CorpusError(f"{folder} holds other files; a corpus needs a folder of its own")
+    embedder = embedder or assemble.make_embedder(config)
+    facts = None if embedder is None else _facts_of(embedder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with writer_lock(folder):
+        Catalogue.create(folder).close()
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        made = Manifest(manifest.FORMAT_VERSION, version("ragkit"), created, facts)
+        # The manifest comes last: a folder without one is no corpus yet, and can be begun again.
+        manifest.write_manifest(folder, made)
+
+
+def _facts_of(embedder: Embedder) -> EmbedderFacts:
+    placement = getattr(embedder, "placement", None)
+    return EmbedderFacts(
+        name=str(getattr(embedder, "name", type(embedder).__name__)),
+        fingerprint=embedder.fingerprint,
+        dim=embedder.dim,
+        metric=embedder.metric,
+        device="" if placement is None else placement.device,
+        dtype="" if placement is None else placement.dtype,
+    )
+
+
+def _check_embedder(path: Path, facts: EmbedderFacts | None, embedder: Embedder | None) -> None:
+    offered = None if embedder is None else replace(_facts_of(embedder), device="", dtype="")
+    made_with = None if facts is None else replace(facts, device="", dtype="")
+    if offered is None or made_with is None:
+        if offered is not made_with:
+            raise CorpusError(
+                f"{path} was made {'with' if made_with else 'without'} an embedder and is opened "
+                f"{'with' if offered else 'without'} one; open it as it was made, or make a new corpus"
+            )
+    elif (offered.fingerprint, offered.dim) != (made_with.fingerprint, made_with.dim):
+        raise CorpusError(
+            f"{path} was made with embedder {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
+            f"{made_with.dim} dimensions) and is opened with {offered.name!r} ({offered.fingerprint[:12]}, "
+            f"{offered.dim}); use the first, or make a new corpus"
+        )
+
+
+def _fixed_part(path: str | Path) -> Path:
+    """The absolute path up to its first wildcard."""
+    parts = Path(path).expanduser().absolute().parts
+    wild = next((i for i, part in enumerate(parts) if any(mark in part for mark in "*?[")), len(parts))
+    return Path(*parts[:wild])
+
+
+def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a coroutine to its end, also from inside a running event loop (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(asyncio.run, coroutine).result()

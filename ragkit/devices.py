@@ -1,0 +1,71 @@
+"""Which device and precision a model runs with. Asked when a model is loaded, never at import."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.errors import ConfigError
+from ragkit.extras import require
+
+if TYPE_CHECKING:
+    import torch
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a model runs and in which precision, as torch names them ("cuda:0", "bfloat16")."""
+
+    device: str
+    dtype: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(require("torch"), self.dtype)
+        return dtype
+
+
+def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
+    """Take what is asked for; for "auto" the first GPU, and the precision the device is fast at.
+
+    Raises:
+        ConfigError: torch does not know the device, or it is not there.
+    """
+    chosen = _best_device() if device == "auto" else device
+    _check_device(chosen)
+    return Placement(chosen, _best_dtype(chosen) if dtype == "auto" else dtype)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 itself (AVX512-BF16, AMX, or Arm BF16) instead of emulating it."""
+    if platform.system() != "Linux" or not _CPUINFO.exists():
+        return False
+    flags = set(_CPUINFO.read_text("utf-8", "replace").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _best_device() -> str:
+    torch = require("torch")
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_device(device: str) -> None:
+    torch = require("torch")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device {device!r} cannot be used here ({error}); this machine offers {_best_device()!r}"
+        ) from error
+
+
+def _best_dtype(device: str) -> str:
+    if device.startswith("cuda"):
+        return "bfloat16" if require("torch").cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if device == "cpu" and cpu_has_bfloat16() else "float32"
