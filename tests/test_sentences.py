@@ -50,7 +50,8 @@ CASES = {
         ["Revenue 2019 2020", "Sales 1,204 1,310", "Costs (804) 910", "Net $ 400 $ 400"],
     ),
     "table with units": (
-        "Overall height with all-wheel drive in inches 56.9/57.1 56.9\nHead room without moonroof 38.3/38.0 (37.5)",
+        "Overall height with all-wheel drive in inches 56.9/57.1 56.9\n"
+        "Head room without moonroof 38.3/38.0 (37.5)",
         [
             "Overall height with all-wheel drive in inches 56.9/57.1 56.9",
             "Head room without moonroof 38.3/38.0 (37.5)",
@@ -62,9 +63,10 @@ CASES = {
     ),
     "pipe table": ("| a | b |\n| 1 | 2 |", ["| a | b |", "| 1 | 2 |"]),
     "wrapped prose": (
-        "The valve was opened by the crew of the\nNorth Station shortly after the alarm had been\ngiven. It held.",
+        "The valve was opened by the crew of the\nNorth Station shortly after the alarm had gone\noff. "
+        "It held.",
         [
-            "The valve was opened by the crew of the\nNorth Station shortly after the alarm had been\ngiven.",
+            "The valve was opened by the crew of the\nNorth Station shortly after the alarm had gone\noff.",
             "It held.",
         ],
     ),
