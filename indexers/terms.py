@@ -80,7 +80,7 @@ def detect_language(texts: Iterable[str]) -> str:
     if not votes:
         return "none"
     language, count = votes.most_common(1)[0]
-    return language if 3 * count >= 2 * votes.total() else "none"
+    return language if language in STOP_WORDS and 3 * count >= 2 * votes.total() else "none"
 
 
 def _vote(text: str) -> str:

@@ -1,0 +1,42 @@
+# make demo   a virtual environment, the bundled documents indexed, three questions answered
+# make test   the test suite (CPU, no network)      make test-slow   the tests that take minutes
+# make check  ruff and mypy                         make clean       remove what these targets made
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-slow check clean
+
+demo: $(VENV)/demo.installed
+	$(RUN) -m ragkit demo
+
+test: $(VENV)/dev.installed
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow"
+
+test-slow: $(VENV)/dev.installed
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow
+
+check: $(VENV)/dev.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# torch goes first: it decides which build of it everything after finds installed.
+$(VENV)/torch.installed: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ragkit needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) torch
+	touch $@
+
+$(VENV)/demo.installed: $(VENV)/torch.installed pyproject.toml
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/dev.installed: $(VENV)/torch.installed pyproject.toml
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/demo.installed

@@ -1,0 +1,193 @@
+"""The command line. Exit status: 0 done, 1 the work failed, 2 bad usage; results on stdout, messages on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ragkit.config import load_config
+from ragkit.errors import ConfigError, RagkitError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Question answering over document collections.",
+)
+
+
+class Pages(StrEnum):
+    """What of a page is indexed."""
+
+    text = "text"
+
+
+class Level(StrEnum):
+    """What a result stands for."""
+
+    passage = "passage"
+    page = "page"
+    document = "document"
+
+
+CorpusOption = Annotated[Path, typer.Option("--corpus", help="Folder of the corpus.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def index(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or glob patterns.")],
+    corpus: CorpusOption,
+    pages: Annotated[Pages | None, typer.Option(help="What of a page is indexed.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Model name or folder, or 'none' for BM25 alone.")] = None,
+    password: Annotated[str | None, typer.Option(help="Tried on encrypted files.")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose file is gone.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Index documents; only new and changed files are worked on."""
+    from ragkit.progress import index_progress
+    from ragkit.terminal import print_report, report_json
+
+    _ = pages or Pages.text
+    settings = load_config(config)
+    if embedder is not None:
+        changed = settings.embedder.model_copy(update={"name": embedder})
+        settings = settings.model_copy(update={"embedder": changed})
+    with _open(corpus, settings, create=True) as opened, index_progress() as progress:
+        report = opened.add(paths, password=password, prune=prune, progress=progress)
+    if as_json:
+        _print_json(report_json(report))
+    else:
+        print_report(report)
+    if report.failed or report.interrupted:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    query: str,
+    corpus: CorpusOption,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    level: Annotated[Level | None, typer.Option(help="What a hit stands for.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the passages, pages or documents that answer a query best."""
+    from ragkit.terminal import hits_json, print_hits
+
+    with _open(corpus, load_config(config)) as opened:
+        hits = opened.search(query, k, level=None if level is None else level.value)
+    if as_json:
+        _print_json(hits_json(query, hits))
+    else:
+        print_hits(hits)
+
+
+@app.command()
+def ask(question: str, corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Answer a question from the corpus, with citations."""
+    with _open(corpus, load_config(config)) as opened:
+        answer = opened.ask(question)
+    if as_json:
+        from ragkit.serve.wire import answer_json
+
+        _print_json(answer_json(answer))
+    else:
+        from ragkit.terminal import print_answer
+
+        print_answer(answer)
+
+
+@app.command()
+def info(corpus: CorpusOption, as_json: JsonOption = False) -> None:
+    """Say what a corpus holds."""
+    from ragkit.terminal import print_info
+
+    with _open(corpus, load_config(None)) as opened:
+        facts = opened.info()
+    if as_json:
+        _print_json(asdict(facts))
+    else:
+        print_info(facts)
+
+
+@app.command()
+def verify(corpus: CorpusOption, as_json: JsonOption = False) -> None:
+    """Check every file of a corpus; exit status 1 names what is broken."""
+    with _open(corpus, load_config(None)) as opened:
+        problems = opened.verify()
+    if as_json:
+        _print_json({"corpus": str(corpus), "sound": not problems, "problems": problems})
+    else:
+        print("\n".join(problems) or f"{corpus} is sound")  # noqa: T201
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(
+    documents: Annotated[list[str], typer.Argument(help="Document ids, as searches show them.")],
+    corpus: CorpusOption,
+) -> None:
+    """Take documents out of a corpus."""
+    with _open(corpus, load_config(None)) as opened:
+        removed = opened.remove(documents)
+    for document in removed:
+        print(f"removed {document}")  # noqa: T201
+    missing = sorted(set(documents) - set(removed))
+    if missing:
+        raise RagkitError(f"not in {corpus}: {', '.join(missing)}")
+
+
+@app.command()
+def serve(
+    corpus: Annotated[list[Path], typer.Option("--corpus", help="Folder of a corpus; may be repeated.")],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    config: ConfigOption = None,
+) -> None:
+    """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""
+    from ragkit.library import FolderLibrary
+    from ragkit.serve.app import create_app, run_server
+
+    settings = load_config(config)
+    opened = [_open(folder, settings) for folder in corpus]
+    run_server(create_app(FolderLibrary(opened)), host, port)
+
+
+@app.command()
+def demo() -> None:
+    """Index the bundled sample documents and answer three questions; no GPU, no hub."""
+    from ragkit.demo import run_demo
+
+    run_demo()
+
+
+def _open(folder: Path, settings: Any, create: bool = False) -> Any:
+    from ragkit.corpus import Corpus
+
+    return Corpus.open(folder, config=settings, create=create)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))  # noqa: T201
+
+
+def main() -> None:
+    """Entry point: run a command and turn ragkit's errors into a message and an exit status."""
+    try:
+        app()
+    except ConfigError as error:
+        print(f"ragkit: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except RagkitError as error:
+        print(f"ragkit: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)

@@ -1,0 +1,92 @@
+"""How results look to a person: plain text on stdout. The JSON forms stand beside what they describe."""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from ragkit.corpus import CorpusInfo
+from ragkit.indexers.build_index import IndexReport
+from ragkit.indexers.find_files import Problem
+from ragkit.records import Answer, Hit
+
+
+def print_report(report: IndexReport) -> None:
+    """Counts first, then everything that did not go as it should."""
+    pages_per_s = report.num_pages / report.seconds if report.seconds else 0.0
+    counts = (("added", report.added), ("changed", report.changed), ("unchanged", report.unchanged))
+    print(", ".join(f"{len(ids)} {word}" for word, ids in counts) + f", {len(report.removed)} removed")
+    print(
+        f"{report.num_pages} pages, {report.num_passages} passages "
+        f"in {report.seconds:.1f} s ({pages_per_s:.1f} pages/s)"
+    )
+    _print_problems("skipped, of no supported kind", report.skipped)
+    _print_problems("warnings", report.warnings)
+    _print_problems("FAILED", report.failed)
+    if report.interrupted:
+        print("interrupted: what is listed is indexed; the same command goes on from here")
+
+
+def report_json(report: IndexReport) -> dict[str, object]:
+    """The report as `ragkit index --json` prints it."""
+    return asdict(report)
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    """Rank, score, place, and the beginning of the text."""
+    for rank, hit in enumerate(hits, 1):
+        print(f"{rank:>3}  {hit.score:.4f}  {hit.passage.document}, page {hit.passage.page}")
+        print(f"     {_shortened(hit.passage.text, 160)}")
+
+
+def hits_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
+    """The hits as `ragkit search --json` prints them."""
+    rows = [
+        {
+            "rank": rank,
+            "score": hit.score,
+            "document": hit.passage.document,
+            "page": hit.passage.page,
+            "text": hit.passage.text,
+            "title": hit.passage.title,
+            "passage": hit.passage.key,
+            "start": hit.passage.start,
+            "end": hit.passage.end,
+        }
+        for rank, hit in enumerate(hits, 1)
+    ]
+    return {"query": query, "hits": rows}
+
+
+def print_answer(answer: Answer) -> None:
+    """The answer, then what each mark stands for, then what else should be known."""
+    print(answer.text)
+    shown: set[tuple[int, str]] = set()
+    for citation in answer.citations:
+        if (citation.marker, citation.quote) not in shown:
+            shown.add((citation.marker, citation.quote))
+            quote = _shortened(citation.quote, 200)
+            print(f"  [{citation.marker}] {citation.document}, page {citation.page}: “{quote}”")
+    for note in answer.notes:
+        print(f"  note: {note}")
+
+
+def print_info(info: CorpusInfo) -> None:
+    """One fact a line."""
+    for name, value in asdict(info).items():
+        print(f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+def _print_problems(heading: str, problems: Sequence[Problem]) -> None:
+    if problems:
+        print(f"{heading} ({len(problems)}):")
+        for problem in problems:
+            print(f"  {problem.path}: {problem.reason}")
+
+
+def _shortened(text: str, limit: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

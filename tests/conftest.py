@@ -1,0 +1,28 @@
+"""Settings of every test: few threads, no network, nothing written outside temporary folders."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch, faiss or tokenizers are imported: two busy thread pools on two cores run ten times slower.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+)
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The bundled documents."""
+    return Path(__file__).parents[1] / "ragkit" / "samples" / "documents"

@@ -1,0 +1,48 @@
+import pytest
+
+from ragkit.errors import ConfigError
+from ragkit.indexers.terms import TermAnalyzer, detect_language
+
+ENGLISH = "The harbour was closed for three days because of the storm, and it is not known when ships will return."
+GERMAN = "Der Hafen war wegen des Sturms drei Tage geschlossen, und es ist nicht bekannt, wann die Schiffe wieder fahren."
+SPANISH = "El puerto estuvo cerrado durante tres días por la tormenta y no se sabe cuándo volverán los barcos."
+CHINESE = "港口因暴风雨关闭了三天，目前尚不清楚船只何时返回。"
+
+
+def test_english_stems_and_stop_words():
+    assert TermAnalyzer("english").terms("The harbours were CLOSING") == ["harbour", "were", "close"]
+
+
+def test_without_a_language_words_stay_as_they_are():
+    assert TermAnalyzer("none").terms("The harbours, a b 42") == ["the", "harbours", "42"]
+
+
+def test_unspaced_scripts_become_ngrams_between_words():
+    assert TermAnalyzer("none").terms("PDF港口关闭 x1") == ["pdf", "x1", "港口", "口关", "关闭"]
+    assert TermAnalyzer("none", ngram=3).terms("港口") == ["港口"]
+
+
+def test_compatibility_forms_are_folded():
+    assert TermAnalyzer("none").terms("ﬁnance ２０２２") == ["finance", "2022"]
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"'klingon'.*english"):
+        TermAnalyzer("klingon")
+
+
+@pytest.mark.parametrize(
+    ("texts", "language"),
+    [
+        ([ENGLISH] * 3, "english"),
+        ([GERMAN] * 3, "german"),
+        ([SPANISH] * 3, "spanish"),
+        ([CHINESE] * 3, "none"),
+        ([ENGLISH, GERMAN, SPANISH], "none"),
+        ([GERMAN, GERMAN, ENGLISH], "german"),
+        ([], "none"),
+        (["12 34 56 78 90 12 34 56 78 90 11"], "none"),
+    ],
+)
+def test_the_language_is_found_from_stop_words(texts: list[str], language: str):
+    assert detect_language(texts) == language
