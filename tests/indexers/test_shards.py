@@ -1,0 +1,62 @@
+"""Vector shards: merging keeps them few and loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragkit.errors import CorpusDamagedError
+from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.shards import _first_to_merge, merge_shards, open_files, sweep
+from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.vectors import living, read_shards, write_shard
+from ragkit.records import Page
+
+
+@pytest.mark.parametrize(
+    ("counts", "first"),
+    [([], 0), ([5], 0), ([1000, 10], 1), ([1000, 10, 10], 1), ([10, 10, 10], 0), ([1000, 100, 60, 40], 1), ([300, 100, 40], 2), ([150, 100, 60], 0)],
+)
+def test_the_newest_shards_are_merged(counts: list[int], first: int):
+    assert _first_to_merge(counts) == first
+
+
+def add(corpus: Path, catalogue: Catalogue, document_id: str) -> None:
+    with catalogue.transaction() as generation:
+        keys = catalogue.add_document(NewDocument(document_id, "", "", "", "", "", [Page(1, "x")], [(1, 0, 1)]))
+        vectors = np.full((1, 2), keys[0], np.float32)
+        for file in write_shard(corpus, generation, np.array(keys), vectors):
+            catalogue.add_file(file)
+
+
+def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path):
+    catalogue = Catalogue.create(tmp_path)
+    for i in range(20):
+        add(tmp_path, catalogue, f"d{i}")
+    with catalogue.transaction():
+        catalogue.remove_document("d3")
+    (tmp_path / "vectors" / "99999999.keys.npy").write_bytes(b"left over")
+    merge_shards(tmp_path, catalogue, 2)
+    sweep(tmp_path, catalogue)
+    on_disk = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "vectors").iterdir())
+    assert on_disk == sorted(file.path for file in open_files(catalogue))
+    assert len(on_disk) == 2
+    keys, vectors = living(
+        read_shards(tmp_path, open_files(catalogue)), SqlitePassageStore(catalogue).keys(), 2
+    )
+    assert keys.tolist() == [key for key in range(20) if key != 3]
+    assert vectors[:, 0].tolist() == keys.tolist()
+
+
+def test_a_missing_vector_and_a_cut_file_are_damage(tmp_path: Path):
+    catalogue = Catalogue.create(tmp_path)
+    add(tmp_path, catalogue, "a")
+    files = open_files(catalogue)
+    with pytest.raises(CorpusDamagedError, match=r"1 of 2 passages have no vector \(first: 5\)"):
+        living(read_shards(tmp_path, files), np.array([0, 5]), 2)
+    path = tmp_path / files[-1].path
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CorpusDamagedError, match=r"is damaged"):
+        list(read_shards(tmp_path, files))

@@ -1,0 +1,85 @@
+"""SIGKILL at random moments of indexing runs: the corpus always opens, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ragkit import Corpus
+from ragkit.indexers.shards import open_files
+from ragkit.indexers.vectors import living, read_shards
+from tests.fakes import HashEmbedder
+
+KILLS = 20
+ROOT = Path(__file__).parents[1]
+
+# Small commits and a slow embedder give a kill many places to hit within a short run.
+RUN = """
+import sys, time
+from ragkit import Corpus
+from ragkit.indexers import build_index
+from tests.fakes import HashEmbedder
+
+class Slow(HashEmbedder):
+    def embed_passages(self, passages):
+        time.sleep(0.01)
+        return super().embed_passages(passages)
+
+build_index._COMMIT_PASSAGES = 6
+with Corpus.open(sys.argv[1], embedder=Slow(), config={"passages": {"max_tokens": 40}}) as corpus:
+    print("open", flush=True)
+    report = corpus.add(sys.argv[2])
+    assert not report.failed, report.failed
+"""
+
+
+def write_documents(folder: Path) -> None:
+    folder.mkdir()
+    choose = random.Random(7)
+    words = "tide crane rope barge pilot storm ledger signal quay anchor lantern chart".split()
+    for i in range(60):
+        sentences = [" ".join(choose.choices(words, k=8)).capitalize() + "." for _ in range(choose.randint(1, 20))]
+        (folder / f"{i:03d}.txt").write_text(" ".join(sentences))
+
+
+def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def contents(path: Path) -> tuple[list[object], np.ndarray]:
+    """Documents and passages with their keys, and the vectors in the order of the keys."""
+    with Corpus.open(path, embedder=HashEmbedder(), create=False) as corpus:
+        keys = corpus.store.keys()
+        passages = corpus.store.passages(keys.tolist())
+        shards = read_shards(path, open_files(corpus._catalogue))
+        return [*corpus.documents(), *passages], living(shards, keys, 64)[1]
+
+
+def test_twenty_kills_lose_nothing(tmp_path: Path):
+    documents, killed, whole = tmp_path / "documents", tmp_path / "killed", tmp_path / "whole"
+    write_documents(documents)
+    assert start(whole, documents).wait() == 0
+    choose, interrupted = random.Random(3), 0
+    for _ in range(KILLS):
+        process = start(killed, documents)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(choose.uniform(0, 0.35))
+        process.send_signal(signal.SIGKILL)
+        interrupted += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+        with Corpus.open(killed, embedder=HashEmbedder(), create=False) as corpus:
+            assert corpus.verify() == []
+            assert all(hit.passage.text for hit in corpus.search("tide crane", 5))
+    assert interrupted >= KILLS // 2
+    assert start(killed, documents).wait() == 0
+    (records, vectors), (expected_records, expected_vectors) = contents(killed), contents(whole)
+    assert records == expected_records
+    np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
