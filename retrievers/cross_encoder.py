@@ -1,0 +1,73 @@
+"""Reranking by a model that reads query and passage together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ragkit.devices import Placement
+from ragkit.errors import ConfigError
+from ragkit.extras import require
+from ragkit.records import FloatArray, Hit, Query
+
+
+class CrossEncoderReranker:
+    """A sentence-transformers `CrossEncoder` as a `Reranker`.
+
+    Nogueira and Cho, "Passage Re-ranking with BERT", 2019. Scores are the model's own, after the
+    activation function its configuration names. The order of the hits given does not change them:
+    pairs are put in one fixed order, by length, before they are cut into batches, and equal texts
+    are read once and score the same.
+    """
+
+    def __init__(
+        self, name: str, placement: Placement, *, batch_size: int = 32, trust_remote_code: bool = False
+    ) -> None:
+        """Load the model.
+
+        Raises:
+            ConfigError: there is no such model, or it gives more than one score a pair.
+        """
+        self.name = name
+        self.placement = placement
+        self._batch_size = batch_size
+        self._model = _load(name, placement, trust_remote_code)
+        if self._model.num_labels != 1:
+            raise ConfigError(
+                f"{name!r} gives {self._model.num_labels} scores a pair; a reranker gives one. "
+                "Choose a cross-encoder trained for ranking"
+            )
+
+    def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
+        """The same passages by the model's score; reads `Passage.titled_text`, cut at the model's length."""
+        scores = self._scores(query.text, [hit.passage.titled_text for hit in hits])
+        scored = [Hit(float(score), hit.passage) for score, hit in zip(scores, hits, strict=True)]
+        return sorted(scored, key=lambda hit: (-hit.score, hit.passage.key))
+
+    def _scores(self, query: str, texts: list[str]) -> FloatArray:
+        """float32 (len(texts),)."""
+        distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+        if not distinct:
+            return np.zeros(0, np.float32)
+        pairs = [(query, text) for text in distinct]
+        scores = self._model.predict(pairs, batch_size=self._batch_size, show_progress_bar=False)
+        score_of = dict(zip(distinct, np.asarray(scores, np.float32), strict=True))
+        return np.array([score_of[text] for text in texts], np.float32)
+
+
+def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
+    sentence_transformers = require("sentence_transformers")
+    try:
+        return sentence_transformers.CrossEncoder(
+            name,
+            device=placement.device,
+            trust_remote_code=trust_remote_code,
+            model_kwargs={"dtype": placement.torch_dtype},
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"reranker {name!r} cannot be loaded: {error}. "
+            "Give a folder, or a hub name that this machine can reach"
+        ) from error
