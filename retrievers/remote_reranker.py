@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ragkit.errors import ConfigError, EngineError
 from ragkit.extras import require
@@ -22,14 +22,12 @@ class RemoteReranker:
     """
 
     def __init__(self, url: str, *, model: str = "", api_key_env: str = "", timeout_s: float = 60) -> None:
-        """Raises:
-        ConfigError: the URL is no HTTP URL, or the variable that should hold the key is not set.
+        """Check the settings; nothing is sent yet.
+
+        Raises:
+            ConfigError: the URL is no HTTP URL, or the variable that should hold the key is not set.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(
-                f"rerank.url = {url!r} is no HTTP URL; give one such as http://host:8000/v1/rerank"
-            )
+        parts = _split_http(url)
         self._url = url
         self._model = model
         self._timeout_s = timeout_s
@@ -103,6 +101,18 @@ class RemoteReranker:
 
     def _error(self, problem: str) -> EngineError:
         return EngineError(f"the reranker at {self._shown_url} {problem}")
+
+
+def _split_http(url: str) -> SplitResult:
+    problem = f"rerank.url = {url!r} is no HTTP URL; give one such as http://host:8000/v1/rerank"
+    try:
+        parts = urlsplit(url)
+        has_place = parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ConfigError(f"{problem} ({error})") from error
+    if parts.scheme not in ("http", "https") or not has_place:
+        raise ConfigError(problem)
+    return parts
 
 
 def _headers(api_key_env: str) -> dict[str, str]:

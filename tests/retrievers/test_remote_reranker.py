@@ -124,6 +124,12 @@ def test_settings_are_checked_at_once(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(ConfigError, match="NO_SUCH_KEY, which is not set"):
         RemoteReranker("http://host/v1/rerank", api_key_env="NO_SUCH_KEY")
-    for url in ("", "host:8000/v1/rerank", "ftp://host/rerank"):
+    for url in (
+        "",
+        "host:8000/v1/rerank",
+        "ftp://host/rerank",
+        "http://host:99999/rerank",
+        "http://[/rerank",
+    ):
         with pytest.raises(ConfigError, match="no HTTP URL"):
             RemoteReranker(url)
