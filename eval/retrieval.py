@@ -1,0 +1,101 @@
+"""Evaluating retrieval on a judged collection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ragkit.errors import DataError
+from ragkit.eval.beir import BeirCollection
+from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure, score_run
+from ragkit.eval.trec import Run
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Query texts and k to, for each query, document ids and scores, each document once.
+Search = Callable[[Sequence[str], int], list[list[tuple[str, float]]]]
+
+_BATCH_QUERIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalReport:
+    """measures: mean by measure. by_query: measure, query id, value. seconds: by stage."""
+
+    measures: dict[str, float]
+    by_query: dict[str, dict[str, float]]
+    num_queries: int
+    seconds: dict[str, float]
+    run: Run
+
+    def to_json(self) -> dict[str, object]:
+        """What ``ragkit eval retrieval --json`` prints."""
+        return {"measures": self.measures, "queries": self.num_queries, "seconds": self.seconds}
+
+    def table(self) -> Table:
+        """What ``ragkit eval retrieval`` prints."""
+        from rich.table import Table
+
+        table = Table("measure", "mean", title=f"{self.num_queries} queries")
+        for name, value in self.measures.items():
+            table.add_row(name, f"{value:.4f}")
+        for stage, seconds in self.seconds.items():
+            table.add_row(f"{stage}, s", f"{seconds:.2f}")
+        return table
+
+
+def evaluate_retrieval(
+    collection: BeirCollection,
+    search: Search,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    k: int = 1000,
+    *,
+    seconds: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RetrievalReport:
+    """Run every judged query and score what is found.
+
+    Args:
+        k: documents asked for a query.
+        seconds: of the stages before (such as "index"), to stand in the report.
+        progress: called with the number of queries done and of all.
+
+    Raises:
+        ConfigError: a measure is unknown.
+        DataError: `search` answers with a document twice, or not with one list a query.
+    """
+    for measure in measures:
+        parse_measure(measure)
+    start = time.perf_counter()
+    run = run_queries(collection.queries, search, k, progress)
+    searched = time.perf_counter()
+    scores = score_run(collection.qrels, run, measures)
+    stages = {"search": searched - start, "measure": time.perf_counter() - searched}
+    return RetrievalReport(
+        scores.means, scores.by_query, len(collection.qrels), {**(seconds or {}), **stages}, run
+    )
+
+
+def run_queries(
+    queries: Mapping[str, str], search: Search, k: int, progress: Callable[[int, int], None] | None = None
+) -> Run:
+    """Search for every query, some at a time; scores by query and document id, best first."""
+    ids = list(queries)
+    run: Run = {}
+    for start in range(0, len(ids), _BATCH_QUERIES):
+        batch = ids[start : start + _BATCH_QUERIES]
+        found = search([queries[query] for query in batch], k)
+        if len(found) != len(batch):
+            raise DataError(f"the search answered {len(batch)} queries with {len(found)} lists")
+        for query, ranked in zip(batch, found, strict=True):
+            run[query] = {document: float(score) for document, score in ranked}
+            if len(run[query]) != len(ranked):
+                raise DataError(
+                    f"the search found a document twice for query {query!r}; search at document level"
+                )
+        if progress is not None:
+            progress(len(run), len(ids))
+    return run
