@@ -123,11 +123,9 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 
 def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
     sentence_transformers = require("sentence_transformers")
-    if name == PACKAGED_MODEL and _is_packaged():
-        name = str(packaged_model_folder())
     try:
         return sentence_transformers.SentenceTransformer(
-            name,
+            local_name(name),
             device=placement.device,
             trust_remote_code=trust_remote_code,
             model_kwargs={"dtype": placement.torch_dtype},
@@ -156,6 +154,11 @@ def _plain_tokenizer(model: Any) -> Any:
 
 def _is_packaged() -> bool:
     return find_spec(_PACKAGED_MODULE) is not None
+
+
+def local_name(name: str) -> str:
+    """The folder of the packaged model for its short name, where it is installed; else the name itself."""
+    return str(packaged_model_folder()) if name == PACKAGED_MODEL and _is_packaged() else name
 
 
 def packaged_model_folder() -> Path:

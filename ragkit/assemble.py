@@ -111,7 +111,21 @@ def make_reranker(config: Config) -> Reranker | None:
     settings = config.rerank
     if settings.kind == "none":
         return None
-    raise ConfigError("not yet")
+    if settings.kind == "remote":
+        from ragkit.retrievers.remote_reranker import RemoteReranker
+
+        return RemoteReranker(
+            settings.url,
+            model=settings.model,
+            api_key_env=settings.api_key_env,
+            timeout_s=settings.timeout_s,
+        )
+    from ragkit.retrievers.cross_encoder import CrossEncoderReranker
+
+    if not settings.model:
+        raise ConfigError("rerank.kind = 'cross-encoder' needs rerank.model: a hub name or a folder")
+    placement = choose_placement(config.embedder.device, config.embedder.dtype)
+    return CrossEncoderReranker(settings.model, placement)
 
 
 def make_engine(config: Config, embedder: Embedder | None) -> Engine:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ragkit.cli_eval import eval_app
 from ragkit.config import load_config
 from ragkit.errors import ConfigError, RagkitError
 
@@ -35,6 +36,8 @@ class Level(StrEnum):
     page = "page"
     document = "document"
 
+
+app.add_typer(eval_app, name="eval")
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Folder of the corpus.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]

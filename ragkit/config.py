@@ -39,7 +39,7 @@ class PassagesConfig(_Table):
 
 
 class EmbedderConfig(_Table):
-    """name: a sentence-transformers model by hub name or folder. dtype "auto": what the machine is fast at."""
+    """name: a sentence-transformers model by hub name or folder. dtype "auto": what this machine is fast at."""
 
     name: str = "all-MiniLM-L6-v2"
     device: str = "auto"
@@ -69,18 +69,21 @@ class LexicalConfig(_Table):
 
 
 class RetrievalConfig(_Table):
-    """fusion "rrf" adds 1/(rrf_k + rank); "weighted" adds scores scaled to 0..1, dense times dense_weight."""
+    """fusion "rrf" adds 1/(rrf_k + rank); "weighted" adds scores scaled to 0..1, dense times dense_weight.
+
+    depth: passages that each retriever gives to the fusion; a hybrid search finds no more.
+    """
 
     method: Literal["dense", "bm25", "hybrid"] = "hybrid"
     level: Literal["passage", "page", "document"] = "passage"
     fusion: Literal["rrf", "weighted"] = "weighted"
     dense_weight: float = Field(default=0.5, ge=0, le=1)
     rrf_k: int = Field(default=60, ge=1)
-    depth: int = Field(default=100, ge=1)
+    depth: int = Field(default=500, ge=1)
 
 
 class RerankConfig(_Table):
-    """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": `url` ending in /rerank."""
+    """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": a `url` ending in /rerank."""
 
     kind: Literal["none", "cross-encoder", "remote"] = "none"
     model: str = ""

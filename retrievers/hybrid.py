@@ -16,7 +16,8 @@ class HybridRetriever:
     """Merges the rankings of several retrievers into one by a function of `fusion`.
 
     Args:
-        depth: passages taken from each retriever, or k where that is more.
+        depth: passages taken from each retriever. It does not grow with k, so that the first ten of a
+            thousand hits are the ten hits; no more than `depth` of each retriever are ever found.
     """
 
     def __init__(self, store: PassageStore, rankers: Sequence[Ranker], fuse: Fusion, depth: int) -> None:
@@ -31,7 +32,6 @@ class HybridRetriever:
 
     def rank(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[Ranking]:
         """As `Ranker.rank`."""
-        depth = max(k, self._depth)
-        by_ranker = [ranker.rank(queries, depth, where) for ranker in self._rankers]
+        by_ranker = [ranker.rank(queries, self._depth, where) for ranker in self._rankers]
         merged = [self._fuse(rankings) for rankings in zip(*by_ranker, strict=True)]
         return [(keys[:k], scores[:k]) for keys, scores in merged]
