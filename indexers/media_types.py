@@ -59,7 +59,6 @@ _OFFICE_PARTS = {
     "word/document.xml": DOCX,
     "ppt/presentation.xml": PPTX,
     "xl/workbook.xml": XLSX,
-    "xl/workbook.bin": "a binary workbook (.xlsb)",
 }
 
 _SIGNATURES = {
@@ -87,7 +86,9 @@ _UNSUPPORTED = {
 }
 
 _HEAD_BYTES = 4096
-_HTML_START = re.compile(rb"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE)
+_HTML_START = re.compile(
+    rb"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE
+)
 
 
 def kind_by_suffix(path: Path) -> str | None:
@@ -106,7 +107,7 @@ def kind_by_content(path: Path) -> str | None:
         head = file.read(_HEAD_BYTES)
     if not head:
         raise DocumentError("the file is empty (0 bytes)")
-    if b"%PDF-" in head[:1024]:
+    if _is_pdf(path, head):
         return PDF
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
@@ -120,6 +121,13 @@ def kind_by_content(path: Path) -> str | None:
             raise DocumentError(f"this is {name}")
     # UTF-16 text looks like ASCII once its zero bytes are taken out: enough to see a tag.
     return HTML if _HTML_START.match(_ascii_of(head)) else None
+
+
+def _is_pdf(path: Path, head: bytes) -> bool:
+    """Readers accept anything before the header of a PDF; a text that mentions the header is none."""
+    if head.lstrip().startswith(b"%PDF-"):
+        return True
+    return b"%PDF-" in head[:1024] and kind_by_suffix(path) not in TEXTS
 
 
 def _ascii_of(head: bytes) -> bytes:
@@ -136,7 +144,7 @@ def _kind_of_zip(path: Path) -> str:
         raise DocumentError(f"a damaged or truncated Office file or zip archive: {error}") from error
     for part, kind in _OFFICE_PARTS.items():
         if part in names:
-            if "/" not in kind.partition(" ")[0]:
-                raise DocumentError(f"this is {kind}; save it as .xlsx")
             return kind
-    raise DocumentError("this is a zip archive, not an Office file; unpack it")
+    if "xl/workbook.bin" in names:
+        raise DocumentError("this is a binary workbook (.xlsb); save it as .xlsx")
+    raise DocumentError("this is a zip archive and not a Word, PowerPoint or Excel file; unpack it")

@@ -17,6 +17,7 @@ EXTRA_OF: dict[str, str] = {
     "faiss": "cpu",
     "pdf2image": "pdf2image",
     "rapidocr": "ocr",
+    "onnxruntime": "ocr",
     "docx": "office",
     "pptx": "office",
     "openpyxl": "office",

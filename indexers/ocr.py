@@ -1,0 +1,129 @@
+"""Text of an image by RapidOCR, whose models come with its package."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragkit.extras import require
+from ragkit.indexers.page_ocr import is_unspaced
+from ragkit.indexers.reading import as_document_error
+from ragkit.indexers.reading_order import reading_rows
+from ragkit.records import Box, TextLine
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Words = list[tuple[str, NDArray[np.float64]]]
+
+
+class RapidOcrEngine:
+    """PP-OCR models on the CPU: Latin letters, Chinese and Japanese, in print.
+
+    Beyond RapidOCR's defaults: the longer side counts for finding text, at 1,280 pixels, without the
+    dilation that grows lines of two columns together; lines are read one by one, since reading them
+    in batches pads all to the longest.
+    """
+
+    def __init__(self) -> None:
+        """Raises MissingExtraError where RapidOCR or onnxruntime is not installed."""
+        require("onnxruntime")
+        rapidocr = require("rapidocr")
+        settings = {
+            # The level of RapidOCR's own logger, which writes to stderr and hands nothing on.
+            "Global.log_level": "critical",
+            "Global.return_word_box": True,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 1280,
+            "Det.use_dilation": False,
+            "Rec.rec_batch_num": 1,
+            "EngineConfig.onnxruntime.intra_op_num_threads": _num_cores(),
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+        self._engine = rapidocr.RapidOCR(params=settings)
+        self._lock = threading.Lock()  # its steps keep what they work on in attributes
+
+    def read(self, image: Image) -> list[TextLine]:
+        """Lines in reading order; what stands in one row of a column is one line.
+
+        Raises:
+            DocumentError: the models fail on this image.
+        """
+        pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]  # (height, width, 3), blue first
+        with self._lock, as_document_error("OCR failed"):
+            result: Any = self._engine(np.ascontiguousarray(pixels))
+            lines = _lines_of(result)
+        boxes = np.array([_union([box for _, box in words]) for words in lines]).reshape(-1, 4)
+        rows = reading_rows(boxes)
+        size = np.array([image.width, image.height] * 2, np.float64)
+        return [_text_line([word for index in row for word in lines[index]], size) for row in rows]
+
+
+def _num_cores() -> int:
+    """Cores this process may run on, which can be fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _lines_of(result: Any) -> list[Words]:
+    """Each line's words with their boxes (left, top, right, bottom) in pixels."""
+    if result.txts is None or result.boxes is None:
+        return []
+    word_results = result.word_results
+    # RapidOCR leaves lines without words out of this list; then it is not known whose the others are.
+    per_line: Sequence[Any] = (
+        word_results if len(word_results) == len(result.txts) else [()] * len(result.txts)
+    )
+    lines = [
+        words_of_line(text, np.asarray(polygon, np.float64), parts)
+        for text, polygon, parts in zip(result.txts, result.boxes, per_line, strict=True)
+    ]
+    return [words for words in lines if words]
+
+
+def words_of_line(text: str, polygon: NDArray[np.float64], parts: Sequence[Any]) -> Words:
+    """Words of a line of text: with the boxes that the model gives them, else with shares of the line.
+
+    polygon: (4, 2), the line's corners. parts: (word, score, corners) for each word the model knows of;
+    for scripts without spaces each character is one.
+    """
+    known = [(str(word), _bounds(np.asarray(corners, np.float64))) for word, _, corners in parts]
+    names = [word for word, _ in known]
+    unspaced = "".join(names) == "".join(text.split()) and any(map(is_unspaced, text))
+    if names == text.split() or unspaced:
+        return [(word, box) for word, box in known if word.strip()]
+    return _shares_of_line(text, _bounds(polygon))
+
+
+def _shares_of_line(text: str, line: NDArray[np.float64]) -> Words:
+    """Words at the share of the line's longer side that their letters have of all letters."""
+    along = 0 if line[2] - line[0] >= line[3] - line[1] else 1
+    length = line[along + 2] - line[along]
+    words: Words = []
+    position = 0
+    for word in text.split():
+        start = text.index(word, position)
+        position = start + len(word)
+        box = line.copy()
+        box[along], box[along + 2] = line[along] + np.array([start, position]) / len(text) * length
+        words.append((word, box))
+    return words
+
+
+def _bounds(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+
+
+def _union(boxes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    table = np.stack(boxes)
+    return np.concatenate([table[:, :2].min(axis=0), table[:, 2:].max(axis=0)])
+
+
+def _text_line(words: Words, size: NDArray[np.float64]) -> TextLine:
+    shares = [np.clip(box / size, 0, 1).tolist() for _, box in words]
+    return TextLine(tuple(word for word, _ in words), tuple(Box(*share) for share in shares))

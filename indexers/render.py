@@ -1,0 +1,105 @@
+"""Pages of a PDF drawn as images: by PDFium, or by poppler through pdf2image."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragkit.errors import DocumentError, MissingExtraError
+from ragkit.extras import require
+from ragkit.indexers.pdfium import PDFIUM_LOCK, open_page, open_pdf
+from ragkit.indexers.reading import as_document_error
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_POPPLER_TIMEOUT_S = 300
+
+
+class PdfiumRenderer:
+    """Draws with PDFium, annotations and the contents of form fields included."""
+
+    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
+        """Page `page` (from 1) as an RGB image of round(points * dpi / 72) pixels, at least 1 x 1.
+
+        Raises:
+            DocumentError: the file or the page cannot be read, or the image is too large.
+        """
+        with PDFIUM_LOCK, open_pdf(path, password) as document:
+            if document.get_formtype():
+                document.init_forms()
+            with open_page(document, page) as opened:
+                width, height = _pixels(opened.get_size(), dpi)
+                return draw(opened.raw, width, height, document.formenv)
+
+
+class Pdf2imageRenderer:
+    """Draws with poppler's pdftoppm, a program that pdf2image starts for each page.
+
+    A password is handed to it on its command line, where other users of the machine can see it.
+    """
+
+    def __init__(self) -> None:
+        """Raises MissingExtraError where pdf2image or poppler is not installed."""
+        self._pdf2image = require("pdf2image")
+        if shutil.which("pdftoppm") is None or shutil.which("pdfinfo") is None:
+            raise MissingExtraError(
+                "pdf2image needs poppler's programs pdftoppm and pdfinfo; install poppler-utils, "
+                'or set documents.renderer = "pypdfium2"'
+            )
+
+    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
+        """As `PdfiumRenderer.render`."""
+        with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
+            size = _pixels(opened.get_size(), dpi)
+        with as_document_error(f"poppler cannot draw page {page}"):
+            images: list[Image] = self._pdf2image.convert_from_path(
+                str(path.absolute()),
+                dpi=dpi,
+                first_page=page,
+                last_page=page,
+                userpw=password,
+                use_cropbox=True,
+                size=size,
+                timeout=_POPPLER_TIMEOUT_S,
+            )
+        if not images:
+            raise DocumentError(f"poppler cannot draw page {page}: it gives no reason")
+        return images[0].convert("RGB")
+
+
+def draw(page: Any, width: int, height: int, form: Any = None) -> Image:
+    """An FPDF_PAGE on white as an RGB image of that many pixels; the caller holds `PDFIUM_LOCK`.
+
+    Raises:
+        DocumentError: there is no memory for the image.
+    """
+    from PIL import Image as PillowImage
+    from pypdfium2 import raw
+
+    bitmap = raw.FPDFBitmap_Create(width, height, 0)
+    if not bitmap:
+        raise DocumentError(f"no memory for an image of {width} x {height} pixels; lower documents.ocr_dpi")
+    try:
+        raw.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, 0xFFFFFFFF)
+        raw.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT)
+        if form is not None:
+            raw.FPDF_FFLDraw(form.raw, bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT)
+        stride = raw.FPDFBitmap_GetStride(bitmap)
+        buffer = ctypes.string_at(raw.FPDFBitmap_GetBuffer(bitmap), stride * height)
+    finally:
+        raw.FPDFBitmap_Destroy(bitmap)
+    return PillowImage.frombytes("RGB", (width, height), buffer, "raw", "BGRX", stride, 1)
+
+
+def is_uniform(image: Image) -> bool:
+    """Whether an RGB image has one colour all over."""
+    colours = image.getcolors(maxcolors=1)
+    return colours is not None
+
+
+def _pixels(size_pt: tuple[float, float], dpi: float) -> tuple[int, int]:
+    width, height = (max(1, round(side * dpi / 72)) for side in size_pt)
+    return width, height
