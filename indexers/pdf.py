@@ -5,31 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ragkit.errors import DocumentError
 from ragkit.indexers.hyphens import LineEndHyphens
 from ragkit.indexers.page_ocr import PageOcr
-from ragkit.indexers.pdf_text import PageFrame, PageText, read_page_text
-from ragkit.indexers.pdfium import PDFIUM_LOCK, open_page, open_pdf
+from ragkit.indexers.pdf_page import frame_of, is_blank, may_lack_text, open_flattened, open_text_page
+from ragkit.indexers.pdf_text import PageText, read_page_text
+from ragkit.indexers.pdfium import PDFIUM_LOCK, open_pdf
 from ragkit.indexers.reading import Reading
-from ragkit.indexers.render import draw, is_uniform
 from ragkit.records import Page
 
-# A page with fewer letters than this is looked at again if it shows pictures: a scan with a stamped
-# number, a slide that is one image. A sentence has more.
-_FEW_LETTERS = 32
-# So many paths are a drawing, or text drawn as outlines; fewer are rules and boxes.
-_MANY_PATHS = 20
-# Longer side of the image that tells whether a page is blank, in pixels.
-_BLANK_TEST_PIXELS = 200
+_UNREADABLE = "a text layer without meaning (its fonts do not say which letters they show)"
 # A page tree that is broken claims a million pages and has none of them.
 _MOST_DAMAGED_IN_A_ROW = 100
+# PDFium keeps every stream of the file that it has read until the document is closed: a book of scans
+# would end up in memory as a whole. So it is opened anew after about so many bytes.
+_MOST_BYTES_HELD = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A page as its text layer gives it. `empty`: nothing at all is drawn on it."""
+    """A page as its text layer gives it, and whether OCR should look at it."""
 
     page: Page
     content: PageText
@@ -44,9 +40,9 @@ class PdfPages:
         self._reading = reading
         with PDFIUM_LOCK:
             self._document = open_pdf(reading.path, reading.password)
-            if self._document.get_formtype():
-                self._document.init_forms()
             self.num_pages = len(self._document)
+        bytes_per_page = reading.path.stat().st_size / self.num_pages
+        self._pages_per_opening = max(1, int(_MOST_BYTES_HELD / max(bytes_per_page, 1)))
         self._hyphens = LineEndHyphens()
         self._ocr = PageOcr(reading)
 
@@ -56,14 +52,16 @@ class PdfPages:
         Raises:
             DocumentError: no page can be read, or 100 in a row cannot.
         """
-        damaged = in_a_row = 0
+        in_a_row = 0
         for number in range(1, self.num_pages + 1):
+            if number > 1 and number % self._pages_per_opening == 0:
+                self._open_anew()
             try:
                 with PDFIUM_LOCK:
                     layer = self._layer(number)
                 in_a_row = 0
             except DocumentError as error:
-                damaged, in_a_row = damaged + 1, in_a_row + 1
+                in_a_row += 1
                 if in_a_row == min(_MOST_DAMAGED_IN_A_ROW, self.num_pages):
                     raise DocumentError(
                         f"{in_a_row} pages in a row are damaged, up to page {number}"
@@ -78,28 +76,26 @@ class PdfPages:
         with PDFIUM_LOCK:
             self._document.close()
 
+    def _open_anew(self) -> None:
+        with PDFIUM_LOCK:
+            self._document.close()
+            self._document = open_pdf(self._reading.path, self._reading.password)
+
     def _layer(self, number: int) -> _Layer:
-        with open_page(self._document, number) as page:
-            frame = _frame_of(page.raw)
-            text_page = _load_text(page.raw)
-            try:
+        with open_flattened(self._document, number) as page:
+            frame = frame_of(page)
+            with open_text_page(page) as text_page:
                 content = read_page_text(text_page, frame, self._hyphens)
-            finally:
-                _close_text(text_page)
             text = content.text if content.readable else ""
             words = content.words if content.readable else Page(number, "").words
             found = Page(number, text, words, frame.width_pt, frame.height_pt)
-            suspect = self._reading.config.ocr == "always" or _may_lack_text(page.raw, content)
-            return _Layer(found, content, suspect and not _is_blank(page.raw, frame))
+            suspect = self._reading.config.ocr == "always" or may_lack_text(page, content)
+            return _Layer(found, content, suspect and not is_blank(page, frame))
 
     def _by_ocr(self, layer: _Layer) -> Page:
         """What OCR reads on the page, unless the text layer has more."""
         page, reading = layer.page, self._reading
-        reason = (
-            "no text layer"
-            if layer.content.readable
-            else "the text layer has no meaning (glyphs without Unicode)"
-        )
+        reason = "little or no text layer" if layer.content.readable else _UNREADABLE
         engine = self._ocr.engine(page.number, reason)
         if engine is None:
             return page
@@ -123,7 +119,7 @@ class PdfPages:
         """`documents.ocr_dpi`, or as much less as keeps the image within `documents.max_page_pixels`."""
         config = self._reading.config
         inches = page.width_pt * page.height_pt / 72**2
-        most = math.sqrt(config.max_page_pixels / inches)
+        most = 0.999 * math.sqrt(config.max_page_pixels / inches)  # pixels are rounded, up or down
         if config.ocr_dpi <= most:
             return config.ocr_dpi
         self._reading.warnings.append(
@@ -131,53 +127,3 @@ class PdfPages:
             f"instead of {config.ocr_dpi:.0f} to stay within documents.max_page_pixels"
         )
         return most
-
-
-def _frame_of(page: Any) -> PageFrame:
-    from pypdfium2 import raw
-
-    box = raw.FS_RECTF()
-    raw.FPDF_GetPageBoundingBox(page, box)
-    left, right = sorted((box.left, box.right))
-    bottom, top = sorted((box.bottom, box.top))
-    # A page without extent shows nothing, but its numbers must stay finite.
-    return PageFrame(left, bottom, max(right, left + 1), max(top, bottom + 1), raw.FPDFPage_GetRotation(page))
-
-
-def _load_text(page: Any) -> Any:
-    from pypdfium2 import raw
-
-    text_page = raw.FPDFText_LoadPage(page)
-    if not text_page:
-        raise DocumentError("the page's text is damaged")
-    return text_page
-
-
-def _close_text(text_page: Any) -> None:
-    from pypdfium2 import raw
-
-    raw.FPDFText_ClosePage(text_page)
-
-
-def _may_lack_text(page: Any, content: PageText) -> bool:
-    """Whether the page may show words that its text layer does not have."""
-    from pypdfium2 import raw
-
-    if not content.readable:
-        return True
-    if content.num_letters >= _FEW_LETTERS:
-        return False
-    count = raw.FPDFPage_CountObjects(page)
-    if not content.num_letters:
-        return bool(count > 0 or raw.FPDFPage_GetAnnotCount(page) > 0)
-    kinds = [raw.FPDFPageObj_GetType(raw.FPDFPage_GetObject(page, index)) for index in range(count)]
-    num_paths = kinds.count(raw.FPDF_PAGEOBJ_PATH)
-    num_texts = kinds.count(raw.FPDF_PAGEOBJ_TEXT)
-    return num_paths >= _MANY_PATHS or num_paths + num_texts < count
-
-
-def _is_blank(page: Any, frame: PageFrame) -> bool:
-    """Whether the page, drawn small, has one colour all over."""
-    scale = _BLANK_TEST_PIXELS / max(frame.width_pt, frame.height_pt)
-    image = draw(page, max(1, round(frame.width_pt * scale)), max(1, round(frame.height_pt * scale)))
-    return is_uniform(image)

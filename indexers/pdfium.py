@@ -38,7 +38,20 @@ def open_pdf(path: Path, password: str | None) -> PdfDocument:
     if len(document) < 1:
         document.close()
         raise DocumentError("the PDF has no pages")
+    if document.get_formtype() != raw.FORMTYPE_NONE:
+        _show_form_fields(document)
     return document
+
+
+def _show_form_fields(document: PdfDocument) -> None:
+    """Make PDFium draw what is filled in: as PdfDocument.init_forms, but without its log entry on XFA."""
+    import pypdfium2
+    from pypdfium2 import raw
+
+    settings = raw.FPDF_FORMFILLINFO(version=2)
+    form = raw.FPDFDOC_InitFormFillEnvironment(document, settings)
+    if form:
+        document.formenv = pypdfium2.PdfFormEnv(form, settings)
 
 
 def _explained(code: int, password: str | None) -> DocumentError:

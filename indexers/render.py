@@ -27,12 +27,9 @@ class PdfiumRenderer:
         Raises:
             DocumentError: the file or the page cannot be read, or the image is too large.
         """
-        with PDFIUM_LOCK, open_pdf(path, password) as document:
-            if document.get_formtype():
-                document.init_forms()
-            with open_page(document, page) as opened:
-                width, height = _pixels(opened.get_size(), dpi)
-                return draw(opened.raw, width, height, document.formenv)
+        with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
+            width, height = _pixels(opened.get_size(), dpi)
+            return draw(opened.raw, width, height, document.formenv)
 
 
 class Pdf2imageRenderer:
