@@ -10,6 +10,7 @@
     │   ├── CorpusLockedError  another process is writing
     │   └── CorpusDamagedError a file of the corpus is missing, truncated or altered
     ├── EngineError            a generation engine or remote model failed
+    │   └── ContextLengthError prompt and answer do not fit the engine's context
     └── DataError              an evaluation file is malformed
 
 Messages say what was wrong, both values, and the next step.
@@ -56,6 +57,10 @@ class CorpusDamagedError(CorpusError):
 
 class EngineError(RagkitError):
     """A generation engine or a remote model failed, timed out or answered nonsense."""
+
+
+class ContextLengthError(EngineError):
+    """Prompt and answer do not fit the engine's context; the asker can shorten them."""
 
 
 class DataError(RagkitError):

@@ -1,0 +1,118 @@
+"""The words that carry a sentence's meaning, and how much of one text another one covers."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+import Stemmer
+from bm25s import stopwords
+
+Words = frozenset[str]
+
+# Snowball languages whose stop words bm25s ships.
+_STOP_WORDS: dict[str, Words] = {
+    "english": frozenset(stopwords.STOPWORDS_EN_PLUS),
+    "danish": frozenset(stopwords.STOPWORDS_DANISH),
+    "dutch": frozenset(stopwords.STOPWORDS_DUTCH),
+    "french": frozenset(stopwords.STOPWORDS_FRENCH),
+    "german": frozenset(stopwords.STOPWORDS_GERMAN)
+    | {"wer", "wann", "wo", "wie", "warum", "wurde", "worden"},
+    "italian": frozenset(stopwords.STOPWORDS_ITALIAN),
+    "norwegian": frozenset(stopwords.STOPWORDS_NORWEGIAN),
+    "portuguese": frozenset(stopwords.STOPWORDS_PORTUGUESE),
+    "russian": frozenset(stopwords.STOPWORDS_RUSSIAN),
+    "spanish": frozenset(stopwords.STOPWORDS_SPANISH),
+    "swedish": frozenset(stopwords.STOPWORDS_SWEDISH),
+    "turkish": frozenset(stopwords.STOPWORDS_TURKISH),
+}
+# Numbers with their separators, else words; scripts without spaces are cut into pairs afterwards.
+_CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"\d+(?:[.,]\d+)*(?![^\W{_CJK}])|[{_CJK}]+|[^\W{_CJK}]+")
+_GROUPING = re.compile(r",(?=\d{3}(?:\D|$))")
+# Han characters and kana that ask or join and say nothing of what a question is about.
+_CJK_FUNCTION = re.compile(
+    r"[的了是在和与及或也就都而被把让给从到对这那哪谁吗呢啊吧么什几怎如何为之其有个些您我你他她它们请]"
+)
+_HIRAGANA = re.compile(r"[\u3041-\u309f]")
+
+
+class ContentWords:
+    """Cuts texts of one language into stemmed content words.
+
+    language: the Snowball language whose stop words the sample texts use most, or "cjk" for texts in
+    scripts without spaces, which become pairs of characters. Words of other scripts among those are
+    stemmed as English.
+    """
+
+    def __init__(self, sample: Iterable[str]) -> None:
+        counts = Counter(_WORD.findall(" ".join(sample).lower()))
+        self.language = _language(counts)
+        known = "english" if self.language == "cjk" else self.language
+        self._stop_words = _STOP_WORDS[known]
+        self._stemmer = Stemmer.Stemmer(known)
+
+    def of(self, text: str) -> Words:
+        """The distinct content words of a text."""
+        words: set[str] = set()
+        plain: list[str] = []
+        for run in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
+            if _is_cjk(run):
+                words |= _pairs(run)
+            elif run[0].isdigit():
+                words.add(_GROUPING.sub("", run))
+            elif run not in self._stop_words and (len(run) > 1 or not run.isascii()):
+                plain.append(run)
+        words.update(self._stemmer.stemWords(plain))
+        return frozenset(words)
+
+
+def numbers_in(words: Words) -> Words:
+    """Those of the words that begin with a digit: years, amounts, model numbers."""
+    return frozenset(word for word in words if word[0].isdigit())
+
+
+class Weights:
+    """How telling each word is among some texts: ln(1 + (n - df + 0.5) / (df + 0.5)), BM25's idf.
+
+    Robertson and Zaragoza (2009), in the form that is never negative.
+    """
+
+    def __init__(self, texts: Iterable[Words]) -> None:
+        listed = list(texts)
+        self._count = len(listed)
+        self._frequency = Counter(word for words in listed for word in words)
+
+    def of(self, word: str) -> float:
+        """Highest for a word that no text has."""
+        frequency = self._frequency[word]
+        return math.log1p((self._count - frequency + 0.5) / (frequency + 0.5))
+
+    def coverage(self, wanted: Words, among: Words) -> float:
+        """Share (0..1) of the weight of the words in `wanted` that are in `among`; 0 if none is wanted."""
+        total = sum(map(self.of, wanted))
+        return sum(map(self.of, wanted & among)) / total if total else 0.0
+
+
+def _language(counts: Counter[str]) -> str:
+    cjk_characters = sum(len(word) * count for word, count in counts.items() if _is_cjk(word))
+    if cjk_characters > counts.total():
+        return "cjk"
+    uses = {language: sum(counts[word] for word in words) for language, words in _STOP_WORDS.items()}
+    return max(uses, key=uses.__getitem__) if any(uses.values()) else "english"
+
+
+def _is_cjk(run: str) -> bool:
+    return "\u3041" <= run[0] <= "\ufaff"
+
+
+def _pairs(run: str) -> set[str]:
+    pairs = {run[i : i + 2] for i in range(max(1, len(run) - 1))}
+    return {pair for pair in pairs if not _CJK_FUNCTION.search(pair) and not _all_hiragana(pair)}
+
+
+def _all_hiragana(pair: str) -> bool:
+    return all(_HIRAGANA.match(character) for character in pair)
