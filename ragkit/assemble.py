@@ -103,7 +103,9 @@ def _fusion(settings: RetrievalConfig):  # type: ignore[no-untyped-def]
 
     if settings.fusion == "rrf":
         return partial(reciprocal_rank_fusion, k=settings.rrf_k)
-    return partial(weighted_score_fusion, weights=(settings.dense_weight, 1 - settings.dense_weight))
+    # BM25's scale begins at 0, what a passage without a shared term scores; cosines have no such bottom.
+    weights = (settings.dense_weight, 1 - settings.dense_weight)
+    return partial(weighted_score_fusion, weights=weights, floors=(None, 0.0))
 
 
 def make_reranker(config: Config) -> Reranker | None:

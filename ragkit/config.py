@@ -39,12 +39,15 @@ class PassagesConfig(_Table):
 
 
 class EmbedderConfig(_Table):
-    """name: a sentence-transformers model by hub name or folder. dtype "auto": what this machine is fast at."""
+    """name: a sentence-transformers model by hub name or folder, or "none" for BM25 alone.
+
+    dtype "auto": what this machine is fast at. batch_tokens 0: what the device is fast at.
+    """
 
     name: str = "all-MiniLM-L6-v2"
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_tokens: int = Field(default=2048, ge=1)
+    batch_tokens: int = Field(default=0, ge=0)
     query_prompt: str | None = None
     passage_prompt: str | None = None
     trust_remote_code: bool = False

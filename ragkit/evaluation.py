@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
+from ragkit.devices import matmul_rates
 from ragkit.eval.beir import BeirCollection, read_beir
 from ragkit.eval.retrieval import RetrievalReport, evaluate_retrieval
 from ragkit.eval.speed import Comparison, Fact, SpeedReport, compare, machine_facts
@@ -105,7 +106,8 @@ def _compare_indexing(
         name, index, lambda _: bare.encode(texts), repeats=repeats, unit="texts", num_units=len(texts)
     )
     dtype = "" if made_by is None else made_by.dtype
-    return result, {"ragkit_dtype": dtype, "bare_dtype": "float32"}
+    rates = {f"matmul_{name}_gflops": round(rate / 1e9, 1) for name, rate in matmul_rates().items()}
+    return result, {"ragkit_dtype": dtype, "bare_dtype": "float32", **rates}
 
 
 def _compare_search(folder: Path, config: Config, num_passages: int) -> Comparison:
