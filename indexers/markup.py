@@ -12,6 +12,7 @@ _CHARSET = re.compile(rb"<meta\b[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGN
 _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _XML_DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL | re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_NOT_SHOWN = ("script", "style", "template", "noscript")
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
 # Columns of tables are padded to one width: two spaces still show where a cell ends.
 _PADDING = re.compile(r"(?<=\S) {3,}")
@@ -48,6 +49,7 @@ def text_of_html(html: str) -> str:
         DocumentError: the parser gives up, as on elements nested thousands deep.
     """
     from inscriptis import Inscriptis
+    from lxml import etree
     from lxml import html as lxml_html
 
     source = _XML_DECLARATION.sub("", html, count=1)
@@ -55,6 +57,7 @@ def text_of_html(html: str) -> str:
         return ""
     with as_document_error("the HTML cannot be read"):
         tree = lxml_html.document_fromstring(source)
+        etree.strip_elements(tree, *_NOT_SHOWN, with_tail=False)
         title = " ".join((tree.findtext("head/title") or "").split())
         body = clean_text(Inscriptis(tree).get_text())
     body = _BLANK_LINES.sub("\n\n", _PADDING.sub("  ", body)).strip("\n")

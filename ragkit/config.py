@@ -13,7 +13,8 @@ from ragkit.errors import ConfigError
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Defaults are validated too, so that a default of 150 and a remembered 150.0 are the same setting.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class DocumentsConfig(_Table):

@@ -82,7 +82,7 @@ def test_two_files_of_one_name_are_two_documents(tmp_path: Path):
         found = [document.id for document in corpus.documents()]
         assert found[0] == "same.txt"
         assert found[1].startswith("same~")
-        assert corpus.add([tmp_path / "y", tmp_path / "x"]).unchanged.sort() is None
+        assert len(corpus.add([tmp_path / "y", tmp_path / "x"]).unchanged) == 2
         assert len(corpus.documents()) == 2
 
 

@@ -28,7 +28,7 @@ from tests.fakes import HashEmbedder
 
 class Slow(HashEmbedder):
     def embed_passages(self, passages):
-        time.sleep(0.01)
+        time.sleep(0.02)
         return super().embed_passages(passages)
 
 build_index._COMMIT_PASSAGES = 6
@@ -43,7 +43,7 @@ def write_documents(folder: Path) -> None:
     folder.mkdir()
     choose = random.Random(7)
     words = "tide crane rope barge pilot storm ledger signal quay anchor lantern chart".split()
-    for i in range(60):
+    for i in range(150):
         sentences = [" ".join(choose.choices(words, k=8)).capitalize() + "." for _ in range(choose.randint(1, 20))]
         (folder / f"{i:03d}.txt").write_text(" ".join(sentences))
 
@@ -51,6 +51,11 @@ def write_documents(folder: Path) -> None:
 def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def run_to_end(corpus: Path, documents: Path) -> None:
+    with start(corpus, documents) as process:
+        assert process.wait() == 0
 
 
 def contents(path: Path) -> tuple[list[object], np.ndarray]:
@@ -65,21 +70,20 @@ def contents(path: Path) -> tuple[list[object], np.ndarray]:
 def test_twenty_kills_lose_nothing(tmp_path: Path):
     documents, killed, whole = tmp_path / "documents", tmp_path / "killed", tmp_path / "whole"
     write_documents(documents)
-    assert start(whole, documents).wait() == 0
+    run_to_end(whole, documents)
     choose, interrupted = random.Random(3), 0
     for _ in range(KILLS):
-        process = start(killed, documents)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(choose.uniform(0, 0.35))
-        process.send_signal(signal.SIGKILL)
-        interrupted += process.wait() == -signal.SIGKILL
-        process.stdout.close()
+        with start(killed, documents) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(choose.uniform(0, 0.35))
+            process.send_signal(signal.SIGKILL)
+            interrupted += process.wait() == -signal.SIGKILL
         with Corpus.open(killed, embedder=HashEmbedder(), create=False) as corpus:
             assert corpus.verify() == []
             assert all(hit.passage.text for hit in corpus.search("tide crane", 5))
     assert interrupted >= KILLS // 2
-    assert start(killed, documents).wait() == 0
+    run_to_end(killed, documents)
     (records, vectors), (expected_records, expected_vectors) = contents(killed), contents(whole)
     assert records == expected_records
     np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
