@@ -1,0 +1,115 @@
+"""The command line as scripts use it: exit status, JSON on stdout, messages on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BM25 = '[embedder]\nname = "none"\n[retrieval]\nmethod = "bm25"\n'
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ragkit", *map(str, arguments)]
+    root = str(Path(__file__).parents[1])
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root}
+    )
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two good documents, one bad, indexed by terms alone so that no model is loaded."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "crane.md").write_text("# Cranes\nThe north crane lifts forty tonnes.")
+    (folder / "docs" / "tide.txt").write_text("High tide comes twice a day.")
+    (folder / "docs" / "bad.pdf").write_bytes(b"%PDF-1.4 cut")
+    (folder / "bm25.toml").write_text(BM25)
+    done = run("index", "docs", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=folder)
+    (folder / "index.json").write_text(done.stdout)
+    assert done.returncode == 1, done.stderr
+    return folder
+
+
+def test_index_reports_what_failed(workspace: Path):
+    report = json.loads((workspace / "index.json").read_text())
+    assert sorted(report["added"]) == ["crane.md", "tide.txt"]
+    [failed] = report["failed"]
+    assert failed["path"].endswith("bad.pdf")
+    assert failed["reason"]
+
+
+def test_index_again_changes_nothing_and_still_names_the_failure(workspace: Path):
+    again = run("index", "docs/*.md", "docs/*.txt", "--corpus", "c", "--config", "bm25.toml", cwd=workspace)
+    assert again.returncode == 0
+    assert "0 added, 0 changed, 2 unchanged" in again.stdout
+
+
+def test_search_as_json(workspace: Path):
+    done = run("search", "forty tonnes", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=workspace)
+    found = json.loads(done.stdout)
+    assert found["query"] == "forty tonnes"
+    assert found["hits"][0]["rank"] == 1
+    assert (found["hits"][0]["document"], found["hits"][0]["page"]) == ("crane.md", 1)
+    assert "forty tonnes" in found["hits"][0]["text"]
+    assert found["hits"][0]["score"] > 0
+
+
+def test_ask_as_json_cites(workspace: Path):
+    question = "How much does the north crane lift?"
+    done = run("ask", question, "--corpus", "c", "--config", "bm25.toml", "--json", cwd=workspace)
+    answer = json.loads(done.stdout)
+    assert (answer["question"], answer["engine"]) == (question, "extractive")
+    assert "forty tonnes" in answer["answer"]
+    citation = answer["citations"][0]
+    assert (citation["marker"], citation["document"], citation["page"]) == (1, "crane.md", 1)
+    assert answer["timings_ms"]["retrieve"] > 0
+
+
+def test_info_and_verify(workspace: Path):
+    info = json.loads(run("info", "--corpus", "c", "--json", cwd=workspace).stdout)
+    assert (info["num_documents"], info["embedder"]) == (2, None)
+    sound = run("verify", "--corpus", "c", "--json", cwd=workspace)
+    assert (sound.returncode, json.loads(sound.stdout)["problems"]) == (0, [])
+
+
+def test_remove_names_what_is_not_there(workspace: Path):
+    (workspace / "extra").mkdir()
+    (workspace / "extra" / "gone.txt").write_text("A rope.")
+    run("index", "extra", "--corpus", "c", "--config", "bm25.toml", cwd=workspace)
+    done = run("remove", "gone.txt", "never.txt", "--corpus", "c", cwd=workspace)
+    assert done.returncode == 1
+    assert "removed gone.txt" in done.stdout
+    assert "never.txt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["search", "x", "--corpus", "nowhere"], 1, "there is no corpus in nowhere"),
+        (["index", "docs"], 2, "Missing option"),
+        (["index", "docs", "--corpus", "c", "--pages", "film"], 2, "film"),
+        (["index", "docs", "--corpus", "c", "--config", "none.toml"], 2, "none.toml"),
+        (["frobnicate"], 2, "No such command"),
+        (["index", "no/such/*.pdf", "--corpus", "c2", "--embedder", "none"], 1, ""),
+    ],
+)
+def test_mistakes_have_their_exit_status(workspace: Path, arguments: list[str], status: int, message: str):
+    done = run(*arguments, cwd=workspace)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damage_makes_verify_fail(workspace: Path):
+    run("index", "docs/tide.txt", "--corpus", "hurt", "--embedder", "none", cwd=workspace)
+    [data] = (workspace / "hurt" / "lexical").glob("*/keys.npy")
+    data.write_bytes(b"x")
+    done = run("verify", "--corpus", "hurt", cwd=workspace)
+    assert done.returncode == 1
+    assert "keys.npy" in done.stdout
