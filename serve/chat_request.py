@@ -1,0 +1,149 @@
+"""A chat request as OpenAI's clients send it, checked and turned into a question."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from ragkit.records import AskRequest, ChatMessage, Sampling
+from ragkit.serve.http_errors import HttpProblem
+
+# Fields of OpenAI's API that do not change what an answer says.
+_HARMLESS = frozenset(
+    {
+        "metadata",
+        "moderation",
+        "parallel_tool_calls",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+        "verbosity",
+    }
+)
+# Fields that would change the answer and are not supported yet, with the values that change nothing.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "frequency_penalty": (None, 0),
+    "function_call": (None, "none", "auto"),
+    "functions": (None, []),
+    "logit_bias": (None, {}),
+    "logprobs": (None, False),
+    "modalities": (None, ["text"]),
+    "n": (None, 1),
+    "presence_penalty": (None, 0),
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "none", "auto"),
+    "tools": (None, []),
+    "top_logprobs": (None, 0),
+    "web_search_options": (None,),
+}
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class TextPart(BaseModel):
+    """A piece of a message's content."""
+
+    type: StrictStr
+    text: StrictStr = ""
+
+
+class ApiMessage(BaseModel):
+    """One message; content is text or a list of text parts."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: StrictStr | list[TextPart] | None = None
+
+
+class StreamOptions(BaseModel):
+    """What a stream holds beside the text."""
+
+    include_usage: StrictBool = False
+
+
+class ChatBody(BaseModel):
+    """The fields that are read; `ask_request` judges the others, which are in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: StrictStr
+    messages: list[ApiMessage] = Field(min_length=1)
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    stop: Annotated[tuple[StrictStr, ...], Field(max_length=4), BeforeValidator(_as_tuple)] | None = None
+    seed: StrictInt | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a chunk of usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
+    """The last user message is the question, what stands before it the history.
+
+    Raises:
+        HttpProblem: 400, naming the field that is not supported or not known.
+    """
+    _check_extra(body.model_extra or {})
+    messages = [_message(i, message) for i, message in enumerate(body.messages)]
+    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    if asked < 0 or not messages[asked].content.strip():
+        raise HttpProblem(400, "the last user message is the question, and there is none", param="messages")
+    behind = [message for message in messages[asked + 1 :] if message.role == "system"]
+    history = tuple(messages[:asked] + behind)
+    return AskRequest(messages[asked].content, history, _sampling(body, default))
+
+
+def _check_extra(extra: dict[str, Any]) -> None:
+    for name, value in extra.items():
+        if name in _NEUTRAL:
+            if value not in _NEUTRAL[name]:
+                raise HttpProblem(400, f"{name} = {value!r} is not supported", param=name)
+        elif name not in _HARMLESS:
+            near = difflib.get_close_matches(name, [*ChatBody.model_fields, *_NEUTRAL, *_HARMLESS], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise HttpProblem(400, f"unknown field {name!r}{hint}", param=name, code="unknown_parameter")
+
+
+def _message(index: int, message: ApiMessage) -> ChatMessage:
+    role: Literal["system", "user", "assistant"] = "system" if message.role == "developer" else message.role
+    if isinstance(message.content, list):
+        return ChatMessage(role, _joined(index, message.content))
+    return ChatMessage(role, message.content or "")
+
+
+def _joined(index: int, parts: Sequence[TextPart]) -> str:
+    for part in parts:
+        if part.type != "text":
+            place = f"messages[{index}].content"
+            raise HttpProblem(
+                400, f"{place} has a part of type {part.type!r}; only text is supported", param=place
+            )
+    return "\n".join(part.text for part in parts)
+
+
+def _sampling(body: ChatBody, default: Sampling) -> Sampling:
+    max_tokens = body.max_completion_tokens or body.max_tokens or default.max_tokens
+    return Sampling(
+        max_tokens=max_tokens,
+        temperature=default.temperature if body.temperature is None else body.temperature,
+        top_p=default.top_p if body.top_p is None else body.top_p,
+        stop=default.stop if body.stop is None else tuple(stop for stop in body.stop if stop),
+        seed=default.seed if body.seed is None else body.seed,
+    )

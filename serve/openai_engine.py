@@ -1,0 +1,183 @@
+"""Any server that speaks OpenAI's chat API: vLLM, llama.cpp, Ollama, OpenAI itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ragkit.errors import ConfigError, ContextLengthError, EngineError
+from ragkit.extras import require
+from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Usage
+from ragkit.serve.token_estimate import estimate_tokens
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types import CompletionUsage
+
+_MESSAGE_TOKENS = 8
+_BATCH_CONNECTIONS = 8
+_NO_KEY = "none"
+
+
+class OpenAIEngine:
+    """Sends each request to `url`, for example http://localhost:8000/v1.
+
+    A client is made a call, so an engine can be used from any event loop; cancelling a call or closing
+    a stream closes the connection, upon which servers stop generating. Nothing is sent twice.
+
+    Args:
+        api_key_env: environment variable that holds the key; servers that want none may have none.
+        timeout_s: seconds to connect, and to wait for the next bytes.
+
+    Raises:
+        ConfigError: url or model is missing, or url is no http address.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        api_key_env: str = "OPENAI_API_KEY",
+        context_tokens: int = 8192,
+        timeout_s: float = 120,
+    ) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ConfigError(
+                f"generation.url = {url!r} is no http address, such as 'http://localhost:8000/v1'"
+            )
+        if not model:
+            raise ConfigError(f"generation.model is empty; name the model that {url} is to use")
+        self.context_tokens = context_tokens
+        self._url = url
+        self._model = model
+        self._key = os.environ.get(api_key_env, "") or _NO_KEY
+        self._timeout_s = timeout_s
+        self._http = _http_library()
+        # Made once: reading the certificates takes tens of milliseconds.
+        self._tls = self._http.create_ssl_context()
+
+    @property
+    def name(self) -> str:
+        """The model's name at the server."""
+        return self._model
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """An upper estimate: the server's tokenizer is not here."""
+        return sum(_MESSAGE_TOKENS + estimate_tokens(message.content) for message in messages)
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Raises EngineError with the address, the status and what the server said."""
+        with self._errors():
+            async with self._client() as client:
+                reply = await client.chat.completions.create(**self._arguments(request))
+        choices = getattr(reply, "choices", None)
+        if not choices:
+            raise EngineError(
+                f"{self._url} answered without a choice: {str(reply)[:200]!r}; is it a chat API?"
+            )
+        text = choices[0].message.content or choices[0].message.refusal or ""
+        return ChatReply(text, _finish_reason(choices[0].finish_reason), _usage(reply.usage))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        """Raises EngineError as `chat` does, also where the connection breaks before the end."""
+        arguments = self._arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
+        finish_reason: str | None = None
+        usage = Usage()
+        with self._errors():
+            async with self._client() as client, await client.chat.completions.create(**arguments) as chunks:
+                async for chunk in chunks:
+                    usage = _usage(chunk.usage) if chunk.usage else usage
+                    for choice in chunk.choices[:1]:
+                        finish_reason = choice.finish_reason or finish_reason
+                        if choice.delta.content:
+                            yield ChatDelta(choice.delta.content)
+        if finish_reason is None:
+            raise EngineError(f"{self._url} ended the stream before the answer was finished")
+        yield ChatDelta(finish_reason=_finish_reason(finish_reason), usage=usage)
+
+    def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """Several at a time, from a thread of its own, so that it works under a running event loop too."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._chat_all(requests)).result()
+
+    async def _chat_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        free = asyncio.Semaphore(_BATCH_CONNECTIONS)
+
+        async def one(request: ChatRequest) -> ChatReply:
+            async with free:
+                return await self.chat(request)
+
+        return list(await asyncio.gather(*map(one, requests)))
+
+    def _client(self) -> AsyncOpenAI:
+        openai = require("openai")
+        http_client = openai.DefaultAsyncHttpxClient(verify=self._tls)
+        client: AsyncOpenAI = openai.AsyncOpenAI(
+            base_url=self._url,
+            api_key=self._key,
+            timeout=self._timeout_s,
+            max_retries=0,
+            http_client=http_client,
+        )
+        return client
+
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        sampling = request.sampling
+        # OpenAI's own newer models refuse the name that every other server knows.
+        is_openai = (urlsplit(self._url).hostname or "").endswith("openai.com")
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "max_completion_tokens" if is_openai else "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+        }
+        optional = {"top_p": sampling.top_p, "stop": list(sampling.stop) or None, "seed": sampling.seed}
+        return arguments | {name: value for name, value in optional.items() if value is not None}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What the client library raises, as this project's errors."""
+        openai = require("openai")
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise self._status_error(error.status_code, error.message, error.code) from error
+        except (openai.APITimeoutError, self._http.TimeoutException) as error:
+            raise EngineError(f"{self._url} did not answer within {self._timeout_s:g} s") from error
+        except openai.APIConnectionError as error:
+            reason = error.__cause__ or error
+            raise EngineError(f"cannot reach {self._url}: {reason}; is the server running?") from error
+        except self._http.HTTPError as error:
+            raise EngineError(f"{self._url} broke off the answer: {error or type(error).__name__}") from error
+        except openai.OpenAIError as error:
+            raise EngineError(f"{self._url}: {error}") from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise EngineError(f"{self._url} did not answer in the form of a chat API: {error}") from error
+
+    def _status_error(self, status: int, message: str, code: str | None) -> EngineError:
+        text = f"{self._url} answered {status}: {message}"
+        too_long = code == "context_length_exceeded" or "maximum context length" in message
+        return ContextLengthError(text) if too_long else EngineError(text)
+
+
+def _http_library() -> ModuleType:
+    """The httpx (2, before openai 3) that the installed openai is built on; its errors pass through."""
+    client = require("openai").DefaultAsyncHttpxClient
+    names = {base.__module__.partition(".")[0] for base in client.__mro__ if base.__name__ == "AsyncClient"}
+    return sys.modules[names.pop()]
+
+
+def _finish_reason(reason: str | None) -> str:
+    return "length" if reason == "length" else "stop"
+
+
+def _usage(usage: CompletionUsage | None) -> Usage:
+    return Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage()

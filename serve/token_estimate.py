@@ -1,0 +1,24 @@
+"""How many tokens a text has at most, for models whose tokenizer is not at hand."""
+
+from __future__ import annotations
+
+import re
+
+_LETTERS = re.compile(r"[A-Za-z]+")
+_LETTERS_PER_TOKEN = 4
+
+
+def estimate_tokens(text: str) -> int:
+    """An upper estimate for byte-level BPE vocabularies of 32,000 and more.
+
+    A run of ASCII letters has a token for every four letters begun; every other character, a space
+    between two words apart, has one, characters of three and four UTF-8 bytes two and three.
+    """
+    runs = [len(run) for run in _LETTERS.findall(text)]
+    words = sum(-(-length // _LETTERS_PER_TOKEN) for length in runs)
+    single_spaces = text.count(" ") - text.count("  ")
+    others = len(text) - sum(runs) - single_spaces
+    bytes_above_two = sum(character >= "\u0800" for character in text) + sum(
+        character >= "\U00010000" for character in text
+    )
+    return words + others + bytes_above_two
