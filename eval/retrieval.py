@@ -93,9 +93,7 @@ def run_queries(
         for query, ranked in zip(batch, found, strict=True):
             run[query] = {document: float(score) for document, score in ranked}
             if len(run[query]) != len(ranked):
-                raise DataError(
-                    f"the search found a document twice for query {query!r}; search at document level"
-                )
+                raise DataError(f"the search found a document twice for query {query!r}; search at document level")
         if progress is not None:
             progress(len(run), len(ids))
     return run

@@ -99,9 +99,7 @@ def compare(
             start = clock()
             work(max(repetition, 0))
             seconds[side].append(clock() - start)
-    return Comparison(
-        name, unit, num_units, tuple(seconds["ours"][warmups:]), tuple(seconds["bare"][warmups:])
-    )
+    return Comparison(name, unit, num_units, tuple(seconds["ours"][warmups:]), tuple(seconds["bare"][warmups:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +128,7 @@ class SpeedReport:
         caption = "; ".join(f"{name}: {value}" for name, value in {**self.facts, **self.quality}.items())
         table = Table("", "ragkit", "bare", "speed-up", "time ratio", caption=caption)
         for one in self.comparisons:
-            cells = [
-                _shown(one.num_units, median, one.unit) for median in (one.ours_median_s, one.bare_median_s)
-            ]
+            cells = [_shown(one.num_units, median, one.unit) for median in (one.ours_median_s, one.bare_median_s)]
             table.add_row(one.name, *cells, f"{one.speedup:.2f}", f"{one.time_ratio:.3f}")
         return table
 

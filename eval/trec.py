@@ -137,6 +137,4 @@ def _finite(text: str, place: str) -> float:
 def _check_ids(ids: Iterable[str]) -> None:
     for identifier in ids:
         if len(identifier.split()) != 1 or identifier.split()[0] != identifier:
-            raise DataError(
-                f"the id {identifier!r} is empty or holds white space; TREC files cannot carry it"
-            )
+            raise DataError(f"the id {identifier!r} is empty or holds white space; TREC files cannot carry it")

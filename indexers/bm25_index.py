@@ -53,9 +53,7 @@ class Bm25Index:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def search(
-        self, queries: Sequence[str], k: int, among: KeyArray | None = None
-    ) -> tuple[FloatArray, KeyArray]:
+    def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `LexicalIndex.search`."""
         refused = None if among is None else ~np.isin(self._keys, among)
         scores = np.full((len(queries), k), -np.inf, np.float32)

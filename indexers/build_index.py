@@ -1,4 +1,4 @@
-"""The writing side of a corpus: works on new and changed documents, commits as it goes, and can be killed at any time."""
+"""The writing side of a corpus: works on what is new or changed, commits as it goes, can be killed at any time."""
 
 from __future__ import annotations
 
@@ -148,7 +148,10 @@ class IndexBuilder:
 
     def _index_one(self, item: _Work, known: _Known | None) -> None:
         content_hash = item.content_hash()
-        if known and (known.content_hash, known.settings_hash) == (content_hash, self._preparer.settings_hash):
+        if known and (known.content_hash, known.settings_hash) == (
+            content_hash,
+            self._preparer.settings_hash,
+        ):
             self._report.unchanged.append(item.id)
             return
         self._tell("read", item.id)
@@ -252,7 +255,9 @@ def passages_of(document: NewDocument) -> list[Passage]:
 def _checked(vectors: FloatArray, count: int, embedder: Embedder) -> FloatArray:
     expected = (count, embedder.dim)
     if vectors.shape != expected:
-        raise ConfigError(f"the embedder gave an array of shape {vectors.shape} for {count} passages, not {expected}")
+        raise ConfigError(
+            f"the embedder gave an array of shape {vectors.shape} for {count} passages, not {expected}"
+        )
     if not np.isfinite(vectors).all():
         raise ConfigError("the embedder gave vectors that are not finite; try [embedder] dtype = 'float32'")
     return vectors.astype(np.float32, copy=False)

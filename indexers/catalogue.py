@@ -182,7 +182,8 @@ class Catalogue:
             row,
         ).lastrowid
         connection.executemany(
-            "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", [(key, *_page_row(page)) for page in document.pages]
+            "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(key, *_page_row(page)) for page in document.pages],
         )
         first = int(self._fact("next_passage_key"))
         keys = list(range(first, first + len(document.passages)))

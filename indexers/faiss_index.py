@@ -38,18 +38,14 @@ class FaissFlatIndex:
         self._keys = self._keys[~gone]
         return int(gone.sum())
 
-    def search(
-        self, vectors: FloatArray, k: int, among: KeyArray | None = None
-    ) -> tuple[FloatArray, KeyArray]:
+    def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `VectorIndex.search`."""
         rows = None if among is None else np.flatnonzero(np.isin(self._keys, among))
         available = len(self) if rows is None else len(rows)
         queries = np.ascontiguousarray(vectors, np.float32)
         # FAISS breaks ties at the cut by chance. One hit more shows whether the cut goes through a tie.
         scores, found = self._nearest(queries, min(k + 1, available), rows)
-        best = [
-            best_of(*self._widen(queries[i], scores[i], found[i], k, rows), k) for i in range(len(queries))
-        ]
+        best = [best_of(*self._widen(queries[i], scores[i], found[i], k, rows), k) for i in range(len(queries))]
         if not best:
             return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
         return np.stack([row[0] for row in best]), np.stack([row[1] for row in best])

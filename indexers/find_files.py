@@ -158,22 +158,24 @@ class _Search:
         links: list[tuple[Path, tuple[str, ...]]] = []
         entered: set[tuple[int, int, int]] = set()
         while stack or links:
-            here, wanted = stack.pop() if stack else links.pop()
+            here, wanted = stack.pop() if stack else links.pop(0)
             if not _enter(here, len(wanted), entered):
                 continue
             if wanted[0] == "**" and len(wanted) > 1:
                 stack.append((here, wanted[1:]))
+            folders = []
             for entry in self._entries(here):
                 rest = _rest_after(entry.name, wanted)
                 if rest is not None and os.path.isdir(entry):
-                    (links if entry.is_symlink() else stack).append((entry, rest or ("**",)))
+                    (links if entry.is_symlink() else folders).append((entry, rest or ("**",)))
                 elif rest == () or wanted == ("**",):
                     found.append(entry)
+            stack += reversed(folders)
         return sorted(found, key=Path.is_symlink)
 
     def _entries(self, folder: Path) -> list[Path]:
         try:
-            names = sorted(os.listdir(folder), reverse=True)
+            names = sorted(os.listdir(folder))
         except OSError as error:
             problem = Problem(str(folder), f"the folder cannot be read: {error.strerror}")
             if problem not in self.failed:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
+from ragkit.errors import DocumentError
 from ragkit.indexers.media_types import HTML, MARKDOWN
 from ragkit.indexers.plain_text import clean_text, decode, read_bytes
 from ragkit.indexers.reading import Reading, TextPages, as_document_error
@@ -56,12 +59,21 @@ def text_of_html(html: str) -> str:
     if not source.strip():
         return ""
     with as_document_error("the HTML cannot be read"):
-        tree = lxml_html.document_fromstring(source)
+        parser = lxml_html.HTMLParser(huge_tree=True)
+        tree = lxml_html.document_fromstring(source, parser=parser)
+        _raise_for_limits(parser.error_log)
         etree.strip_elements(tree, *_NOT_SHOWN, with_tail=False)
         title = " ".join((tree.findtext("head/title") or "").split())
         body = clean_text(Inscriptis(tree).get_text())
     body = _BLANK_LINES.sub("\n\n", _PADDING.sub("  ", body)).strip("\n")
     return body if not title or title in " ".join(body.split()) else f"{title}\n{body}"
+
+
+def _raise_for_limits(error_log: Iterable[Any]) -> None:
+    """libxml2 stops reading at its limits and gives what it has; nothing else says so."""
+    for entry in error_log:
+        if entry.type_name == "ERR_RESOURCE_LIMIT":
+            raise DocumentError(f"the HTML cannot be read to its end: {entry.message}")
 
 
 def _declared_encoding(data: bytes) -> str | None:

@@ -86,9 +86,7 @@ _UNSUPPORTED = {
 }
 
 _HEAD_BYTES = 4096
-_HTML_START = re.compile(
-    rb"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE
-)
+_HTML_START = re.compile(rb"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE)
 
 
 def kind_by_suffix(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Exact search in plain numpy: the reference that other indexes are tested against, and a fake for users' tests."""
+"""Exact search in plain numpy: the reference for other indexes, and a fake for users' tests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class NumpyIndex:
         self._keys, self._vectors = self._keys[~gone], self._vectors[~gone]
         return int(gone.sum())
 
-    def search(
-        self, vectors: FloatArray, k: int, among: KeyArray | None = None
-    ) -> tuple[FloatArray, KeyArray]:
+    def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `VectorIndex.search`."""
         allowed = np.ones(len(self), bool) if among is None else np.isin(self._keys, among)
         scores, keys = self._vectors[allowed] @ vectors.T, self._keys[allowed]

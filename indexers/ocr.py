@@ -76,9 +76,7 @@ def _lines_of(result: Any) -> list[Words]:
         return []
     word_results = result.word_results
     # RapidOCR leaves lines without words out of this list; then it is not known whose the others are.
-    per_line: Sequence[Any] = (
-        word_results if len(word_results) == len(result.txts) else [()] * len(result.txts)
-    )
+    per_line: Sequence[Any] = word_results if len(word_results) == len(result.txts) else [()] * len(result.txts)
     lines = [
         words_of_line(text, np.asarray(polygon, np.float64), parts)
         for text, polygon, parts in zip(result.txts, result.boxes, per_line, strict=True)

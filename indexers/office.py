@@ -138,9 +138,7 @@ def _sheet_text(sheet: Any, warnings: list[str]) -> str:
         lines.append(_BETWEEN_CELLS.join(cells))
         length += len(lines[-1])
         if length > _MOST_SHEET_LETTERS:
-            warnings.append(
-                f"sheet {sheet.title!r}: only the rows up to {row_number} were read; split the sheet"
-            )
+            warnings.append(f"sheet {sheet.title!r}: only the rows up to {row_number} were read; split the sheet")
             break
     return "\n".join(lines)
 

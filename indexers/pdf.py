@@ -63,9 +63,7 @@ class PdfPages:
             except DocumentError as error:
                 in_a_row += 1
                 if in_a_row == min(_MOST_DAMAGED_IN_A_ROW, self.num_pages):
-                    raise DocumentError(
-                        f"{in_a_row} pages in a row are damaged, up to page {number}"
-                    ) from error
+                    raise DocumentError(f"{in_a_row} pages in a row are damaged, up to page {number}") from error
                 self._ocr.note_unread(number, str(error))
                 yield Page(number, "")
                 continue

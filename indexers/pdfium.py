@@ -58,13 +58,9 @@ def _explained(code: int, password: str | None) -> DocumentError:
     if code == _ERR_PASSWORD:
         if password is None:
             return PasswordError("the PDF is encrypted; give its password with --password")
-        return PasswordError(
-            "the PDF is encrypted and the password given is wrong; give its own with --password"
-        )
+        return PasswordError("the PDF is encrypted and the password given is wrong; give its own with --password")
     if code == _ERR_SECURITY:
-        return DocumentError(
-            "the PDF is encrypted in a way that is not supported; save it without encryption"
-        )
+        return DocumentError("the PDF is encrypted in a way that is not supported; save it without encryption")
     if code == _ERR_FILE:
         return DocumentError("the PDF cannot be read from the disk")
     reason = "it is damaged or truncated" if code == _ERR_FORMAT else "PDFium gives no reason"

@@ -76,7 +76,7 @@ def decode(data: bytes, encoding: str, declared: str | None = None, warnings: li
         try:
             return _checked(data, _declared_codec(declared), "the file declares")
         except DocumentError as error:
-            if configured == _declared_codec(declared):
+            if configured == _codec_of(declared):
                 raise
             text = _checked(data, configured, "documents.encoding says")
             if warnings is not None:
@@ -94,10 +94,12 @@ def _declared_codec(name: str) -> str:
 
 def _codec_of(name: str) -> str | None:
     try:
-        b"".decode(name)
-        return codecs.lookup(name).name
+        b"a".decode(name)  # some codecs, such as base64, are not for text
+    except UnicodeError:
+        pass  # one byte is no character in UTF-16
     except (LookupError, ValueError):
         return None
+    return codecs.lookup(name).name
 
 
 def _checked(data: bytes, codec: str, why: str) -> str:

@@ -69,9 +69,7 @@ class Preparer:
     def from_record(self, record: TextRecord) -> NewDocument:
         """Make a document of one page from a text in memory."""
         content_hash = record_hash(record)
-        document = self._document(
-            record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash
-        )
+        document = self._document(record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash)
         return replace(document, attributes=record.attributes)
 
     def _document(

@@ -75,9 +75,7 @@ def _fill(pieces: list[tuple[int, int, int]], first: int, room: int) -> int:
     return last
 
 
-def _overlap_start(
-    pieces: list[tuple[int, int, int]], first: int, last: int, overlap: int, room: int
-) -> int:
+def _overlap_start(pieces: list[tuple[int, int, int]], first: int, last: int, overlap: int, room: int) -> int:
     """The piece the next passage begins with: after `first`, and such that piece last + 1 still fits."""
     start, shared = last + 1, 0
     budget = min(overlap, room - pieces[last + 1][2])

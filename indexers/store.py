@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class SqlitePassageStore:
 
     def documents(self) -> list[Document]:
         """Ordered by id."""
-        rows = self._catalogue.connection.execute(
+        rows: Iterable[tuple[Any, ...]] = self._catalogue.connection.execute(
             "SELECT id, title, source, media_type, num_pages,"
             " (SELECT count(*) FROM passages WHERE document = documents.key), attributes"
             " FROM documents ORDER BY id"

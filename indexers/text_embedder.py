@@ -218,7 +218,9 @@ def model_digest(folder: Path, facts: str) -> str:
     for path in sorted(folder.rglob("*")):
         if path.suffix in _WEIGHTS | _FACTS and path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update((_sampled(path) if path.stat().st_size > _SAMPLE_ABOVE_BYTES else sha256_of(path)).encode())
+            digest.update(
+                (_sampled(path) if path.stat().st_size > _SAMPLE_ABOVE_BYTES else sha256_of(path)).encode()
+            )
     return digest.hexdigest()
 
 

@@ -44,9 +44,7 @@ def read_shards(corpus: Path, files: Sequence[StoredFile]) -> Iterator[tuple[Key
         yield keys, vectors
 
 
-def living(
-    shards: Iterable[tuple[KeyArray, FloatArray]], keys: KeyArray, dim: int
-) -> tuple[KeyArray, FloatArray]:
+def living(shards: Iterable[tuple[KeyArray, FloatArray]], keys: KeyArray, dim: int) -> tuple[KeyArray, FloatArray]:
     """Of all shards' rows those whose key is among `keys` (ascending, all of them present), by key.
 
     Raises:

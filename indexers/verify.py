@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ragkit.config import LexicalConfig
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import Catalogue
@@ -17,7 +18,6 @@ from ragkit.indexers.manifest import Manifest
 from ragkit.indexers.shards import open_files
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors import living, read_shards
-from ragkit.config import LexicalConfig
 
 
 def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[str]:
@@ -26,7 +26,10 @@ def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> lis
         with catalogue.snapshot():
             problems = [*_catalogue_problems(catalogue), *_file_problems(corpus, catalogue)]
             if not problems:
-                problems = [*_vector_problems(corpus, catalogue, manifest), *_lexical_problems(corpus, catalogue)]
+                problems = [
+                    *_vector_problems(corpus, catalogue, manifest),
+                    *_lexical_problems(corpus, catalogue),
+                ]
     except sqlite3.DatabaseError as error:
         return [f"the catalogue cannot be read: {error}"]
     return problems
@@ -40,8 +43,8 @@ def _catalogue_problems(catalogue: Catalogue) -> Iterator[str]:
     for table, *_ in connection.execute("PRAGMA foreign_key_check"):
         yield f"the catalogue is damaged: a row of {table} belongs to no document"
     outside = connection.execute(
-        'SELECT passages.key FROM passages LEFT JOIN pages ON pages.document = passages.document'
-        ' AND pages.number = passages.page WHERE pages.text IS NULL OR passages.start < 0'
+        "SELECT passages.key FROM passages LEFT JOIN pages ON pages.document = passages.document"
+        " AND pages.number = passages.page WHERE pages.text IS NULL OR passages.start < 0"
         ' OR passages."end" <= passages.start OR passages."end" > length(pages.text)'
     )
     for (key,) in outside:

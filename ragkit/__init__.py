@@ -1,10 +1,10 @@
 """Question answering over document collections, from page images and text alike.
 
-    from ragkit import Corpus
+from ragkit import Corpus
 
-    with Corpus.open("papers") as corpus:
-        corpus.add("docs/")
-        print(corpus.ask("What does the contract say about notice?").text)
+with Corpus.open("papers") as corpus:
+    corpus.add("docs/")
+    print(corpus.ask("What does the contract say about notice?").text)
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ragkit.config import Config, RetrievalConfig
+from ragkit.config import Config, GenerationConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
+from ragkit.files import cache_folder
 from ragkit.protocols import Embedder, Engine, LexicalIndex, PassageStore, Reranker, Retriever, VectorIndex
 
 if TYPE_CHECKING:
     from ragkit.protocols import OcrEngine, Renderer
+    from ragkit.retrievers.hybrid import Fusion
 
 NO_EMBEDDER = "none"
 
@@ -98,7 +100,7 @@ def make_retriever(config: Config, parts: CorpusParts) -> Retriever:
     return HybridRetriever(parts.store, [dense, bm25], _fusion(config.retrieval), config.retrieval.depth)
 
 
-def _fusion(settings: RetrievalConfig):  # type: ignore[no-untyped-def]
+def _fusion(settings: RetrievalConfig) -> Fusion:
     from ragkit.retrievers.fusion import reciprocal_rank_fusion, weighted_score_fusion
 
     if settings.fusion == "rrf":
@@ -131,5 +133,40 @@ def make_reranker(config: Config) -> Reranker | None:
 
 
 def make_engine(config: Config, embedder: Embedder | None) -> Engine:
-    """The engine of the configuration."""
-    raise ConfigError("not yet")
+    """The engine of the configuration.
+
+    Raises:
+        ConfigError: the "openai" engine lacks its url or model.
+    """
+    settings = config.generation
+    if settings.engine == "extractive":
+        from ragkit.serve.extractive_engine import ExtractiveEngine
+
+        return ExtractiveEngine(embedder)
+    if settings.engine == "echo":
+        from ragkit.serve.echo_engine import EchoEngine
+
+        return EchoEngine(context_tokens=settings.context_tokens)
+    if settings.engine == "openai":
+        return _openai_engine(settings)
+    from ragkit.serve.transformers_engine import TransformersEngine, load_smollm2
+
+    placement = choose_placement(config.embedder.device, config.embedder.dtype)
+    return TransformersEngine(settings.model or str(load_smollm2(cache_folder())), placement)
+
+
+def _openai_engine(settings: GenerationConfig) -> Engine:
+    from ragkit.serve.openai_engine import OpenAIEngine
+
+    if not settings.url or not settings.model:
+        raise ConfigError(
+            f"generation.engine = 'openai' needs generation.url (now {settings.url!r}) "
+            f"and generation.model (now {settings.model!r})"
+        )
+    return OpenAIEngine(
+        settings.url,
+        settings.model,
+        api_key_env=settings.api_key_env,
+        context_tokens=settings.context_tokens,
+        timeout_s=settings.timeout_s,
+    )

@@ -163,7 +163,7 @@ def serve(
 
     settings = load_config(config)
     opened = [_open(folder, settings) for folder in corpus]
-    run_server(create_app(FolderLibrary(opened)), host, port)
+    run_server(create_app(FolderLibrary(opened), opened[0].default_sampling), host, port)
 
 
 @app.command()

@@ -18,7 +18,13 @@ from ragkit.assemble import CorpusParts, RetrieverFactory
 from ragkit.config import Config, load_config, parse_config
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
 from ragkit.indexers import lexical_files, manifest, vectors
-from ragkit.indexers.build_index import IndexBuilder, IndexProgress, IndexReport, finish_commit, remove_documents
+from ragkit.indexers.build_index import (
+    IndexBuilder,
+    IndexProgress,
+    IndexReport,
+    finish_commit,
+    remove_documents,
+)
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.find_files import find_files
 from ragkit.indexers.lock import writer_lock
@@ -189,7 +195,12 @@ class Corpus:
         paths = [item for item in items if not isinstance(item, TextRecord)]
         with writer_lock(self.path):
             builder = IndexBuilder(
-                self.path, self._catalogue, self.embedder, self._preparer(password), self.config.lexical, progress
+                self.path,
+                self._catalogue,
+                self.embedder,
+                self._preparer(password),
+                self.config.lexical,
+                progress,
             )
             self._remember()
             below = [_fixed_part(path) for path in paths] if prune else []

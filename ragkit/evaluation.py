@@ -63,7 +63,11 @@ def _cached_corpus(collection: BeirCollection, config: Config) -> Path:
 
 
 def measure_speed(
-    config: Config, data: Path | None = None, num_texts: int = 400, num_passages: int = 100_000, repeats: int = 3
+    config: Config,
+    data: Path | None = None,
+    num_texts: int = 400,
+    num_passages: int = 100_000,
+    repeats: int = 3,
 ) -> SpeedReport:
     """Time ragkit beside the bare libraries below it, in one run on one machine.
 
@@ -132,9 +136,7 @@ def _compare_search(folder: Path, config: Config, num_passages: int) -> Comparis
         )
 
 
-def _quality(
-    collection: BeirCollection, folder: Path, config: Config, bare: BareEncoder
-) -> dict[str, float]:
+def _quality(collection: BeirCollection, folder: Path, config: Config, bare: BareEncoder) -> dict[str, float]:
     """The same measure over vectors made by ragkit and by the bare library in float32."""
     changes = {
         "passages": config.passages.model_copy(update={"split": "none"}),
@@ -152,4 +154,3 @@ def _quality(
         f"float32 {_QUALITY_MEASURE}": theirs,
         "difference": abs(ours - theirs),
     }
-

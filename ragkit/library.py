@@ -17,7 +17,9 @@ class FolderLibrary:
         for corpus in corpora:
             if corpus.name in self._corpora:
                 first = self._corpora[corpus.name].path
-                raise ConfigError(f"{first} and {corpus.path} have the same name {corpus.name!r}; rename one folder")
+                raise ConfigError(
+                    f"{first} and {corpus.path} have the same name {corpus.name!r}; rename one folder"
+                )
             self._corpora[corpus.name] = corpus
 
     def names(self) -> list[str]:

@@ -91,9 +91,7 @@ class VectorIndex(Protocol):
         """Take keys out; those that are not in the index are passed over. Returns how many were."""
         ...
 
-    def search(
-        self, vectors: FloatArray, k: int, among: KeyArray | None = None
-    ) -> tuple[FloatArray, KeyArray]:
+    def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """float32 (q, k) scores and int64 (q, k) keys, best first; places without a hit hold -inf and -1.
 
         `among` restricts the search to these keys.
@@ -106,9 +104,7 @@ class LexicalIndex(Protocol):
 
     def __len__(self) -> int: ...
 
-    def search(
-        self, queries: Sequence[str], k: int, among: KeyArray | None = None
-    ) -> tuple[FloatArray, KeyArray]:
+    def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `VectorIndex.search`; passages that share no term with the query are no hits."""
         ...
 

@@ -39,9 +39,7 @@ _OPEN_WORDS = _words(
 _LINE = re.compile(r"[^\n\r\f\v\x85\u2028\u2029]+")
 _ITEM = re.compile(r"(?:[-*•‣◦▪▫·–—●○■□➢✓▶#>|]|\(?\d{1,2}(?:\.\d{1,2})*[.)]|\(?[a-zA-Z]\))(?=\s|$)|[|•●■]")
 # Two numbers at the end of a line, or dots that lead to a page number.
-_ROW_END = re.compile(
-    r"(?:\s(?:[$€£¥(]\s?)*[-−–—]?\(?[$€£¥]?(?:\d[\d.,/:]*[%)]*|(?<=[-–—]))){2,}$|\.{4,}\s*\d+$"
-)
+_ROW_END = re.compile(r"(?:\s(?:[$€£¥(]\s?)*[-−–—]?\(?[$€£¥]?(?:\d[\d.,/:]*[%)]*|(?<=[-–—]))){2,}$|\.{4,}\s*\d+$")
 # A terminator, what closes behind it, and marks such as [1] or [2, 3] that belong to the sentence.
 _END = re.compile(
     r"(?:(?P<wide>[。！？｡．]+)|[.!?…؟।]+)[\"'”’»)\]」』）》*†‡]*"

@@ -55,9 +55,7 @@ def weighted_score_fusion(
     """
     floors = [None] * len(rankings) if floors is None else floors
     if not len(weights) == len(floors) == len(rankings):
-        raise ValueError(
-            f"{len(rankings)} rankings, {len(weights)} weights, {len(floors)} floors: must be equal"
-        )
+        raise ValueError(f"{len(rankings)} rankings, {len(weights)} weights, {len(floors)} floors: must be equal")
     if any(weight < 0 for weight in weights):
         raise ValueError(f"weights must not be negative: {list(weights)}")
     parts = []

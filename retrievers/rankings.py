@@ -28,4 +28,3 @@ def load_hits(store: PassageStore, rankings: Sequence[Ranking]) -> list[list[Hit
         [Hit(float(score), passages[int(key)]) for key, score in zip(ranked, scores, strict=True)]
         for ranked, scores in rankings
     ]
-

@@ -59,9 +59,7 @@ class RemoteReranker:
         scores: dict[int, float] = {}
         for index, score in map(self._index_and_score, self._results(body)):
             if not 0 <= index < len(documents) or index in scores:
-                raise self._error(
-                    f"answered index {index}, out of range or twice, for {len(documents)} documents"
-                )
+                raise self._error(f"answered index {index}, out of range or twice, for {len(documents)} documents")
             scores[index] = score
         if len(scores) != len(documents):
             raise self._error(f"scored {len(scores)} of {len(documents)} documents")

@@ -24,9 +24,7 @@ class CitedText:
     attributed: bool
 
 
-def cite(
-    text: str, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None = None
-) -> CitedText:
+def cite(text: str, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None = None) -> CitedText:
     """Turn each mark into a citation; where there is no mark at all, find the sources of each sentence.
 
     `text` has passed `MarkFilter`: its marks are ``[n]`` and each names a source. A sentence that no
@@ -90,9 +88,7 @@ def _sentences_with_marks(text: str) -> list[Span]:
     return spans
 
 
-def _insert_marks(
-    text: str, spans: Sequence[Span], quotes: Sequence[Quote | None], pages: _Pages
-) -> CitedText:
+def _insert_marks(text: str, spans: Sequence[Span], quotes: Sequence[Quote | None], pages: _Pages) -> CitedText:
     out, position = "", 0
     citations = []
     for (start, end), quote in zip(spans, quotes, strict=True):

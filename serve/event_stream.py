@@ -21,9 +21,7 @@ _DONE = b"data: [DONE]\n\n"
 class EventStream:
     """Begins an answer, so that early errors can still be a status, then gives the events."""
 
-    def __init__(
-        self, events: AsyncIterator[AnswerEvent], connection: Connection, chunks: ChunkMaker
-    ) -> None:
+    def __init__(self, events: AsyncIterator[AnswerEvent], connection: Connection, chunks: ChunkMaker) -> None:
         self._events = events
         self._connection = connection
         self._chunks = chunks

@@ -104,9 +104,7 @@ class ExtractiveEngine:
         wide = np.array([_share(wanted, c.passage_words) for c in candidates], np.float32)
         weights = Weights(c.words for c in candidates)
         telling = np.array([weights.coverage(wanted, c.words) for c in candidates], np.float32)
-        prior = np.array(
-            [_kind_bonus(question, c.unit) - _RANK_COST * c.rank for c in candidates], np.float32
-        )
+        prior = np.array([_kind_bonus(question, c.unit) - _RANK_COST * c.rank for c in candidates], np.float32)
         by_words = 0.5 * telling + 0.5 * wide + prior
         if self._similarity is None or not self._similarity.is_trusted(language):
             return by_words, bool((0.5 * plain + 0.5 * wide).max() >= _ACCEPT_BY_WORDS)

@@ -21,7 +21,7 @@ _ATTRIBUTED_NOTE = (
 )
 
 
-async def generate_answer(  # noqa: PLR0917
+async def generate_answer(
     request: AskRequest,
     hits: Sequence[Hit],
     engine: Engine,
@@ -48,7 +48,7 @@ async def generate_answer(  # noqa: PLR0917
     return await generation.end(text, reply, marks.unknown)
 
 
-async def stream_answer(  # noqa: PLR0917
+async def stream_answer(
     request: AskRequest,
     hits: Sequence[Hit],
     engine: Engine,

@@ -50,9 +50,7 @@ class OpenAIEngine:
         timeout_s: float = 120,
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise ConfigError(
-                f"generation.url = {url!r} is no http address, such as 'http://localhost:8000/v1'"
-            )
+            raise ConfigError(f"generation.url = {url!r} is no http address, such as 'http://localhost:8000/v1'")
         if not model:
             raise ConfigError(f"generation.model is empty; name the model that {url} is to use")
         self.context_tokens = context_tokens
@@ -80,9 +78,7 @@ class OpenAIEngine:
                 reply = await client.chat.completions.create(**self._arguments(request))
         choices = getattr(reply, "choices", None)
         if not choices:
-            raise EngineError(
-                f"{self._url} answered without a choice: {str(reply)[:200]!r}; is it a chat API?"
-            )
+            raise EngineError(f"{self._url} answered without a choice: {str(reply)[:200]!r}; is it a chat API?")
         text = choices[0].message.content or choices[0].message.refusal or ""
         return ChatReply(text, _finish_reason(choices[0].finish_reason), _usage(reply.usage))
 

@@ -24,9 +24,7 @@ Answer briefly, in the language of the question."""
 _FENCE = '"""'
 _QUOTES = re.compile(r'"{3,}')
 # Control tokens of chat templates; "<|im_end|>" in a page must not end a turn.
-_CONTROL = re.compile(
-    r"<(?=\||/?s>|/?(?:start|end)_of_turn>)|\[(?=/?INST\]|/?SYSTEM_PROMPT\])", re.IGNORECASE
-)
+_CONTROL = re.compile(r"<(?=\||/?s>|/?(?:start|end)_of_turn>)|\[(?=/?INST\]|/?SYSTEM_PROMPT\])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +121,7 @@ def _cut_source(
     low, high = 0, len(ends) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        fits = (
-            engine.count_tokens(_messages(question, [_shortened(source, ends[middle - 1])], history)) <= room
-        )
+        fits = engine.count_tokens(_messages(question, [_shortened(source, ends[middle - 1])], history)) <= room
         low, high = (middle, high) if fits else (low, middle - 1)
     return [_shortened(source, ends[low - 1])] if low else []
 

@@ -42,9 +42,7 @@ class Support:
         self._units = {source.marker: units_of(source) for source in sources}
         self._sources = {source.marker: source for source in sources}
         self._content = ContentWords(source.hit.passage.text for source in sources)
-        self._words = {
-            marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()
-        }
+        self._words = {marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()}
         self._weights = Weights(words for listed in self._words.values() for words in listed)
         self._embedder = embedder
 

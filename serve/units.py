@@ -52,9 +52,7 @@ def _is_fragment(piece: str) -> bool:
     if _FINISHED.search(piece):
         return False
     words = piece.split()
-    return len(words) < _FRAGMENT_WORDS or 2 * sum(any(map(str.isdigit, word)) for word in words) >= len(
-        words
-    )
+    return len(words) < _FRAGMENT_WORDS or 2 * sum(any(map(str.isdigit, word)) for word in words) >= len(words)
 
 
 def _header(pieces: Sequence[str], fragments: Sequence[bool], i: int) -> str:

@@ -81,9 +81,7 @@ class ChunkMaker:
         """The chunk after the last one, without choices."""
         return self._make([], usage=usage(answer.usage))
 
-    def _chunk(
-        self, delta: dict[str, Any], finish_reason: str | None = None, **extra: Any
-    ) -> ChatCompletionChunk:
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **extra: Any) -> ChatCompletionChunk:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
         return self._make([choice], **({"usage": None} if self.with_usage else {}), **extra)
 

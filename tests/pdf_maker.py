@@ -58,11 +58,7 @@ def make_pdf(
 def _objects(pages: list[PdfPage], unicode_map: dict[int, str]) -> list[tuple[bytes, bytes | None]]:
     """Dictionary and stream of each object; object 1 is the catalog, 2 the page tree, 3 the font."""
     to_unicode = b" /ToUnicode 4 0 R" if unicode_map else b""
-    font = (
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding"
-        + to_unicode
-        + b" >>"
-    )
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding" + to_unicode + b" >>"
     objects: list[tuple[bytes, bytes | None]] = [
         (b"<< /Type /Catalog /Pages 2 0 R >>", None),
         (b"", None),
@@ -107,9 +103,7 @@ def _content(page: PdfPage) -> bytes:
         lines = [line.encode("cp1252") for line in page.text.split("\n")]
         shown = b" T* ".join(b"<%s> Tj" % line.hex().encode() for line in lines)
         leading = page.font_size * 1.2
-        parts.append(
-            b"BT /F %g Tf %g TL %g %g Td %s ET" % (page.font_size, leading, page.left, page.top, shown)
-        )
+        parts.append(b"BT /F %g Tf %g TL %g %g Td %s ET" % (page.font_size, leading, page.left, page.top, shown))
     return b"\n".join([*parts, page.drawing])
 
 

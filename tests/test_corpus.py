@@ -192,7 +192,10 @@ class WrongShape(HashEmbedder):
 
 
 def test_an_embedder_of_the_wrong_shape_is_named(tmp_path: Path):
-    with open_corpus(tmp_path, embedder=WrongShape()) as corpus, pytest.raises(ConfigError, match=r"\(1, 3\)"):
+    with (
+        open_corpus(tmp_path, embedder=WrongShape()) as corpus,
+        pytest.raises(ConfigError, match=r"\(1, 3\)"),
+    ):
         corpus.add(RECORDS)
 
 

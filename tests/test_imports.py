@@ -232,9 +232,7 @@ def test_optional_libraries_are_imported_where_they_are_needed() -> None:
 
 
 def test_the_ground_floor_stands_on_little() -> None:
-    libraries = {
-        item.name.split(".")[0] for name in GROUND_FLOOR for item in IMPORTS.get(name, ()) if item.eager
-    }
+    libraries = {item.name.split(".")[0] for name in GROUND_FLOOR for item in IMPORTS.get(name, ()) if item.eager}
     assert libraries - sys.stdlib_module_names <= {"numpy", "pydantic", "ragkit"}
 
 
@@ -272,9 +270,7 @@ def swallows(node: ast.AST) -> bool:
     too_wide = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
     if isinstance(node, ast.ExceptHandler):
         does_nothing = all(isinstance(line, ast.Pass) or is_ellipsis(line) for line in node.body)
-        caught = (
-            {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else too_wide
-        )
+        caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else too_wide
         return does_nothing and bool(caught & too_wide)
     if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
         return bool({ast.unparse(argument) for argument in node.args} & too_wide)

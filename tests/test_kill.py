@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of indexing runs: the corpus always opens, and ends as if nothing had happened."""
+"""SIGKILL at random moments of indexing runs: the corpus opens each time, and ends as if none had happened."""
 
 from __future__ import annotations
 

@@ -63,8 +63,7 @@ CASES = {
     ),
     "pipe table": ("| a | b |\n| 1 | 2 |", ["| a | b |", "| 1 | 2 |"]),
     "wrapped prose": (
-        "The valve was opened by the crew of the\nNorth Station shortly after the alarm had gone\noff. "
-        "It held.",
+        "The valve was opened by the crew of the\nNorth Station shortly after the alarm had gone\noff. It held.",
         [
             "The valve was opened by the crew of the\nNorth Station shortly after the alarm had gone\noff.",
             "It held.",

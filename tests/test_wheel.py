@@ -35,9 +35,7 @@ def copy_tree(folder: Path) -> Path:
             folder.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder)
     for name in ("ragkit", *PARTS, "tests", "docs"):
-        shutil.copytree(
-            ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -99,8 +97,7 @@ def expected_in_wheel(tree: Path) -> set[str]:
     names = {
         f"ragkit/{name}"
         for name in below
-        if not name.startswith("samples/sources/")
-        and not (name.startswith("samples/") and name.endswith(".py"))
+        if not name.startswith("samples/sources/") and not (name.startswith("samples/") and name.endswith(".py"))
     }
     return names | {f"ragkit/{part}/{name}" for part in PARTS for name in files_below(tree / part)}
 
@@ -137,9 +134,7 @@ def test_the_source_archive_holds_each_source_once_and_no_test(built: Built) -> 
     assert built.sdist_names >= {
         f"ragkit/samples/{name}" for name in files_below(built.tree / "ragkit" / "samples")
     }
-    assert not [
-        name for name in built.sdist_names if name.startswith(tuple(f"ragkit/{part}/" for part in PARTS))
-    ]
+    assert not [name for name in built.sdist_names if name.startswith(tuple(f"ragkit/{part}/" for part in PARTS))]
     assert not [name for name in built.sdist_names if name.startswith("tests") or "golden" in name]
 
 
@@ -156,9 +151,7 @@ for package in (ragkit, ragkit.indexers, ragkit.eval, ragkit.serve, ragkit.retri
 """
     places = [Path(line) for line in run("-c", code, cwd=elsewhere, PYTHONPATH=str(target)).splitlines()]
     expected = [target / "ragkit" / "__init__.py"]
-    expected += [
-        target / "ragkit" / part / "__init__.py" for part in ("indexers", "eval", "serve", "retrievers")
-    ]
+    expected += [target / "ragkit" / part / "__init__.py" for part in ("indexers", "eval", "serve", "retrievers")]
     assert places == expected
 
 

@@ -39,4 +39,7 @@ def test_keys_ascend_and_filters_split_them(corpus: Corpus):
 
 
 def test_documents_count_their_passages(corpus: Corpus):
-    assert [(d.id, d.num_pages, d.num_passages) for d in corpus.store.documents()] == [("a", 1, 1), ("b", 1, 3)]
+    assert [(d.id, d.num_pages, d.num_passages) for d in corpus.store.documents()] == [
+        ("a", 1, 1),
+        ("b", 1, 3),
+    ]

@@ -70,9 +70,7 @@ def test_a_score_does_not_depend_on_the_other_hits(reranker, hits):
 
 
 def test_equal_texts_score_the_same_and_are_ordered_by_key(reranker):
-    ranked = reranker.rerank(
-        QUERY, make_hits(["the cat", "dog", "the cat", "dog ran far over", "the cat"])[::-1]
-    )
+    ranked = reranker.rerank(QUERY, make_hits(["the cat", "dog", "the cat", "dog ran far over", "the cat"])[::-1])
     assert [hit.passage.key for hit in ranked if hit.passage.text == "the cat"] == [0, 2, 4]
     assert len({hit.score for hit in ranked if hit.passage.text == "the cat"}) == 1
 

@@ -35,9 +35,7 @@ def test_equals_brute_force_through_changes(implementation: Make, data: st.DataO
     for _ in range(data.draw(st.integers(1, 6))):
         fresh = data.draw(st.lists(st.integers(0, 60), unique=True, max_size=8))
         fresh = [key for key in fresh if key not in model]
-        rows = data.draw(
-            st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=len(fresh), max_size=len(fresh))
-        )
+        rows = data.draw(st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=len(fresh), max_size=len(fresh)))
         vectors = np.array(rows, np.float32).reshape(-1, 3)
         index.add(np.array(fresh, np.int64), vectors)
         model.update(zip(fresh, vectors, strict=True))

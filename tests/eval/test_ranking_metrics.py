@@ -31,9 +31,7 @@ def scores():
 
 @pytest.mark.parametrize("measure", list(PYTREC_NAME))
 def test_every_query_scores_as_pytrec_eval_says(scores, measure):
-    expected = {
-        query: row[PYTREC_NAME[measure]] for query, row in EXPECTED["pytrec_eval"]["per_query"].items()
-    }
+    expected = {query: row[PYTREC_NAME[measure]] for query, row in EXPECTED["pytrec_eval"]["per_query"].items()}
     expected["q06"] = 0.0  # judged, but not in the run; pytrec_eval leaves it out
     assert scores.by_query[measure] == pytest.approx(expected, abs=1e-9)
 

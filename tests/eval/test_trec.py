@@ -27,9 +27,7 @@ def test_a_run_comes_back_as_it_was(tmp_path, run):
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    qrels=st.dictionaries(ids, st.dictionaries(ids, st.integers(-2, 4), min_size=1, max_size=5), max_size=4)
-)
+@given(qrels=st.dictionaries(ids, st.dictionaries(ids, st.integers(-2, 4), min_size=1, max_size=5), max_size=4))
 def test_judgements_come_back_as_they_were(tmp_path, qrels):
     write_qrels(tmp_path / "qrels.txt", qrels)
     assert read_qrels(tmp_path / "qrels.txt") == qrels

@@ -17,7 +17,9 @@ def new(document_id: str, *texts: str, source: str = "") -> NewDocument:
     words = WordBoxes(np.array([[0, 3]], np.int32), np.array([[0.1, 0.2, 0.3, 0.4]], np.float32))
     pages = [Page(i, text, words, 595.0, 842.0, "ocr") for i, text in enumerate(texts, 1)]
     passages = [(page.number, 0, len(page.text)) for page in pages if page.text]
-    return NewDocument(document_id, "Title", source, "text/plain", "hash", "settings", pages, passages, {"year": 2024})
+    return NewDocument(
+        document_id, "Title", source, "text/plain", "hash", "settings", pages, passages, {"year": 2024}
+    )
 
 
 def add(catalogue: Catalogue, *documents: NewDocument) -> list[int]:
@@ -35,7 +37,10 @@ def test_passages_pages_and_documents_come_back(catalogue: Catalogue):
     store = SqlitePassageStore(catalogue)
     assert keys == [0, 1, 2]
     passages = store.passages([2, 0])
-    assert [(p.key, p.document, p.page, p.text) for p in passages] == [(2, "a", 3, "three"), (0, "b", 1, "Über 港口 𝄞 x")]
+    assert [(p.key, p.document, p.page, p.text) for p in passages] == [
+        (2, "a", 3, "three"),
+        (0, "b", 1, "Über 港口 𝄞 x"),
+    ]
     assert [(d.id, d.num_pages, d.num_passages, d.attributes) for d in store.documents()] == [
         ("a", 3, 2, {"year": 2024}),
         ("b", 1, 1, {"year": 2024}),

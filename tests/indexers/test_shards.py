@@ -17,7 +17,16 @@ from ragkit.records import Page
 
 @pytest.mark.parametrize(
     ("counts", "first"),
-    [([], 0), ([5], 0), ([1000, 10], 1), ([1000, 10, 10], 1), ([10, 10, 10], 0), ([1000, 100, 60, 40], 1), ([300, 100, 40], 2), ([150, 100, 60], 0)],
+    [
+        ([], 0),
+        ([5], 0),
+        ([1000, 10], 1),
+        ([1000, 10, 10], 1),
+        ([10, 10, 10], 0),
+        ([1000, 100, 60, 40], 1),
+        ([300, 100, 40], 2),
+        ([150, 100, 60], 0),
+    ],
 )
 def test_the_newest_shards_are_merged(counts: list[int], first: int):
     assert _first_to_merge(counts) == first
@@ -43,9 +52,7 @@ def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path)
     on_disk = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "vectors").iterdir())
     assert on_disk == sorted(file.path for file in open_files(catalogue))
     assert len(on_disk) == 2
-    keys, vectors = living(
-        read_shards(tmp_path, open_files(catalogue)), SqlitePassageStore(catalogue).keys(), 2
-    )
+    keys, vectors = living(read_shards(tmp_path, open_files(catalogue)), SqlitePassageStore(catalogue).keys(), 2)
     assert keys.tolist() == [key for key in range(20) if key != 3]
     assert vectors[:, 0].tolist() == keys.tolist()
 

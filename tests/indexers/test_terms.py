@@ -4,7 +4,7 @@ from ragkit.errors import ConfigError
 from ragkit.indexers.terms import TermAnalyzer, detect_language
 
 ENGLISH = "The harbour was closed for three days because of the storm, and it is not known when ships will return."
-GERMAN = "Der Hafen war wegen des Sturms drei Tage geschlossen, und es ist nicht bekannt, wann die Schiffe wieder fahren."
+GERMAN = "Der Hafen war wegen des Sturms drei Tage geschlossen, und es ist nicht bekannt, wann die Schiffe fahren."
 SPANISH = "El puerto estuvo cerrado durante tres días por la tormenta y no se sabe cuándo volverán los barcos."
 CHINESE = "港口因暴风雨关闭了三天，目前尚不清楚船只何时返回。"
 

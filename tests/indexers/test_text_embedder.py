@@ -1,4 +1,4 @@
-"""The sentence-transformers embedder on the model that comes inside a package, and on tiny ones built here."""
+"""The sentence-transformers embedder, on the model that comes inside a package."""
 
 from __future__ import annotations
 

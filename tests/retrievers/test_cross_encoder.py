@@ -28,9 +28,7 @@ def reference_scores(folder, query, texts):
 
 
 def test_scores_equal_the_model_run_on_each_pair_alone(folder):
-    ranked = CrossEncoderReranker(folder, FLOAT32, batch_size=2).rerank(
-        Query("the old cat"), make_hits(TEXTS)
-    )
+    ranked = CrossEncoderReranker(folder, FLOAT32, batch_size=2).rerank(Query("the old cat"), make_hits(TEXTS))
     scores = {hit.passage.key: hit.score for hit in ranked}
     expected = reference_scores(folder, "the old cat", TEXTS)
     assert [scores[key] for key in range(len(TEXTS))] == pytest.approx(expected, abs=1e-5)

