@@ -163,7 +163,7 @@ class _Search:
                 continue
             if wanted[0] == "**" and len(wanted) > 1:
                 stack.append((here, wanted[1:]))
-            folders = []
+            folders: list[tuple[Path, tuple[str, ...]]] = []
             for entry in self._entries(here):
                 rest = _rest_after(entry.name, wanted)
                 if rest is not None and os.path.isdir(entry):

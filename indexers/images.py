@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ragkit.errors import DocumentError
 from ragkit.indexers.media_types import JPEG, PNG, TIFF, WEBP
@@ -34,9 +35,14 @@ class ImagePages:
         """Raises DocumentError where the header cannot be read."""
         self._reading = reading
         self._ocr = PageOcr(reading)
-        with as_document_error("the image cannot be read"):
-            self._image = _open(reading, media_type)
-            self.num_pages: int = getattr(self._image, "n_frames", 1) if media_type == TIFF else 1
+        self._file = reading.path.open("rb")
+        try:
+            with as_document_error("the image cannot be read"):
+                self._image = _open(self._file, media_type)
+                self.num_pages: int = self._image.n_frames if media_type == TIFF else 1
+        except DocumentError:
+            self._file.close()
+            raise
 
     def pages(self) -> Iterator[Page]:
         """One `Page` for each frame.
@@ -65,6 +71,7 @@ class ImagePages:
 
     def close(self) -> None:
         self._image.close()
+        self._file.close()
 
     def _picture(self, number: int) -> tuple[Image, tuple[float, float]]:
         """A frame upright, in RGB, of at most documents.max_page_pixels, and its size in points."""
@@ -105,16 +112,14 @@ class ImagePages:
         )
 
 
-def _open(reading: Reading, media_type: str) -> Any:
+def _open(file: BinaryIO, media_type: str) -> Any:
     """Pillow's reader of this kind, taken directly.
 
     Image.open looks at a limit that belongs to the whole program, and warns or raises by it; the limit
     here is the configuration's.
     """
-    import importlib
-
     module, name = _PLUGINS[media_type]
-    return getattr(importlib.import_module(module), name)(reading.path)
+    return getattr(importlib.import_module(module), name)(file)
 
 
 def _dots_per_inch(image: Any) -> tuple[float, float]:

@@ -54,7 +54,7 @@ class RapidOcrEngine:
         Raises:
             DocumentError: the models fail on this image.
         """
-        pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]  # (height, width, 3), blue first
+        pixels = _padded(np.asarray(image.convert("RGB"))[:, :, ::-1])  # (height, width, 3), blue first
         with self._lock, as_document_error("OCR failed"):
             result: Any = self._engine(np.ascontiguousarray(pixels))
             lines = _lines_of(result)
@@ -62,6 +62,14 @@ class RapidOcrEngine:
         rows = reading_rows(boxes)
         size = np.array([image.width, image.height] * 2, np.float64)
         return [_text_line([word for index in row for word in lines[index]], size) for row in rows]
+
+
+def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A narrow image with white at the right or below: RapidOCR fails on those that it scales to nothing."""
+    height, width = pixels.shape[:2]
+    least = max(64, max(height, width) // 20)
+    below, right = max(0, least - height), max(0, least - width)
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _num_cores() -> int:
@@ -93,9 +101,14 @@ def words_of_line(text: str, polygon: NDArray[np.float64], parts: Sequence[Any])
     known = [(str(word), _bounds(np.asarray(corners, np.float64))) for word, _, corners in parts]
     names = [word for word, _ in known]
     unspaced = "".join(names) == "".join(text.split()) and any(map(is_unspaced, text))
-    if names == text.split() or unspaced:
-        return [(word, box) for word, box in known if word.strip()]
-    return _shares_of_line(text, _bounds(polygon))
+    if names != text.split() and not unspaced:
+        return _shares_of_line(text, _bounds(polygon))
+    words = [(word, box) for word, box in known if word.strip()]
+    if words:
+        # The model places a letter by its middle: the first and the last one reach to the line's ends.
+        words[0][1][0] = min(words[0][1][0], polygon[:, 0].min())
+        words[-1][1][2] = max(words[-1][1][2], polygon[:, 0].max())
+    return words
 
 
 def _shares_of_line(text: str, line: NDArray[np.float64]) -> Words:

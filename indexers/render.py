@@ -59,12 +59,12 @@ class Pdf2imageRenderer:
                 last_page=page,
                 userpw=password,
                 use_cropbox=True,
-                size=size,
                 timeout=_POPPLER_TIMEOUT_S,
             )
         if not images:
             raise DocumentError(f"poppler cannot draw page {page}: it gives no reason")
-        return images[0].convert("RGB")
+        # Poppler rounds sizes up, so there may be a row or a column too many.
+        return images[0].convert("RGB").crop((0, 0, *size))
 
 
 def draw(page: Any, width: int, height: int, form: Any = None) -> Image:

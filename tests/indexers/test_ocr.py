@@ -18,8 +18,8 @@ def corners(left: float, right: float) -> list[list[float]]:
 def test_words_with_the_boxes_of_the_model() -> None:
     words = words_of_line("Sum 17", LINE, [("Sum", 0.9, corners(105, 180)), ("17", 0.9, corners(220, 290))])
     assert [(word, box.tolist()) for word, box in words] == [
-        ("Sum", [105, 10, 180, 30]),
-        ("17", [220, 10, 290, 30]),
+        ("Sum", [100, 10, 180, 30]),
+        ("17", [220, 10, 300, 30]),
     ]
 
 
