@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -67,12 +66,15 @@ class SqlitePassageStore:
 
     def documents(self) -> list[Document]:
         """Ordered by id."""
-        rows: Iterable[tuple[Any, ...]] = self._catalogue.connection.execute(
+        rows = self._catalogue.connection.execute(
             "SELECT id, title, source, media_type, num_pages,"
             " (SELECT count(*) FROM passages WHERE document = documents.key), attributes"
             " FROM documents ORDER BY id"
         )
-        return [Document(*row[:6], json.loads(row[6])) for row in rows]
+        return [
+            Document(id_, title, source, media_type, num_pages, num_passages, json.loads(attributes))
+            for id_, title, source, media_type, num_pages, num_passages, attributes in rows
+        ]
 
     def page(self, document: str, number: int) -> Page:
         """Raises CorpusError where there is no such page."""

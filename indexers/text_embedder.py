@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ragkit.devices import Placement
+from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError
 from ragkit.extras import require
 from ragkit.files import sha256_of
@@ -133,12 +133,13 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
     sentence_transformers = require("sentence_transformers")
     try:
-        return sentence_transformers.SentenceTransformer(
-            local_name(name),
-            device=placement.device,
-            trust_remote_code=trust_remote_code,
-            model_kwargs={"dtype": placement.torch_dtype},
-        ).eval()
+        with quiet_loading():
+            return sentence_transformers.SentenceTransformer(
+                local_name(name),
+                device=placement.device,
+                trust_remote_code=trust_remote_code,
+                model_kwargs={"dtype": placement.torch_dtype},
+            ).eval()
     except OSError as error:
         raise ConfigError(
             f"embedder {name!r} cannot be loaded: {error}. Give a folder, a hub name that this machine "

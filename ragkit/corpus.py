@@ -132,7 +132,8 @@ class Corpus:
                 raise CorpusNotFoundError(
                     f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
                 )
-            _create(folder, settings, embedder)
+            embedder = embedder or assemble.make_embedder(settings)
+            _create(folder, embedder)
         return cls(folder, settings, embedder, retriever, reranker, engine)
 
     @property
@@ -403,11 +404,10 @@ def _with_remembered(config: Config, stored: dict[str, Any]) -> Config:
     return parse_config({**given, **tables})
 
 
-def _create(folder: Path, config: Config, embedder: Embedder | None) -> None:
+def _create(folder: Path, embedder: Embedder | None) -> None:
     ours = {"catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm", "writer.lock"}
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
         raise CorpusError(f"{folder} holds other files; a corpus needs a folder of its own")
-    embedder = embedder or assemble.make_embedder(config)
     facts = None if embedder is None else _facts_of(embedder)
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):

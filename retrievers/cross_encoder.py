@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ragkit.devices import Placement
+from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError
 from ragkit.extras import require
 from ragkit.records import FloatArray, Hit, Query
@@ -60,12 +60,13 @@ class CrossEncoderReranker:
 def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
     sentence_transformers = require("sentence_transformers")
     try:
-        return sentence_transformers.CrossEncoder(
-            name,
-            device=placement.device,
-            trust_remote_code=trust_remote_code,
-            model_kwargs={"dtype": placement.torch_dtype},
-        )
+        with quiet_loading():
+            return sentence_transformers.CrossEncoder(
+                name,
+                device=placement.device,
+                trust_remote_code=trust_remote_code,
+                model_kwargs={"dtype": placement.torch_dtype},
+            )
     except OSError as error:
         raise ConfigError(
             f"reranker {name!r} cannot be loaded: {error}. "
