@@ -112,7 +112,7 @@ class _Search:
         try:
             status = path.stat()
         except OSError as error:
-            if path.is_symlink() and not isinstance(error, PermissionError):
+            if os.path.islink(path) and not isinstance(error, PermissionError):
                 self.skipped.append(Problem(str(path), "a link that leads nowhere"))
             else:
                 self.failed.append(Problem(str(path), _reason_of(error)))
@@ -167,11 +167,11 @@ class _Search:
             for entry in self._entries(here):
                 rest = _rest_after(entry.name, wanted)
                 if rest is not None and os.path.isdir(entry):
-                    (links if entry.is_symlink() else folders).append((entry, rest or ("**",)))
+                    (links if os.path.islink(entry) else folders).append((entry, rest or ("**",)))
                 elif rest == () or wanted == ("**",):
                     found.append(entry)
             stack += reversed(folders)
-        return sorted(found, key=Path.is_symlink)
+        return sorted(found, key=os.path.islink)
 
     def _entries(self, folder: Path) -> list[Path]:
         try:

@@ -60,7 +60,10 @@ def text_of_html(html: str) -> str:
         return ""
     with as_document_error("the HTML cannot be read"):
         parser = lxml_html.HTMLParser(huge_tree=True)
-        tree = lxml_html.document_fromstring(source, parser=parser)
+        try:
+            tree = lxml_html.document_fromstring(source, parser=parser)
+        except etree.ParserError:  # no element and no text: a comment, a document type
+            return ""
         _raise_for_limits(parser.error_log)
         etree.strip_elements(tree, *_NOT_SHOWN, with_tail=False)
         title = " ".join((tree.findtext("head/title") or "").split())

@@ -63,7 +63,7 @@ class PdfPages:
             except DocumentError as error:
                 in_a_row += 1
                 if in_a_row == min(_MOST_DAMAGED_IN_A_ROW, self.num_pages):
-                    raise DocumentError(f"{in_a_row} pages in a row are damaged, up to page {number}") from error
+                    raise DocumentError(_none_readable(number - in_a_row + 1, number)) from error
                 self._ocr.note_unread(number, str(error))
                 yield Page(number, "")
                 continue
@@ -125,3 +125,7 @@ class PdfPages:
             f"instead of {config.ocr_dpi:.0f} to stay within documents.max_page_pixels"
         )
         return most
+
+
+def _none_readable(first: int, last: int) -> str:
+    return "its only page is damaged" if first == last else f"pages {first}-{last} are all damaged"

@@ -31,7 +31,10 @@ def open_pdf(path: Path, password: str | None) -> PdfDocument:
     from pypdfium2 import raw
 
     name = str(path).encode("utf-8", "surrogateescape")
-    opened = raw.FPDF_LoadDocument(name, None if password is None else password.encode())
+    opened = raw.FPDF_LoadDocument(name, None)
+    if not opened and password is not None and raw.FPDF_GetLastError() == _ERR_PASSWORD:
+        # Only now: a file that anyone may read refuses the password of another.
+        opened = raw.FPDF_LoadDocument(name, password.encode())
     if not opened:
         raise _explained(raw.FPDF_GetLastError(), password)
     document = pypdfium2.PdfDocument(opened)

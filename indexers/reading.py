@@ -75,8 +75,10 @@ def as_document_error(what: str) -> Iterator[None]:
     except RagkitError:
         raise
     except Exception as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise DocumentError(f"{what}: {detail[:300]}") from error
+        detail = " ".join(str(error).split())[:300]
+        # Some say no more than the key that they missed.
+        named = detail if " " in detail else f"{type(error).__name__} {detail}".strip()
+        raise DocumentError(f"{what}: {named}") from error
 
 
 def page_ranges(numbers: list[int]) -> str:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.errors import DocumentError, MissingExtraError
+from ragkit.errors import DocumentError, MissingExtraError, PasswordError
 from ragkit.extras import require
 from ragkit.indexers.pdfium import PDFIUM_LOCK, open_page, open_pdf
 from ragkit.indexers.reading import as_document_error
@@ -49,15 +49,17 @@ class Pdf2imageRenderer:
 
     def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
         """As `PdfiumRenderer.render`."""
-        with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
-            size = _pixels(opened.get_size(), dpi)
+        try:
+            size, needed = _size_of(path, page, dpi, None), None
+        except PasswordError:
+            size, needed = _size_of(path, page, dpi, password), password
         with as_document_error(f"poppler cannot draw page {page}"):
             images: list[Image] = self._pdf2image.convert_from_path(
                 str(path.absolute()),
                 dpi=dpi,
                 first_page=page,
                 last_page=page,
-                userpw=password,
+                userpw=needed,
                 use_cropbox=True,
                 timeout=_POPPLER_TIMEOUT_S,
             )
@@ -95,6 +97,11 @@ def is_uniform(image: Image) -> bool:
     """Whether an RGB image has one colour all over."""
     colours = image.getcolors(maxcolors=1)
     return colours is not None
+
+
+def _size_of(path: Path, page: int, dpi: float, password: str | None) -> tuple[int, int]:
+    with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
+        return _pixels(opened.get_size(), dpi)
 
 
 def _pixels(size_pt: tuple[float, float], dpi: float) -> tuple[int, int]:

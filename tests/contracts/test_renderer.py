@@ -73,6 +73,8 @@ def test_password(renderer: Renderer, tmp_path: Path) -> None:
         renderer.render(path, 1, 72)
     with pytest.raises(PasswordError):
         renderer.render(path, 1, 72, "falsch")
+    for_all = make_pdf(tmp_path / "b.pdf", [PdfPage(drawing=DRAWING)], password="")
+    assert renderer.render(for_all, 1, 72, "geheim").getpixel((10, 700)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("page", [0, 3, -1])

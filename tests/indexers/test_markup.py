@@ -50,6 +50,7 @@ def test_fragments_and_empty_html() -> None:
     assert text_of_html("plain &amp; simple") == "plain & simple"
     assert text_of_html("<p>one<p>two") == "one\n\ntwo"
     assert text_of_html("") == ""
+    assert text_of_html("<!doctype html>\n<!-- nothing -->") == ""
     assert text_of_html("<?xml version='1.0' encoding='utf-8'?>\n<html><body>x</body></html>") == "x"
 
 

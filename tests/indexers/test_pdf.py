@@ -39,6 +39,9 @@ def test_password(tmp_path: Path) -> None:
         read_document(path, password="falsch")
     assert read_document(path, password="geheim").pages[0].text == "secret words"
     assert read_document(make_pdf(path, ["open"]), password="not needed").pages[0].text == "open"
+    # Encrypted against changes alone: everyone may read it, whatever password the other files need.
+    for_all = make_pdf(tmp_path / "b.pdf", ["for all"], password="")
+    assert read_document(for_all, password="geheim").pages[0].text == "for all"
 
 
 def test_password_reaches_the_renderer(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_damaged_page_is_a_warning(tmp_path: Path) -> None:
 def test_claim_of_a_million_pages_ends(tmp_path: Path) -> None:
     path = make_pdf(tmp_path / "a.pdf", ["one"])
     path.write_bytes(path.read_bytes().replace(b"/Count 1 ", b"/Count 1000000 "))
-    with pytest.raises(DocumentError, match="100 pages in a row"):
+    with pytest.raises(DocumentError, match="pages 2-101 are all damaged"):
         read_document(path)
 
 
