@@ -1,0 +1,104 @@
+"""What every `Engine` must do, run over all of them; the remote one against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ragkit.devices import Placement
+from ragkit.protocols import Engine
+from ragkit.records import ChatDelta, ChatReply, ChatRequest, Sampling
+from ragkit.serve.app import create_app
+from ragkit.serve.echo_engine import EchoEngine
+from ragkit.serve.extractive_engine import ExtractiveEngine
+from ragkit.serve.openai_engine import OpenAIEngine
+from ragkit.serve.prompts import build_request
+from ragkit.serve.transformers_engine import TransformersEngine
+from tests.fakes import HashEmbedder
+from tests.serve.house import FakeAnswerer, FakeLibrary, running, two_hits
+from tests.serve.tiny_llm import make_tiny_llama
+
+ENGINES = ("echo", "extractive", "extractive with embedder", "transformers", "openai")
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
+    folder = make_tiny_llama(tmp_path_factory.mktemp("tiny"), max_position_embeddings=4096)
+    with running(create_app(FakeLibrary(FakeAnswerer("papers", EchoEngine())))) as address:
+        yield {
+            "echo": EchoEngine(),
+            "extractive": ExtractiveEngine(),
+            "extractive with embedder": ExtractiveEngine(HashEmbedder()),
+            "transformers": TransformersEngine(folder, Placement("cpu", "float32")),
+            "openai": OpenAIEngine(f"{address}/v1", "papers"),
+        }
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: Any, engines: dict[str, Engine]) -> Engine:
+    return engines[request.param]
+
+
+def make_request(engine: Engine, **sampling: Any) -> ChatRequest:
+    settings = Sampling(**{"max_tokens": 24, "seed": 7, **sampling})
+    return build_request("How deep is Lake Ohm?", two_hits(), engine, (), settings).request
+
+
+async def collect(engine: Engine, request: ChatRequest) -> list[ChatDelta]:
+    return [delta async for delta in engine.stream(request)]
+
+
+def test_stream_chat_and_batch_agree(engine: Engine) -> None:
+    request = make_request(engine)
+    deltas = asyncio.run(collect(engine, request))
+    reply = asyncio.run(engine.chat(request))
+    assert "".join(delta.text for delta in deltas) == reply.text != ""
+    assert engine.chat_batch([request, request]) == [reply, reply]
+    assert (deltas[-1].finish_reason, deltas[-1].usage) == (reply.finish_reason, reply.usage)
+    assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+
+
+def test_batch_keeps_the_order(engine: Engine) -> None:
+    one, other = make_request(engine), replace(make_request(engine), sources=(), question="?", messages=())
+    other = replace(other, messages=make_request(engine).messages[-1:])
+    assert engine.chat_batch([one, other]) == [asyncio.run(engine.chat(r)) for r in (one, other)]
+    assert engine.chat_batch([]) == []
+
+
+def test_counts_grow_with_the_messages(engine: Engine) -> None:
+    messages = make_request(engine).messages
+    counts = [engine.count_tokens(messages[:n]) for n in range(1, len(messages) + 1)]
+    assert 0 < counts[0] < counts[-1] <= engine.context_tokens
+
+
+def test_usage_is_counted(engine: Engine) -> None:
+    reply = asyncio.run(engine.chat(make_request(engine)))
+    assert reply.usage.prompt_tokens > 0
+    assert reply.usage.completion_tokens > 0
+    assert reply.finish_reason in ("stop", "length")
+
+
+def test_a_closed_stream_can_be_followed_by_another(engine: Engine) -> None:
+    async def take_one() -> tuple[ChatDelta, ChatReply]:
+        stream = engine.stream(make_request(engine))
+        first = await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        return first, await engine.chat(make_request(engine))
+
+    first, reply = asyncio.run(take_one())
+    assert reply.text.startswith(first.text)
+
+
+def test_a_cancelled_chat_ends(engine: Engine) -> None:
+    async def cancel() -> None:
+        task = asyncio.ensure_future(engine.chat(make_request(engine, max_tokens=256)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+
+    asyncio.run(cancel())
