@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ragkit.config import Config, GenerationConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
-from ragkit.files import cache_folder
 from ragkit.protocols import Embedder, Engine, LexicalIndex, PassageStore, Reranker, Retriever, VectorIndex
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
     """The engine of the configuration.
 
     Raises:
-        ConfigError: the "openai" engine lacks its url or model.
+        ConfigError: an engine lacks its model or url.
     """
     settings = config.generation
     if settings.engine == "extractive":
@@ -149,10 +148,16 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
         return EchoEngine(context_tokens=settings.context_tokens)
     if settings.engine == "openai":
         return _openai_engine(settings)
-    from ragkit.serve.transformers_engine import TransformersEngine, load_smollm2
-
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
-    return TransformersEngine(settings.model or str(load_smollm2(cache_folder())), placement)
+    if settings.engine == "smollm2":
+        from ragkit.serve.smollm2 import load_smollm2
+
+        return load_smollm2(placement=placement)
+    from ragkit.serve.transformers_engine import TransformersEngine
+
+    if not settings.model:
+        raise ConfigError("generation.engine = 'transformers' needs generation.model: a hub name or a folder")
+    return TransformersEngine(settings.model, placement)
 
 
 def _openai_engine(settings: GenerationConfig) -> Engine:

@@ -98,9 +98,13 @@ class RerankConfig(_Table):
 
 
 class GenerationConfig(_Table):
-    """engine "openai" is any OpenAI-compatible base URL; the key is read from the variable api_key_env."""
+    """engine "extractive" quotes; "smollm2" is a small model from a package; "transformers" runs `model` in process.
 
-    engine: Literal["extractive", "smollm2", "openai", "echo"] = "extractive"
+    "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env.
+    context_tokens counts for "openai" and "echo"; a model in process knows its own.
+    """
+
+    engine: Literal["extractive", "smollm2", "transformers", "openai", "echo"] = "extractive"
     model: str = ""
     url: str = ""
     api_key_env: str = "OPENAI_API_KEY"
