@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ragkit.errors import DocumentError, MissingExtraError
@@ -12,12 +12,16 @@ from ragkit.extras import require
 from ragkit.indexers.media_types import DOCX, PPTX
 from ragkit.indexers.plain_text import clean_text
 from ragkit.indexers.reading import Reading, TextPages, as_document_error
+from ragkit.indexers.word_text import BETWEEN_CELLS, word_text
 
 # Unpacked size of all parts: beyond it a small file is a trap, or a large one fills the memory.
 _MOST_BYTES = 2**30
+_OPENXML = "http://schemas.openxmlformats.org/"
+_DRAWING = f"{{{_OPENXML}drawingml/2006/main}}"
+_DIAGRAM = f"{{{_OPENXML}drawingml/2006/diagram}}"
+_RELATIONS = f"{{{_OPENXML}officeDocument/2006/relationships}}"
 # A sheet is one page; beyond this its rows are data, not something to read.
 _MOST_SHEET_LETTERS = 5_000_000
-_BETWEEN_CELLS = " | "
 
 
 def open_office(reading: Reading, media_type: str) -> TextPages:
@@ -35,7 +39,7 @@ def open_office(reading: Reading, media_type: str) -> TextPages:
             )
         try:
             if media_type == DOCX:
-                texts = [_document_text(reading)]
+                texts = [word_text(reading)]
             elif media_type == PPTX:
                 texts = _slide_texts(reading)
             else:
@@ -45,34 +49,6 @@ def open_office(reading: Reading, media_type: str) -> TextPages:
     if not any(text.strip() for text in texts):
         reading.warnings.append("the file holds no text")
     return TextPages(tuple(clean_text(text) for text in texts))
-
-
-def _document_text(reading: Reading) -> str:
-    document = require("docx").Document(str(reading.path))
-    return "\n".join(_block_texts(document.iter_inner_content()))
-
-
-def _block_texts(blocks: Iterable[Any]) -> Iterator[str]:
-    """Paragraphs and tables in the order of the document; a heading stands between empty lines."""
-    for block in blocks:
-        if hasattr(block, "rows"):
-            yield from _row_texts(block)
-        elif text := block.text.strip():
-            is_heading = (block.style.name if block.style else "").startswith(("Heading", "Title"))
-            yield f"\n{text}\n" if is_heading else text
-
-
-def _row_texts(table: Any) -> Iterator[str]:
-    for row in table.rows:
-        cells: list[str] = []
-        last = None
-        for cell in row.cells:
-            # A merged cell comes once for each of the columns it covers.
-            if cell._tc is not last:
-                cells.append(" ".join(" ".join(_block_texts(cell.iter_inner_content())).split()))
-            last = cell._tc
-        if any(cells):
-            yield _BETWEEN_CELLS.join(cells)
 
 
 def _slide_texts(reading: Reading) -> list[str]:
@@ -99,9 +75,24 @@ def _shape_lines(shapes: Any) -> Iterator[str]:
             for row in shape.table.rows:
                 cells = [" ".join(cell.text.split()) for cell in row.cells if not cell.is_spanned]
                 if any(cells):
-                    yield _BETWEEN_CELLS.join(cells)
+                    yield BETWEEN_CELLS.join(cells)
         elif getattr(shape, "has_chart", False):
             yield from _chart_lines(shape.chart)
+        else:
+            yield from _diagram_lines(shape)
+
+
+def _diagram_lines(shape: Any) -> Iterator[str]:
+    """The labels of a SmartArt diagram, which has its text in a part of its own."""
+    from lxml import etree
+
+    for link in shape.element.iter(f"{_DIAGRAM}relIds"):
+        data = shape.part.related_part(link.get(f"{_RELATIONS}dm"))
+        root = etree.fromstring(data.blob, etree.XMLParser(resolve_entities=False, no_network=True))
+        for paragraph in root.iter(f"{_DRAWING}p"):
+            text = "".join(run.text or "" for run in paragraph.iter(f"{_DRAWING}t")).strip()
+            if text:
+                yield text
 
 
 def _chart_lines(chart: Any) -> Iterator[str]:
@@ -135,7 +126,7 @@ def _sheet_text(sheet: Any, warnings: list[str]) -> str:
             cells.pop()
         if not cells:
             continue
-        lines.append(_BETWEEN_CELLS.join(cells))
+        lines.append(BETWEEN_CELLS.join(cells))
         length += len(lines[-1])
         if length > _MOST_SHEET_LETTERS:
             warnings.append(f"sheet {sheet.title!r}: only the rows up to {row_number} were read; split the sheet")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pptx
 import pytest
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.opc.package import Part
+from pptx.opc.packuri import PackURI
+from pptx.oxml import parse_xml
 from pptx.util import Inches
 
-from ragkit import extras
-from ragkit.errors import DocumentError, MissingExtraError
+from ragkit.errors import DocumentError
 from ragkit.indexers import office
 from tests.read_document import read_document
 
@@ -84,6 +87,23 @@ def test_slides_are_pages_with_notes_tables_groups_and_charts(tmp_path: Path) ->
     ]
 
 
+def test_smart_art_is_read(tmp_path: Path) -> None:
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006"
+    labels = "".join(f"<a:p><a:r><a:t>{label}</a:t></a:r></a:p>" for label in ("Plan", "Do"))
+    xml = f'<d:dataModel xmlns:d="{drawing}/diagram" xmlns:a="{drawing}/main">{labels}</d:dataModel>'
+    part = Part(PackURI("/ppt/diagrams/data1.xml"), "application/xml", slide.part.package, xml.encode())
+    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    link = slide.part.relate_to(part, f"{relations}/diagramData")
+    frame = slide.shapes.add_table(1, 1, 0, 0, Inches(1), Inches(1))._element
+    data = frame.find(f".//{{{drawing}/main}}graphicData")
+    data.set("uri", f"{drawing}/diagram")
+    data[:] = [parse_xml(f'<d:relIds xmlns:d="{drawing}/diagram" xmlns:r="{relations}" r:dm="{link}"/>')]
+    presentation.save(tmp_path / "a.pptx")
+    assert read_document(tmp_path / "a.pptx").pages[0].text == "Plan\nDo"
+
+
 def test_sheets_are_pages(tmp_path: Path) -> None:
     document = read_document(make_xlsx(tmp_path / "a.xlsx"))
     assert [page.text for page in document.pages] == [
@@ -140,10 +160,6 @@ def test_archive_without_the_rest(tmp_path: Path) -> None:
 def test_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_docx(tmp_path / "a.docx")
 
-    def missing(name: str) -> None:
-        raise MissingExtraError(f"{name} is not installed; it comes with: pip install 'ragkit[office]'")
-
-    assert extras.EXTRA_OF["docx"] == "office"
-    monkeypatch.setattr(office, "require", missing)
+    monkeypatch.setitem(sys.modules, "docx", None)
     with pytest.raises(DocumentError, match=r"ragkit\[office\]"):
         read_document(path)
