@@ -36,6 +36,7 @@ with Corpus.open(sys.argv[1], embedder=Slow(), config={"passages": {"max_tokens"
     print("open", flush=True)
     report = corpus.add(sys.argv[2])
     assert not report.failed, report.failed
+    print(f"interrupted={report.interrupted} added={len(report.added)}", flush=True)
 """
 
 
@@ -87,3 +88,25 @@ def test_twenty_kills_lose_nothing(tmp_path: Path):
     (records, vectors), (expected_records, expected_vectors) = contents(killed), contents(whole)
     assert records == expected_records
     np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
+
+
+def test_ctrl_c_ends_the_run_with_a_report_and_the_next_goes_on(tmp_path: Path):
+    documents, corpus = tmp_path / "documents", tmp_path / "corpus"
+    write_documents(documents)
+    with start(corpus, documents) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.readline()
+        assert process.wait() == 0
+    assert said.startswith("interrupted=True added=")
+    added = int(said.rsplit("=", 1)[1])
+    assert 0 < added < 150
+    with Corpus.open(corpus, embedder=HashEmbedder(), create=False) as opened:
+        assert opened.verify() == []
+        assert len(opened.documents()) == added
+    with start(corpus, documents) as process:
+        assert process.wait() == 0
+        assert process.stdout is not None
+        assert f"added={150 - added}" in process.stdout.read()
