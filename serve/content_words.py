@@ -19,7 +19,8 @@ _STOP_WORDS: dict[str, Words] = {
     "danish": frozenset(stopwords.STOPWORDS_DANISH),
     "dutch": frozenset(stopwords.STOPWORDS_DUTCH),
     "french": frozenset(stopwords.STOPWORDS_FRENCH),
-    "german": frozenset(stopwords.STOPWORDS_GERMAN) | {"wer", "wann", "wo", "wie", "warum", "wurde", "wurden", "worden"},
+    "german": frozenset(stopwords.STOPWORDS_GERMAN)
+    | {"wer", "wann", "wo", "wie", "warum", "wurde", "wurden", "worden"},
     "italian": frozenset(stopwords.STOPWORDS_ITALIAN),
     "norwegian": frozenset(stopwords.STOPWORDS_NORWEGIAN),
     "portuguese": frozenset(stopwords.STOPWORDS_PORTUGUESE),

@@ -18,8 +18,7 @@ from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Usage
 from ragkit.serve.token_estimate import estimate_tokens
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types import CompletionUsage
+    from openai import APIStatusError, AsyncOpenAI
 
 _MESSAGE_TOKENS = 8
 _BATCH_CONNECTIONS = 8
@@ -76,28 +75,27 @@ class OpenAIEngine:
         with self._errors():
             async with self._client() as client:
                 reply = await client.chat.completions.create(**self._arguments(request))
-        choices = getattr(reply, "choices", None)
-        if not choices:
-            raise EngineError(f"{self._url} answered without a choice: {str(reply)[:200]!r}; is it a chat API?")
-        text = choices[0].message.content or choices[0].message.refusal or ""
-        return ChatReply(text, _finish_reason(choices[0].finish_reason), _usage(reply.usage))
+        choice = _first_choice(reply)
+        message = getattr(choice, "message", None)
+        if message is None:
+            raise EngineError(f"{self._url} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
+        return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
         arguments = self._arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
-        finish_reason: str | None = None
-        usage = Usage()
+        ended, usage = None, Usage()
         with self._errors():
             async with self._client() as client, await client.chat.completions.create(**arguments) as chunks:
                 async for chunk in chunks:
-                    usage = _usage(chunk.usage) if chunk.usage else usage
-                    for choice in chunk.choices[:1]:
-                        finish_reason = choice.finish_reason or finish_reason
-                        if choice.delta.content:
-                            yield ChatDelta(choice.delta.content)
-        if finish_reason is None:
+                    usage = _usage(chunk) if getattr(chunk, "usage", None) else usage
+                    choice = _first_choice(chunk)
+                    ended = choice if getattr(choice, "finish_reason", None) else ended
+                    if text := getattr(getattr(choice, "delta", None), "content", None):
+                        yield ChatDelta(text)
+        if ended is None:
             raise EngineError(f"{self._url} ended the stream before the answer was finished")
-        yield ChatDelta(finish_reason=_finish_reason(finish_reason), usage=usage)
+        yield ChatDelta(finish_reason=_finish_reason(ended), usage=usage)
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """Several at a time, from a thread of its own, so that it works under a running event loop too."""
@@ -145,7 +143,7 @@ class OpenAIEngine:
         try:
             yield
         except openai.APIStatusError as error:
-            raise self._status_error(error.status_code, error.message, error.code) from error
+            raise self._status_error(error) from error
         except (openai.APITimeoutError, self._http.TimeoutException) as error:
             raise EngineError(f"{self._url} did not answer within {self._timeout_s:g} s") from error
         except openai.APIConnectionError as error:
@@ -155,12 +153,13 @@ class OpenAIEngine:
             raise EngineError(f"{self._url} broke off the answer: {error or type(error).__name__}") from error
         except openai.OpenAIError as error:
             raise EngineError(f"{self._url}: {error}") from error
-        except (ValueError, AttributeError, TypeError) as error:
+        except ValueError as error:
             raise EngineError(f"{self._url} did not answer in the form of a chat API: {error}") from error
 
-    def _status_error(self, status: int, message: str, code: str | None) -> EngineError:
-        text = f"{self._url} answered {status}: {message}"
-        too_long = code == "context_length_exceeded" or "maximum context length" in message
+    def _status_error(self, error: APIStatusError) -> EngineError:
+        said = str(error.message if isinstance(error.body, dict) else error.response.text[:500])
+        text = f"{self._url} answered {error.status_code}: {said}"
+        too_long = error.code == "context_length_exceeded" or "maximum context length" in said
         return ContextLengthError(text) if too_long else EngineError(text)
 
 
@@ -171,9 +170,17 @@ def _http_library() -> ModuleType:
     return sys.modules[names.pop()]
 
 
-def _finish_reason(reason: str | None) -> str:
-    return "length" if reason == "length" else "stop"
+def _first_choice(reply: Any) -> Any:
+    """None where there is none; the client checks nothing of what a server sends."""
+    choices = getattr(reply, "choices", None)
+    return choices[0] if isinstance(choices, list) and choices else None
 
 
-def _usage(usage: CompletionUsage | None) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage()
+def _finish_reason(choice: Any) -> str:
+    return "length" if choice.finish_reason == "length" else "stop"
+
+
+def _usage(reply: Any) -> Usage:
+    usage = getattr(reply, "usage", None)
+    counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(*(count if isinstance(count, int) else 0 for count in counts))

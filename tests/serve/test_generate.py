@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from ragkit.errors import EngineError
+from ragkit.records import (
+    Answer,
+    AnswerEvent,
+    AskRequest,
+    ChatDelta,
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    Sampling,
+    Usage,
+)
+from ragkit.serve.echo_engine import EchoEngine
+from ragkit.serve.extractive_engine import ExtractiveEngine
+from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
+from ragkit.serve.prompts import NOT_FOUND_TEXT, build_request
+from tests.serve.house import two_hits, two_page_store
+
+ASK = AskRequest("How deep is Lake Ohm?")
+
+
+@dataclass
+class ScriptedEngine:
+    """Says what it is told to, four characters at a time."""
+
+    text: str
+    finish_reason: str = "stop"
+    name: str = "scripted"
+    context_tokens: int = 8192
+    asked: list[ChatRequest] = field(default_factory=list)
+    closed: bool = False
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        return 1
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        self.asked.append(request)
+        return ChatReply(self.text, self.finish_reason, Usage(5, 6))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        self.asked.append(request)
+        try:
+            for start in range(0, len(self.text), 4):
+                yield ChatDelta(self.text[start : start + 4])
+            yield ChatDelta(finish_reason=self.finish_reason, usage=Usage(5, 6))
+        finally:
+            self.closed = True
+
+    def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        raise NotImplementedError
+
+
+def ask(engine: object, request: AskRequest = ASK) -> Answer:
+    answer = generate_answer(request, two_hits(), engine, two_page_store(), None, {"retrieve": 1.5})  # type: ignore[arg-type]
+    return asyncio.run(answer)
+
+
+def ask_streamed(engine: object) -> tuple[str, Answer]:
+    async def collect() -> list[AnswerEvent]:
+        return [event async for event in stream_answer(ASK, two_hits(), engine, two_page_store())]  # type: ignore[arg-type]
+
+    *pieces, last = asyncio.run(collect())
+    assert last.answer is not None
+    assert all(piece.answer is None for piece in pieces)
+    return "".join(piece.delta for piece in pieces), last.answer
+
+
+def test_an_answer_with_marks() -> None:
+    answer = ask(ScriptedEngine(" It is 41 metres deep [1, 7]. "))
+    assert (answer.text, answer.found, answer.unknown_marks) == ("It is 41 metres deep [1].", True, (7,))
+    assert [(c.document, c.page, c.quote) for c in answer.citations] == [("lake.txt", 1, "It is 41 metres deep.")]
+    assert answer.hits == tuple(two_hits())
+    assert (answer.engine, answer.usage, answer.question) == ("scripted", Usage(5, 6), ASK.question)
+    assert list(answer.timings_ms) == ["retrieve", "generate", "cite"]
+    assert answer.timings_ms["retrieve"] == 1.5
+    assert answer.notes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is 41 metres deep [1]. Venn designed the bridge [source 2] [9].",
+        f"{NOT_FOUND_TEXT}",
+        "  \nIt is 41 metres deep [1]\n\n",
+        "[8] It is 41 metres deep [1",
+        "It is 41 metres deep 【1】.",
+    ],
+)
+def test_streamed_pieces_joined_are_the_answers_text(text: str) -> None:
+    streamed, answer = ask_streamed(ScriptedEngine(text))
+    whole = ask(ScriptedEngine(text))
+    if answer.citations or text == NOT_FOUND_TEXT:
+        assert streamed == answer.text
+    assert (answer.text, answer.citations, answer.unknown_marks) == (
+        whole.text,
+        whole.citations,
+        whole.unknown_marks,
+    )
+    assert answer.usage == Usage(5, 6)
+
+
+def test_marks_are_found_for_text_without_any() -> None:
+    text = "Lake Ohm is 41 metres deep. Volcanoes are hot."
+    streamed, answer = ask_streamed(ScriptedEngine(text))
+    assert streamed == text
+    assert answer.text == "Lake Ohm is 41 metres deep. [1] Volcanoes are hot."
+    assert answer.found
+    assert "put behind the sentences that a source supports" in answer.notes[0]
+
+
+@pytest.mark.parametrize("text", ["Volcanoes erupt because of gas.", "Volcanoes erupt [9]."])
+def test_text_that_no_source_supports_is_replaced(text: str) -> None:
+    streamed, answer = ask_streamed(ScriptedEngine(text))
+    kept = text.replace(" [9]", "")
+    assert streamed == f"{kept}\n\n{UNSUPPORTED_TEXT}"
+    assert (answer.text, answer.found, answer.citations) == (NOT_FOUND_TEXT, False, ())
+    assert answer.notes == (f"No source supports what the engine scripted wrote: {kept!r}",)
+
+
+def test_an_empty_reply_is_not_found() -> None:
+    streamed, answer = ask_streamed(ScriptedEngine(""))
+    assert (streamed, answer.text, answer.found) == (NOT_FOUND_TEXT, NOT_FOUND_TEXT, False)
+
+
+def test_an_engine_that_says_not_found_is_believed() -> None:
+    streamed, answer = ask_streamed(ScriptedEngine("not found in these documents [1]."))
+    assert (answer.found, answer.citations, answer.text) == (False, (), streamed)
+
+
+def test_without_hits_the_engine_is_not_asked() -> None:
+    engine = ScriptedEngine("Never said.")
+    answer = asyncio.run(generate_answer(ASK, [], engine, two_page_store()))
+    assert (answer.text, answer.found, engine.asked) == (NOT_FOUND_TEXT, False, [])
+
+
+def test_the_engine_gets_history_and_sampling() -> None:
+    engine = ScriptedEngine("It is 41 metres deep [1].")
+    sampling = Sampling(max_tokens=9, temperature=0.5)
+    ask(engine, AskRequest("And?", (ChatMessage("user", "Hello"),), sampling))
+    (request,) = engine.asked
+    assert [m.content for m in request.messages[1:-1]] == ["Hello"]
+    assert (request.question, request.sampling) == ("And?", sampling)
+
+
+def test_a_cut_answer_says_so() -> None:
+    answer = ask(ScriptedEngine("It is 41 metres [1]", "length"), AskRequest("?", sampling=Sampling(max_tokens=4)))
+    assert answer.finish_reason == "length"
+    assert answer.notes == ("The answer was cut off at max_tokens = 4.",)
+
+
+def test_the_extractive_engine_says_that_it_only_quotes() -> None:
+    answer = ask(ExtractiveEngine(), AskRequest("How many metres deep is the lake?"))
+    assert answer.text.split("\n")[0] == "It is 41 metres deep. [1]"
+    assert answer.citations[0].quote == "It is 41 metres deep."
+    assert "[generation] engine" in answer.notes[0]
+
+
+def test_what_did_not_fit_is_in_the_notes() -> None:
+    bare = EchoEngine().count_tokens(build_request(ASK.question, [], EchoEngine()).request.messages)
+    one = ask(EchoEngine(context_tokens=512 + bare + 25))
+    assert "1 source did not fit" in one.notes[0]
+    assert {citation.marker for citation in one.citations} == {1}
+    none = ask(EchoEngine(context_tokens=512 + bare + 5))
+    assert "2 sources did not fit" in none.notes[0]
+    assert (none.text, none.found) == (NOT_FOUND_TEXT, False)
+
+
+def test_an_engine_that_fails_is_an_error() -> None:
+    class Broken(ScriptedEngine):
+        async def chat(self, request: ChatRequest) -> ChatReply:
+            raise EngineError("out of order")
+
+    with pytest.raises(EngineError, match="out of order"):
+        ask(Broken(""))
+
+
+def test_a_reader_that_stops_early_stops_the_engine() -> None:
+    engine = ScriptedEngine("It is 41 metres deep [1].")
+
+    async def stop_early() -> None:
+        events = stream_answer(ASK, two_hits(), engine, two_page_store())
+        await anext(events)
+        assert not engine.closed
+        await events.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(stop_early())
+    assert engine.closed
