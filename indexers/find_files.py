@@ -62,6 +62,15 @@ def find_files(paths: Sequence[str | Path]) -> FileList:
     return FileList(tuple(files), tuple(search.failed), tuple(search.skipped))
 
 
+def fixed_part(path: str | Path) -> Path:
+    """A path or glob pattern as an absolute path, up to its first wildcard unless a file has that very name."""
+    whole = _absolute(Path(path).expanduser())
+    if os.path.lexists(whole):
+        return whole
+    wild = (i for i, part in enumerate(whole.parts) if _WILDCARDS.intersection(part))
+    return Path(*whole.parts[: next(wild, len(whole.parts))])
+
+
 class _Search:
     """The state of one call of `find_files`."""
 
@@ -85,10 +94,9 @@ class _Search:
             self._add_named(path)
 
     def _add_pattern(self, text: str, path: Path) -> None:
-        parts = path.parts
-        first = next(i for i, part in enumerate(parts) if _WILDCARDS.intersection(part))
-        folder = Path(*parts[:first])
-        found = self._below(folder, parts[first:]) if os.path.isdir(folder) else []
+        folder = fixed_part(text)
+        wild = path.parts[len(folder.parts) :]
+        found = self._below(folder, wild) if os.path.isdir(folder) else []
         if not found:
             self.failed.append(Problem(text, "no file matches this pattern"))
         for file in found:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ragkit.errors import CorpusDamagedError, CorpusNotFoundError
+from ragkit.errors import CorpusDamagedError, CorpusError, CorpusNotFoundError
 from ragkit.files import atomic_write
+from ragkit.protocols import Embedder
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 1
@@ -58,3 +59,34 @@ def read_manifest(corpus: Path) -> Manifest:
         return Manifest(embedder=embedder, **raw)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusDamagedError(f"{path} is damaged ({error}); restore it from a backup") from error
+
+
+def facts_of(embedder: Embedder) -> EmbedderFacts:
+    """What a manifest says of an embedder; name and placement are taken where it has them."""
+    placement = getattr(embedder, "placement", None)
+    return EmbedderFacts(
+        name=str(getattr(embedder, "name", type(embedder).__name__)),
+        fingerprint=embedder.fingerprint,
+        dim=embedder.dim,
+        metric=embedder.metric,
+        device="" if placement is None else placement.device,
+        dtype="" if placement is None else placement.dtype,
+    )
+
+
+def check_embedder(path: Path, facts: EmbedderFacts | None, embedder: Embedder | None) -> None:
+    """Raises CorpusError where the embedder is not the one that made the corpus's vectors."""
+    offered = None if embedder is None else replace(facts_of(embedder), device="", dtype="")
+    made_with = None if facts is None else replace(facts, device="", dtype="")
+    if offered is None or made_with is None:
+        if offered is not made_with:
+            raise CorpusError(
+                f"{path} was made {'with' if made_with else 'without'} an embedder and is opened "
+                f"{'with' if offered else 'without'} one; open it as it was made, or make a new corpus"
+            )
+    elif (offered.fingerprint, offered.dim) != (made_with.fingerprint, made_with.dim):
+        raise CorpusError(
+            f"{path} was made with embedder {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
+            f"{made_with.dim} dimensions) and is opened with {offered.name!r} ({offered.fingerprint[:12]}, "
+            f"{offered.dim}); use the first, or make a new corpus"
+        )

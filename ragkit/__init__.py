@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ragkit.records import Sampling as Sampling
     from ragkit.records import TextRecord as TextRecord
 
+__version__ = "0.1.0"
+
 # Name -> the module it lives in, imported when the name is first used: `import ragkit` stays light.
 _HOME = {
     "Answer": "ragkit.records",

@@ -98,7 +98,7 @@ class RerankConfig(_Table):
 
 
 class GenerationConfig(_Table):
-    """engine "extractive" quotes; "smollm2" is a small model from a package; "transformers" runs `model` in process.
+    """engine "extractive" quotes; "smollm2" is a small packaged model; "transformers" runs `model` in process.
 
     "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env.
     context_tokens counts for "openai" and "echo"; a model in process knows its own.

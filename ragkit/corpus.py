@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragkit import assemble
-from ragkit.assemble import CorpusParts, RetrieverFactory
+from ragkit import __version__, assemble
+from ragkit.assemble import RetrieverFactory
 from ragkit.config import Config, load_config, parse_config
-from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
-from ragkit.indexers import lexical_files, manifest, vectors
+from ragkit.errors import ConfigError, CorpusNotFoundError
+from ragkit.indexers import manifest
 from ragkit.indexers.build_index import (
     IndexBuilder,
     IndexProgress,
@@ -26,17 +23,18 @@ from ragkit.indexers.build_index import (
     remove_documents,
 )
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.find_files import find_files
+from ragkit.indexers.create_corpus import create_corpus
+from ragkit.indexers.find_files import find_files, fixed_part
 from ragkit.indexers.lock import writer_lock
-from ragkit.indexers.manifest import EmbedderFacts, Manifest
+from ragkit.indexers.manifest import EmbedderFacts, check_embedder
 from ragkit.indexers.prepare import Preparer
-from ragkit.indexers.shards import open_files
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.verify import verify_corpus
-from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Retriever, Tokenizer
+from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Tokenizer
 from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
 from ragkit.retrievers.levels import Level, best_per
+from ragkit.searcher import Searcher
 
 Source = str | Path | TextRecord
 
@@ -58,14 +56,6 @@ class CorpusInfo:
     num_bytes: int
     embedder: EmbedderFacts | None
     settings: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What a search needs of one generation."""
-
-    generation: int
-    retriever: Retriever
 
 
 class Corpus:
@@ -91,11 +81,10 @@ class Corpus:
         self.store: PassageStore = SqlitePassageStore(self._catalogue)
         self._embedder = embedder
         self._embedder_is_checked = False
-        self._make_retriever = retriever
         self._reranker = reranker
         self._engine = engine
-        self._state: _State | None = None
         self._lock = threading.RLock()
+        self._searcher = Searcher(path, self._catalogue, self.config, lambda: self.embedder, retriever)
 
     @classmethod
     def open(
@@ -133,7 +122,7 @@ class Corpus:
                     f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
                 )
             embedder = embedder or assemble.make_embedder(settings)
-            _create(folder, embedder)
+            create_corpus(folder, embedder, __version__)
         return cls(folder, settings, embedder, retriever, reranker, engine)
 
     @property
@@ -152,7 +141,7 @@ class Corpus:
             if not self._embedder_is_checked:
                 if self._embedder is None and self.manifest.embedder is not None:
                     self._embedder = assemble.make_embedder(self.config)
-                _check_embedder(self.path, self.manifest.embedder, self._embedder)
+                check_embedder(self.path, self.manifest.embedder, self._embedder)
                 self._embedder_is_checked = True
         return self._embedder
 
@@ -204,7 +193,7 @@ class Corpus:
                 progress,
             )
             self._remember()
-            below = [_fixed_part(path) for path in paths] if prune else []
+            below = [fixed_part(path) for path in paths] if prune else []
             return builder.run(find_files(paths), records, below)
 
     def remove(self, document_ids: str | Iterable[str]) -> list[str]:
@@ -245,8 +234,12 @@ class Corpus:
         asked = [Query(query) if isinstance(query, str) else query for query in queries]
         if k < 1:
             raise ConfigError(f"k = {k}; ask for at least one hit")
-        with self._current() as retriever:
-            return self._ranked(retriever, asked, k, level or self.config.retrieval.level, where)
+        level = level or self.config.retrieval.level
+        if self.reranker is None:
+            return self._searcher.search(asked, k, level, where)
+        found = self._searcher.search(asked, max(k, self.config.rerank.depth), "passage", where)
+        reranked = [self.reranker.rerank(query, hits) for query, hits in zip(asked, found, strict=True)]
+        return [best_per(hits, level)[:k] for hits in reranked]
 
     def ask(
         self,
@@ -324,49 +317,6 @@ class Corpus:
             with self._catalogue.transaction():
                 self._catalogue.set_settings(wanted)
 
-    @contextlib.contextmanager
-    def _current(self) -> Iterator[Retriever]:
-        """The retriever of the committed state; all reads inside the block see that state."""
-        for attempt in range(5):
-            with self._catalogue.snapshot() as generation:
-                try:
-                    retriever = self._retriever_of(generation)
-                except FileNotFoundError as error:
-                    # A writer merged files away between our look at the catalogue and at the folder.
-                    if attempt == 4:
-                        raise CorpusError(f"{self.path}: {error}; run ragkit verify") from error
-                    continue
-                yield retriever
-                return
-
-    def _retriever_of(self, generation: int) -> Retriever:
-        with self._lock:
-            if self._state is None or self._state.generation != generation:
-                parts = self._open_parts()
-                make = self._make_retriever or (lambda parts: assemble.make_retriever(self.config, parts))
-                self._state = _State(generation, make(parts))
-            return self._state.retriever
-
-    def _open_parts(self) -> CorpusParts:
-        lexical = lexical_files.open_lexical(self.path, self._catalogue, self.config.lexical)
-        embedder = self.embedder
-        if embedder is None:
-            return CorpusParts(self.store, lexical, None, None)
-        index = assemble.make_vector_index(self.config, embedder.dim)
-        shards = vectors.read_shards(self.path, open_files(self._catalogue))
-        index.add(*vectors.living(shards, self.store.keys(), embedder.dim))
-        return CorpusParts(self.store, lexical, embedder, index)
-
-    def _ranked(
-        self, retriever: Retriever, queries: list[Query], k: int, level: Level, where: Filter | None
-    ) -> list[list[Hit]]:
-        reranker, settings = self.reranker, self.config.rerank
-        if reranker is None:
-            return _k_best(retriever, queries, k, level, where)
-        found = retriever.retrieve(queries, max(k, settings.depth), where)
-        reranked = [reranker.rerank(query, hits) for query, hits in zip(queries, found, strict=True)]
-        return [best_per(hits, level)[:k] for hits in reranked]
-
     @property
     def reranker(self) -> Reranker | None:
         """The reranker, loaded when first asked for; None where none is configured."""
@@ -374,21 +324,6 @@ class Corpus:
             if self._reranker is None:
                 self._reranker = assemble.make_reranker(self.config)
         return self._reranker
-
-
-def _k_best(
-    retriever: Retriever, queries: list[Query], k: int, level: Level, where: Filter | None
-) -> list[list[Hit]]:
-    """k results of the level: passages are fetched until they make so many, or there are no more."""
-    fetch = k if level == "passage" else 4 * k
-    results: dict[int, list[Hit]] = {}
-    waiting = list(range(len(queries)))
-    while waiting:
-        found = retriever.retrieve([queries[i] for i in waiting], fetch, where)
-        results.update((i, best_per(hits, level)[:k]) for i, hits in zip(waiting, found, strict=True))
-        waiting = [i for i, hits in zip(waiting, found, strict=True) if len(results[i]) < k and len(hits) >= fetch]
-        fetch *= 4
-    return [results[i] for i in range(len(queries))]
 
 
 def _as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
@@ -402,56 +337,6 @@ def _with_remembered(config: Config, stored: dict[str, Any]) -> Config:
     given = config.model_dump(exclude_unset=True)
     tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
     return parse_config({**given, **tables})
-
-
-def _create(folder: Path, embedder: Embedder | None) -> None:
-    ours = {"catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm", "writer.lock"}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
-        raise CorpusError(f"{folder} holds other files; a corpus needs a folder of its own")
-    facts = None if embedder is None else _facts_of(embedder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with writer_lock(folder):
-        Catalogue.create(folder).close()
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        made = Manifest(manifest.FORMAT_VERSION, version("ragkit"), created, facts)
-        # The manifest comes last: a folder without one is no corpus yet, and can be begun again.
-        manifest.write_manifest(folder, made)
-
-
-def _facts_of(embedder: Embedder) -> EmbedderFacts:
-    placement = getattr(embedder, "placement", None)
-    return EmbedderFacts(
-        name=str(getattr(embedder, "name", type(embedder).__name__)),
-        fingerprint=embedder.fingerprint,
-        dim=embedder.dim,
-        metric=embedder.metric,
-        device="" if placement is None else placement.device,
-        dtype="" if placement is None else placement.dtype,
-    )
-
-
-def _check_embedder(path: Path, facts: EmbedderFacts | None, embedder: Embedder | None) -> None:
-    offered = None if embedder is None else replace(_facts_of(embedder), device="", dtype="")
-    made_with = None if facts is None else replace(facts, device="", dtype="")
-    if offered is None or made_with is None:
-        if offered is not made_with:
-            raise CorpusError(
-                f"{path} was made {'with' if made_with else 'without'} an embedder and is opened "
-                f"{'with' if offered else 'without'} one; open it as it was made, or make a new corpus"
-            )
-    elif (offered.fingerprint, offered.dim) != (made_with.fingerprint, made_with.dim):
-        raise CorpusError(
-            f"{path} was made with embedder {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
-            f"{made_with.dim} dimensions) and is opened with {offered.name!r} ({offered.fingerprint[:12]}, "
-            f"{offered.dim}); use the first, or make a new corpus"
-        )
-
-
-def _fixed_part(path: str | Path) -> Path:
-    """The absolute path up to its first wildcard."""
-    parts = Path(path).expanduser().absolute().parts
-    wild = next((i for i, part in enumerate(parts) if any(mark in part for mark in "*?[")), len(parts))
-    return Path(*parts[:wild])
 
 
 def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""A folder with every kind of bad input: each is named with its reason, the good files are indexed, nothing is halved."""
+"""A folder with every kind of bad input: each is named with its reason, and the good files are indexed."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def test_the_password_opens_the_encrypted_file(folder: Path, tmp_path: Path):
         assert corpus.search("signal flags", 1)[0].passage.document == "encrypted.pdf"
 
 
-def test_a_file_that_vanishes_midway_is_a_failure(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_file_that_vanishes_midway_is_a_failure(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     docs = tmp_path / "docs"
     docs.mkdir()
     for name in ("a.txt", "b.txt"):

