@@ -31,6 +31,7 @@ from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.verify import verify_corpus
+from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Tokenizer
 from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
 from ragkit.retrievers.levels import Level, best_per
@@ -156,9 +157,7 @@ class Corpus:
     @property
     def answerer(self) -> Answerer:
         """The asynchronous and streaming side of `ask`."""
-        from ragkit.pipeline import Pipeline
-
-        return Pipeline(self)
+        return Pipeline(self.name, self.store, self._hits_for, lambda: self.engine, lambda: self.embedder)
 
     def add(
         self,
@@ -295,6 +294,10 @@ class Corpus:
     @property
     def _dim(self) -> int | None:
         return None if self.manifest.embedder is None else self.manifest.embedder.dim
+
+    def _hits_for(self, request: AskRequest) -> list[Hit]:
+        count = self.config.generation.num_passages
+        return self.search_many([request.question], count, level="passage", where=request.where)[0]
 
     def _preparer(self, password: str | None) -> Preparer:
         tokenizer = self.embedder if isinstance(self.embedder, Tokenizer) else WordTokenizer()

@@ -4,45 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
+from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
 from ragkit.serve.generate import generate_answer, stream_answer
 
-if TYPE_CHECKING:
-    from ragkit.corpus import Corpus
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What retrieval hands to generation."""
+
+    hits: list[Hit]
+    engine: Engine
+    embedder: Embedder | None
+    timings_ms: dict[str, float]
 
 
 class Pipeline:
-    """The `Answerer` of a corpus."""
+    """The `Answerer` of a corpus.
 
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
+    Args:
+        search: the hits for a request, reranked.
+        engine, embedder: called when a question comes; they may load a model.
+    """
 
-    @property
-    def name(self) -> str:
-        return self._corpus.name
+    def __init__(
+        self,
+        name: str,
+        store: PassageStore,
+        search: Callable[[AskRequest], list[Hit]],
+        engine: Callable[[], Engine],
+        embedder: Callable[[], Embedder | None],
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._search = search
+        self._engine = engine
+        self._embedder = embedder
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
-        hits, timings_ms = await asyncio.to_thread(self._retrieve, request)
-        corpus = self._corpus
-        return await generate_answer(request, hits, corpus.engine, corpus.store, corpus.embedder, timings_ms)
+        found = await asyncio.to_thread(self._find, request)
+        return await generate_answer(
+            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms
+        )
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
-        hits, timings_ms = await asyncio.to_thread(self._retrieve, request)
-        corpus = self._corpus
-        events = stream_answer(request, hits, corpus.engine, corpus.store, corpus.embedder, timings_ms)
+        found = await asyncio.to_thread(self._find, request)
+        events = stream_answer(request, found.hits, found.engine, self._store, found.embedder, found.timings_ms)
         async for event in events:
             yield event
 
-    def _retrieve(self, request: AskRequest) -> tuple[list[Hit], dict[str, float]]:
-        """Hits, and milliseconds by stage; models are loaded here, off the event loop."""
-        corpus = self._corpus
-        _ = corpus.embedder, corpus.reranker, corpus.engine
+    def _find(self, request: AskRequest) -> _Found:
+        # Models are loaded here, off the event loop, and before the clock starts.
+        engine, embedder = self._engine(), self._embedder()
         started = time.perf_counter()
-        count = corpus.config.generation.num_passages
-        hits = corpus.search_many([request.question], count, level="passage", where=request.where)[0]
-        return hits, {"retrieve": (time.perf_counter() - started) * 1000}
+        hits = self._search(request)
+        return _Found(hits, engine, embedder, {"retrieve": (time.perf_counter() - started) * 1000})
