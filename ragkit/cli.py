@@ -163,6 +163,8 @@ def serve(
 
     settings = load_config(config)
     opened = [_open(folder, settings) for folder in corpus]
+    for one in opened:
+        one.load()
     run_server(create_app(FolderLibrary(opened), opened[0].default_sampling), host, port)
 
 

@@ -277,6 +277,11 @@ class Corpus:
                 settings=self._catalogue.settings,
             )
 
+    def load(self) -> None:
+        """Load models and indexes now, so that the first question need not wait for them."""
+        _ = self.embedder, self.reranker, self.engine
+        self._searcher.load()
+
     def verify(self) -> list[str]:
         """Check every file against the catalogue; one sentence for each thing that is broken."""
         return verify_corpus(self.path, self._catalogue, self.manifest)

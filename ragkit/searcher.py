@@ -52,6 +52,8 @@ class Searcher:
         self._config = config
         self._embedder = embedder
         self._make = make or (lambda parts: make_retriever(config, parts))
+        # A user's retriever may want anything; BM25 alone needs neither model nor vectors.
+        self._wants_vectors = make is not None or config.retrieval.method != "bm25"
         self._state: _State | None = None
         self._lock = threading.Lock()
 
@@ -72,11 +74,16 @@ class Searcher:
                 fetch *= 4
         return [results[i] for i in range(len(queries))]
 
+    def load(self) -> None:
+        """Open the indexes of the newest state."""
+        with self._current():
+            pass
+
     def open_parts(self) -> CorpusParts:
         """The indexes of the state that this thread's reads see."""
         store = SqlitePassageStore(self._catalogue)
         lexical = open_lexical(self._path, self._catalogue, self._config.lexical)
-        embedder = self._embedder()
+        embedder = self._embedder() if self._wants_vectors else None
         if embedder is None:
             return CorpusParts(store, lexical, None, None)
         index = make_vector_index(self._config, embedder.dim)
