@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,12 @@ class StoredFile:
 
 
 class Catalogue:
-    """One corpus's catalogue. Every thread reads through a connection of its own."""
+    """One corpus's catalogue. Threads may share it: each piece of work borrows a connection of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
 
     @classmethod
     def create(cls, folder: Path) -> Catalogue:
@@ -95,52 +95,72 @@ class Catalogue:
             connection.close()
         return cls(folder)
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection. Raises CorpusDamagedError where the file is missing or no database."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = _connect(self._path)
-            self._local.connection = connection
-            with self._lock:
-                self._opened.append(connection)
-        return connection
-
     def close(self) -> None:
-        """Close the connections of all threads."""
-        with self._lock:
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
-        self._local = threading.local()
+        """Close all connections that are not at work."""
+        while self._idle:
+            self._idle.pop().close()
 
     @contextmanager
     def snapshot(self) -> Iterator[int]:
         """Reads inside the block see one committed state; gives its generation. May be nested."""
-        connection = self.connection
-        if connection.in_transaction:
-            yield self.generation
-            return
-        connection.execute("BEGIN")
-        try:
-            yield self.generation
-        finally:
-            connection.execute("ROLLBACK")
+        with self._borrowed() as connection:
+            if connection.in_transaction:
+                yield self.generation
+                return
+            connection.execute("BEGIN")
+            try:
+                yield self.generation
+            finally:
+                connection.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[int]:
         """Changes inside the block become visible together, durably, as the generation it gives."""
-        connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
+        with self._borrowed() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                generation = self.generation + 1
+                yield generation
+                self._set_fact("generation", str(generation))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """What a query gives, read whole.
+
+        Raises:
+            CorpusDamagedError: the file is missing or no database.
+        """
+        with self._borrowed() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """The connection this thread works with, else an idle one, else a new one."""
+        held: sqlite3.Connection | None = getattr(self._local, "held", None)
+        if held is not None:
+            yield held
+            return
         try:
-            generation = self.generation + 1
-            yield generation
-            self._set_fact("generation", str(generation))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+            connection = self._idle.pop()
+        except IndexError:
+            connection = _connect(self._path)
+        self._local.held = connection
+        try:
+            yield connection
+        finally:
+            self._local.held = None
+            self._idle.append(connection)
+
+    def _write(self, sql: str, *rows: Sequence[object]) -> sqlite3.Cursor:
+        """Run a statement for each row inside the transaction that this thread is in."""
+        held: sqlite3.Connection | None = getattr(self._local, "held", None)
+        assert held is not None, "a change outside of a transaction"
+        assert held.in_transaction, "a change outside of a transaction"
+        return held.execute(sql, rows[0]) if len(rows) == 1 else held.executemany(sql, rows)
 
     @property
     def generation(self) -> int:
@@ -159,13 +179,12 @@ class Catalogue:
 
     def hashes_by_id(self) -> dict[str, tuple[str, str, str]]:
         """Document id -> (source, content hash, settings hash)."""
-        rows = self.connection.execute("SELECT id, source, content_hash, settings_hash FROM documents")
+        rows = self.rows("SELECT id, source, content_hash, settings_hash FROM documents")
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
     def add_document(self, document: NewDocument) -> list[int]:
         """Store a document in place of any with its id; inside a transaction. Returns its passages' keys."""
         self.remove_document(document.id)
-        connection = self.connection
         row = (
             document.id,
             document.title,
@@ -176,32 +195,28 @@ class Catalogue:
             document.settings_hash,
             json.dumps(dict(document.attributes), sort_keys=True),
         )
-        key = connection.execute(
+        key = self._write(
             "INSERT INTO documents (id, title, source, media_type, num_pages, content_hash, settings_hash,"
             " attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
-        connection.executemany(
-            "INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(key, *_page_row(page)) for page in document.pages],
-        )
+        pages = [(key, *_page_row(page)) for page in document.pages]
+        self._write("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", *pages)
         first = int(self._fact("next_passage_key"))
         keys = list(range(first, first + len(document.passages)))
-        connection.executemany(
-            "INSERT INTO passages VALUES (?, ?, ?, ?, ?)",
-            [(k, key, *passage) for k, passage in zip(keys, document.passages, strict=True)],
-        )
+        passages = [(k, key, *passage) for k, passage in zip(keys, document.passages, strict=True)]
+        self._write("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", *passages)
         # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
         self._set_fact("next_passage_key", str(first + len(keys)))
         return keys
 
     def remove_document(self, document_id: str) -> bool:
         """Inside a transaction. Returns whether there was one."""
-        return self.connection.execute("DELETE FROM documents WHERE id = ?", (document_id,)).rowcount > 0
+        return self._write("DELETE FROM documents WHERE id = ?", (document_id,)).rowcount > 0
 
     def files(self, kind: str | None = None) -> list[StoredFile]:
         """Data files of the current state, oldest first."""
-        rows = self.connection.execute(
+        rows = self.rows(
             "SELECT path, kind, generation, num_bytes, sha256 FROM files WHERE ?1 IS NULL OR kind = ?1"
             " ORDER BY generation, path",
             (kind,),
@@ -211,18 +226,17 @@ class Catalogue:
     def add_file(self, file: StoredFile) -> None:
         """Inside a transaction."""
         row = (file.path, file.kind, file.generation, file.num_bytes, file.sha256)
-        self.connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
+        self._write("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
 
     def drop_files(self, files: Sequence[StoredFile]) -> None:
         """Inside a transaction; the files themselves are swept later."""
-        self.connection.executemany("DELETE FROM files WHERE path = ?", [(file.path,) for file in files])
+        self._write("DELETE FROM files WHERE path = ?", *[(file.path,) for file in files])
 
     def _fact(self, name: str) -> str:
-        row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return str(row[0])
+        return str(self.rows("SELECT value FROM facts WHERE name = ?", (name,))[0][0])
 
     def _set_fact(self, name: str, value: str) -> None:
-        self.connection.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))
+        self._write("UPDATE facts SET value = ? WHERE name = ?", (value, name))
 
 
 def read_page(row: Sequence[object]) -> Page:

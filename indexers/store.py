@@ -35,7 +35,7 @@ class SqlitePassageStore:
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(batch))
-            rows = self._catalogue.connection.execute(f"{_PASSAGES} WHERE passages.key IN ({marks})", batch)
+            rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.key IN ({marks})", batch)
             found.update((row[0], Passage(*row)) for row in rows)
         missing = [key for key in wanted if key not in found]
         if missing:
@@ -47,12 +47,11 @@ class SqlitePassageStore:
 
     def keys(self, where: Filter | None = None) -> KeyArray:
         """Ascending keys of all passages, or of those the filter admits."""
-        connection = self._catalogue.connection
         if where is None or where.documents is None:
-            rows = connection.execute("SELECT key FROM passages ORDER BY key")
+            rows = self._catalogue.rows("SELECT key FROM passages ORDER BY key")
         else:
             wanted = json.dumps(sorted(where.documents))
-            rows = connection.execute(
+            rows = self._catalogue.rows(
                 "SELECT passages.key FROM passages JOIN documents ON documents.key = passages.document"
                 " WHERE documents.id IN (SELECT value FROM json_each(?)) ORDER BY passages.key",
                 (wanted,),
@@ -61,12 +60,12 @@ class SqlitePassageStore:
 
     def all_passages(self) -> list[Passage]:
         """Every passage, by key."""
-        rows = self._catalogue.connection.execute(f"{_PASSAGES} ORDER BY passages.key")
+        rows = self._catalogue.rows(f"{_PASSAGES} ORDER BY passages.key")
         return [Passage(*row) for row in rows]
 
     def documents(self) -> list[Document]:
         """Ordered by id."""
-        rows = self._catalogue.connection.execute(
+        rows = self._catalogue.rows(
             "SELECT id, title, source, media_type, num_pages,"
             " (SELECT count(*) FROM passages WHERE document = documents.key), attributes"
             " FROM documents ORDER BY id"
@@ -78,11 +77,11 @@ class SqlitePassageStore:
 
     def page(self, document: str, number: int) -> Page:
         """Raises CorpusError where there is no such page."""
-        row = self._catalogue.connection.execute(
+        rows = self._catalogue.rows(
             "SELECT number, text, words, width_pt, height_pt, text_source FROM pages"
             " WHERE document = (SELECT key FROM documents WHERE id = ?) AND number = ?",
             (document, number),
-        ).fetchone()
-        if row is None:
+        )
+        if not rows:
             raise CorpusError(f"document {document!r} has no page {number} in this corpus")
-        return read_page(row)
+        return read_page(rows[0])

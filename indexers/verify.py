@@ -36,20 +36,19 @@ def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> lis
 
 
 def _catalogue_problems(catalogue: Catalogue) -> Iterator[str]:
-    connection = catalogue.connection
-    for (message,) in connection.execute("PRAGMA integrity_check"):
+    for (message,) in catalogue.rows("PRAGMA integrity_check"):
         if message != "ok":
             yield f"the catalogue is damaged: {message}"
-    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+    for table, *_ in catalogue.rows("PRAGMA foreign_key_check"):
         yield f"the catalogue is damaged: a row of {table} belongs to no document"
-    outside = connection.execute(
+    outside = catalogue.rows(
         "SELECT passages.key FROM passages LEFT JOIN pages ON pages.document = passages.document"
         " AND pages.number = passages.page WHERE pages.text IS NULL OR passages.start < 0"
         ' OR passages."end" <= passages.start OR passages."end" > length(pages.text)'
     )
     for (key,) in outside:
         yield f"passage {key} lies outside its page"
-    uneven = connection.execute(
+    uneven = catalogue.rows(
         "SELECT id, num_pages, (SELECT count(*) FROM pages WHERE document = documents.key) AS found"
         " FROM documents WHERE found != num_pages"
     )

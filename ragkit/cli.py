@@ -7,13 +7,16 @@ import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ragkit.cli_eval import eval_app
-from ragkit.config import load_config
+from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, RagkitError
+
+if TYPE_CHECKING:
+    from ragkit.corpus import Corpus
 
 app = typer.Typer(
     add_completion=False,
@@ -176,7 +179,7 @@ def demo() -> None:
     run_demo()
 
 
-def _open(folder: Path, settings: Any, create: bool = False) -> Any:
+def _open(folder: Path, settings: Config, create: bool = False) -> Corpus:
     from ragkit.corpus import Corpus
 
     return Corpus.open(folder, config=settings, create=create)

@@ -218,6 +218,16 @@ def test_ask_works_inside_a_running_event_loop(tmp_path: Path):
         assert "forty tonnes" in asyncio.run(notebook())
 
 
+def test_many_questions_leave_few_files_open(tmp_path: Path):
+    with open_corpus(tmp_path) as corpus:
+        corpus.add(RECORDS)
+        corpus.ask("How much does the north crane lift?")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            corpus.ask("How much does the north crane lift?")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3
+
+
 def test_damage_is_found_and_named(tmp_path: Path):
     with open_corpus(tmp_path) as corpus:
         corpus.add(RECORDS)
