@@ -17,8 +17,9 @@ from ragkit.serve.units import Unit, units_of
 # Calibrated on questions joined with right and wrong answers; see tests/serve/test_calibration.py.
 MIN_COVERAGE = 0.5
 MIN_SIMILARITY = 0.75
-# A neighbouring sentence is quoted too where it adds this much of the sentence's words.
-_NEIGHBOUR_GAIN = 0.2
+# Another sentence is quoted too where it adds this much of the sentence's words.
+_UNIT_COST = 0.19
+_MOST_UNITS = 3
 _FEWEST_WORDS = 2
 
 
@@ -50,11 +51,9 @@ class Support:
         """The units of one source that hold most of the sentence; the whole passage where none holds any."""
         units, source = self._units[marker], self._sources[marker]
         wanted = self._content.of(sentence)
-        coverages = [self._weights.coverage(wanted, words) for words in self._words[marker]]
-        if not any(coverages):
+        first, last, coverage = self._best_window(wanted, marker)
+        if not coverage:
             return self._nearest(sentence, marker)
-        first = last = int(np.argmax(coverages))
-        first, last = self._extend(wanted, marker, first, last)
         return Quote(source, units[first].start, units[last].end)
 
     def attribute(self, sentences: Sequence[str]) -> list[Quote | None]:
@@ -84,34 +83,29 @@ class Support:
         if len(wanted) < _FEWEST_WORDS:
             return None
         for marker, listed in self._words.items():
-            if not listed or not numbers_in(wanted) <= frozenset().union(*listed):
+            if not numbers_in(wanted) <= frozenset().union(*listed):
                 continue
-            top = int(np.argmax([self._weights.coverage(wanted, words) for words in listed]))
-            first, last = self._extend(wanted, marker, top, top)
-            coverage = self._weights.coverage(wanted, self._joined(marker, first, last))
+            first, last, coverage = self._best_window(wanted, marker)
             if coverage > best or (coverage == best and place is None):
                 units = self._units[marker]
                 best, place = coverage, Quote(self._sources[marker], units[first].start, units[last].end)
         return place
 
-    def _extend(self, wanted: Words, marker: int, first: int, last: int) -> tuple[int, int]:
-        """Take in the neighbour before or behind where it adds enough."""
-        base = self._weights.coverage(wanted, self._joined(marker, first, last))
-        if first > 0 and self._gain(wanted, marker, first - 1, last, base) >= _NEIGHBOUR_GAIN:
-            first -= 1
-            base = self._weights.coverage(wanted, self._joined(marker, first, last))
-        if (
-            last + 1 < len(self._units[marker])
-            and self._gain(wanted, marker, first, last + 1, base) >= _NEIGHBOUR_GAIN
-        ):
-            last += 1
-        return first, last
+    def _best_window(self, wanted: Words, marker: int) -> tuple[int, int, float]:
+        """First and last of up to three units in a row that hold most of the words, and their coverage.
 
-    def _gain(self, wanted: Words, marker: int, first: int, last: int, base: float) -> float:
-        return self._weights.coverage(wanted, self._joined(marker, first, last)) - base
-
-    def _joined(self, marker: int, first: int, last: int) -> Words:
-        return frozenset().union(*self._words[marker][first : last + 1])
+        A unit more must add `_UNIT_COST`; among equals the earlier and shorter window is taken.
+        """
+        listed = self._words[marker]
+        best, window = -1.0, (0, 0, 0.0)
+        for length in range(1, _MOST_UNITS + 1):
+            for first in range(len(listed) - length + 1):
+                joined = frozenset().union(*listed[first : first + length])
+                coverage = self._weights.coverage(wanted, joined)
+                value = coverage - _UNIT_COST * (length - 1)
+                if value > best:
+                    best, window = value, (first, first + length - 1, coverage)
+        return window
 
     def _nearest(self, sentence: str, marker: int) -> Quote:
         units, source = self._units[marker], self._sources[marker]
