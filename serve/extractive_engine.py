@@ -19,7 +19,7 @@ from ragkit.serve.units import Unit, units_of
 from ragkit.serve.word_usage import count_words, word_usage
 
 # Calibrated on questions with and without their passage; see tests/serve/test_calibration.py.
-_ACCEPT_WITH_EMBEDDER = 0.44
+_ACCEPT_WITH_EMBEDDER = 0.42
 _ACCEPT_BY_WORDS = 0.33
 _RANK_COST = 0.01
 _KIND_BONUS = 0.05

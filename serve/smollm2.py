@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ragkit.devices import Placement, choose_placement
+from ragkit.devices import Placement, choose_placement, quiet_loading
 from ragkit.errors import MissingExtraError
 from ragkit.extras import require
 from ragkit.files import cache_folder, sync_folder
@@ -73,10 +73,11 @@ def _convert(source: Path, target: Path) -> None:
     transformers = require("transformers")
     config = transformers.GgufConfig(dequantize=True)
     # Half precision holds the 4-bit weights' scales as they are.
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=_GGUF, quantization_config=config, dtype=torch.float16
-    )
-    model.save_pretrained(target)
+    with quiet_loading():
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=_GGUF, quantization_config=config, dtype=torch.float16
+        )
+        model.save_pretrained(target)
     transformers.AutoTokenizer.from_pretrained(source, gguf_file=_GGUF).save_pretrained(target)
 
 

@@ -18,7 +18,7 @@ from ragkit.serve.units import Unit, units_of
 MIN_COVERAGE = 0.5
 MIN_SIMILARITY = 0.75
 # Another sentence is quoted too where it adds this much of the sentence's words.
-_UNIT_COST = 0.19
+_UNIT_COST = 0.12
 _MOST_UNITS = 3
 _FEWEST_WORDS = 2
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragkit.devices import Placement
+from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError, ContextLengthError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Sampling, Usage
@@ -158,7 +158,7 @@ def _load(name: str, placement: Placement, trust_remote_code: bool) -> tuple[Any
     transformers = require("transformers")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        with _no_progress_bar(transformers):
+        with quiet_loading():
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 name, dtype=placement.torch_dtype, trust_remote_code=trust_remote_code
             )
@@ -175,18 +175,6 @@ def _load(name: str, placement: Placement, trust_remote_code: bool) -> tuple[Any
         pad_token_id=own.pad_token_id if own.pad_token_id is not None else tokenizer.eos_token_id,
     )
     return tokenizer, model.to(placement.device).eval()
-
-
-@contextmanager
-def _no_progress_bar(transformers: Any) -> Iterator[None]:
-    settings = transformers.utils.logging
-    was_enabled = settings.is_progress_bar_enabled()
-    settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            settings.enable_progress_bar()
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
