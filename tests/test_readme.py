@@ -47,6 +47,7 @@ def test_the_first_runnable_thing_stands_within_thirty_lines():
     assert "make demo" in "\n".join(README.splitlines()[:30])
 
 
+@pytest.mark.timeout(900)  # seven processes that each load a model: slow where the machine is busy
 def test_every_example_runs(tmp_path: Path, samples: Path):
     (tmp_path / "docs").mkdir()
     # The note and the report: the scanned pages would add half a minute of OCR.
