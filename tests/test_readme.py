@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,15 @@ from ragkit.config import parse_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(bash|python|toml)\n(.*?)^```", README, re.S | re.M)
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    PORT = free.getsockname()[1]
+# Port 8000 may be taken on the machine that tests.
+BLOCKS = re.findall(
+    r"^```(bash|python|toml)\n(.*?)^```",
+    README.replace(" 8000", f" {PORT}").replace(":8000", f":{PORT}"),
+    re.S | re.M,
+)
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -35,7 +44,7 @@ def serve(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, cwd=folder, env=ENV, stderr=subprocess.DEVNULL)
     for _ in range(300):
         try:
-            if httpx.get("http://127.0.0.1:8000/health", timeout=5).status_code == 200:
+            if httpx.get(f"http://127.0.0.1:{PORT}/health", timeout=5).status_code == 200:
                 return process
         except httpx.TransportError:
             time.sleep(0.2)
