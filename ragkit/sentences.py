@@ -38,16 +38,23 @@ _OPEN_WORDS = _words(
 
 _LINE = re.compile(r"[^\n\r\f\v\x85\u2028\u2029]+")
 _ITEM = re.compile(r"(?:[-*•‣◦▪▫·–—●○■□➢✓▶#>|]|\(?\d{1,2}(?:\.\d{1,2})*[.)]|\(?[a-zA-Z]\))(?=\s|$)|[|•●■]")
-# Two numbers at the end of a line, or dots that lead to a page number.
-_ROW_END = re.compile(r"(?:\s(?:[$€£¥(]\s?)*[-−–—]?\(?[$€£¥]?(?:\d[\d.,/:]*[%)]*|(?<=[-–—]))){2,}$|\.{4,}\s*\d+$")
-# A terminator, what closes behind it, and marks such as [1] or [2, 3] that belong to the sentence.
+# Two numbers at the end of a line, with or without units, or dots that lead to a page number.
+_ROW_END = re.compile(
+    r"(?:\s(?:[$€£¥(]\s?)*[-−–—]?\(?[$€£¥]?(?:\d[\d.,/:]*[%)]*|(?<=[-–—]))(?:\s[^\s\d.,;:]{1,6})?){2,}$|\.{4,}\s*\d+$"
+)
+# A terminator, what closes behind it, and what belongs to the sentence: marks such as [1] or [2, 3], and the
+# number of a footnote right behind a word's full stop.
 _END = re.compile(
-    r"(?:(?P<wide>[。！？｡．]+)|[.!?…؟।]+)[\"'”’»)\]」』）》*†‡]*"
+    r"(?:(?P<wide>[。！？｡．]+)|[.!?…؟।]+(?:(?<=[^\W\d_].)\d{1,2}(?=\s))?)[\"'”’»)\]」』）》*†‡]*"
     r"(?:\ ?\[\d{1,3}(?:\s?[,–-]\s?\d{1,3})*\])*(?(wide)|(?=\s))"
+)
+_LABEL = re.compile(
+    r"(?:table|figure|fig|chart|exhibit|tabelle|abbildung|diagramm|grafik)\.?\s\d+\Z", re.IGNORECASE
 )
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'“„«]*\Z")
 _NEXT = re.compile(r"[\s\"'“”„«»‘’(\[]*([^\W_]+)?")
 _ROW_END_LENGTH = 60
+_LONGEST_LABEL = 20
 _MIN_WRAPPED_LINE = 40
 _MIN_WRAPPED_CJK_LINE = 16
 
@@ -91,10 +98,18 @@ def _continues(gap: str, line: str, following: str) -> bool:
         return True
     if last.isalpha() and line[line.rfind(" ") + 1 :].lower() in _OPEN_WORDS:
         return True
+    return last != ":" and _is_wrapped(line, following)
+
+
+def _is_wrapped(line: str, following: str) -> bool:
+    """Whether the lines are as long as lines of one paragraph are."""
     # A line much shorter than the next one is a heading or the end of a paragraph.
-    if last == ":" or 5 * len(line) < 3 * len(following):
+    if 5 * len(line) < 3 * len(following):
         return False
-    return len(line) >= (_MIN_WRAPPED_CJK_LINE if last > "\u2e7f" else _MIN_WRAPPED_LINE)
+    # So is a next line that is much shorter and not the end of a sentence: a row below a caption.
+    if 2 * len(following) < len(line) and not _END.search(following + " "):
+        return False
+    return len(line) >= (_MIN_WRAPPED_CJK_LINE if line[-1] > "\u2e7f" else _MIN_WRAPPED_LINE)
 
 
 def _is_row(line: str) -> bool:
@@ -120,6 +135,8 @@ def _ends_sentence(text: str, start: int, end: int, match: re.Match[str]) -> boo
         return False
     if match.group()[0] != ".":
         return True
+    if match.start() - start < _LONGEST_LABEL and _LABEL.match(text, start, match.start()):
+        return False
     found = _WORD_BEFORE.search(text, max(start, match.start() - 24), match.start())
     before = found.group() if found else ""
     return _full_stop(before, word, at_start=match.start() - len(before) <= start)

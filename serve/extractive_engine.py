@@ -23,18 +23,24 @@ _ACCEPT_WITH_EMBEDDER = 0.42
 _ACCEPT_BY_WORDS = 0.33
 _RANK_COST = 0.01
 _KIND_BONUS = 0.05
+_LABEL_COST = 0.1
 _MARGIN = 0.06
 _MOST_UNITS = 3
 _MOST_EMBEDDED = 24
 _SAME_WORDS = 0.7
 
+_PAGE_NUMBER = re.compile(r"\d{1,2}$")
+_DATE = (
+    r"\b1\d{3}\b|\b20\d\d\b|\d:\d\d|\d[年月]|\b(?:January|February|March|April|May|June|July|August|September|October"
+    r"|November|December|Januar|Februar|März|Mai|Juni|Juli|Oktober|Dezember)\b"
+)
 # What a question asks for, and what a sentence that says it contains.
 _KINDS = tuple(
     (re.compile(question, re.IGNORECASE), re.compile(answer))
     for question, answer in (
         (
             r"\b(?:when|what year|which year|what date|wann|welche[ms]? jahr)\b|什么时候|何时|哪一?年|いつ",
-            r"\d",
+            _DATE,
         ),
         (r"\b(?:how (?:many|much|old|long|far|tall|big|high|deep|fast|often)|wie ?viele?)\b|多少|几", r"\d"),
         (r"\b(?:who|whose|whom|wer|wem|wessen)\b", r"\w[ ,]\W?[A-ZÄÖÜ]\w+ [A-ZÄÖÜ]"),
@@ -104,7 +110,7 @@ class ExtractiveEngine:
         wide = np.array([_share(wanted, c.passage_words) for c in candidates], np.float32)
         weights = Weights(c.words for c in candidates)
         telling = np.array([weights.coverage(wanted, c.words) for c in candidates], np.float32)
-        prior = np.array([_kind_bonus(question, c.unit) - _RANK_COST * c.rank for c in candidates], np.float32)
+        prior = np.array([_prior(question, c) for c in candidates], np.float32)
         by_words = 0.5 * telling + 0.5 * wide + prior
         if self._similarity is None or not self._similarity.is_trusted(language):
             return by_words, bool((0.5 * plain + 0.5 * wide).max() >= _ACCEPT_BY_WORDS)
@@ -121,7 +127,7 @@ def _candidates(sources: Sequence[Source], content: ContentWords) -> list[_Candi
         title = content.of(source.hit.passage.title)
         passage_words = title | content.of(source.hit.passage.text)
         for unit in units_of(source):
-            if unit.text.endswith(("?", "？")):
+            if unit.text.endswith(("?", "？")) or _PAGE_NUMBER.match(unit.text):
                 continue
             words = title | content.of(f"{unit.header} {unit.text}")
             found.append(_Candidate(unit, rank, words, passage_words))
@@ -137,6 +143,12 @@ def _best_distinct(ranked: Sequence[tuple[_Candidate, float]]) -> list[Unit]:
         if all(_alike(candidate.words, other.words) < _SAME_WORDS for other in chosen):
             chosen.append(candidate)
     return [candidate.unit for candidate in chosen]
+
+
+def _prior(question: str, candidate: _Candidate) -> float:
+    """What speaks for a candidate whatever its words: its rank, the kind of answer, that it is no heading."""
+    cost = _RANK_COST * candidate.rank + _LABEL_COST * candidate.unit.is_label
+    return _kind_bonus(question, candidate.unit) - cost
 
 
 def _kind_bonus(question: str, unit: Unit) -> float:

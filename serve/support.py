@@ -119,6 +119,6 @@ class Support:
         if self._similarity is None:
             return True
         text = quote.source.hit.passage.text[quote.start : quote.end]
-        place = Unit(quote.source, quote.start, quote.end, text, "")
+        place = Unit(quote.source, quote.start, quote.end, text)
         near = self._similarity.of_sentence(sentence, [place], self._content.language)
         return bool(near[0] >= MIN_SIMILARITY)

@@ -31,6 +31,28 @@ CASES = {
         "Paris is big. [1] It is old.[2][3] Yes [1, 2]. No.",
         ["Paris is big. [1]", "It is old.[2][3]", "Yes [1, 2].", "No."],
     ),
+    "footnote": (
+        "It rose.2 Then it fell.13\nSee No.5 There.",
+        ["It rose.2", "Then it fell.13", "See No.5 There."],
+    ),
+    "rows with units": (
+        "Table 3. Peak flow of the January flood\nby station\nRain over the catchment 1,012 mm 1,137 mm\n"
+        "Upper Lenn 640 t 12 km²\nUptime, all stations 97.9 % 98.6 %",
+        [
+            "Table 3. Peak flow of the January flood\nby station",
+            "Rain over the catchment 1,012 mm 1,137 mm",
+            "Upper Lenn 640 t 12 km²",
+            "Uptime, all stations 97.9 % 98.6 %",
+        ],
+    ),
+    "row below a caption": (
+        "Sediment carried past each station in 2025, in tonnes\nUpper Lenn 640 t\nAshlock 17 t",
+        ["Sediment carried past each station in 2025, in tonnes", "Upper Lenn 640 t", "Ashlock 17 t"],
+    ),
+    "table label": (
+        "As Table 3. shows.\n\nAs in Table 3. The end.",
+        ["As Table 3. shows.", "As in Table 3.", "The end."],
+    ),
     "german date": (
         "Am 3. März 2020 kam z. B. Dr. Ott. Er blieb.",
         ["Am 3. März 2020 kam z. B. Dr. Ott.", "Er blieb."],
