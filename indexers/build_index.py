@@ -73,6 +73,10 @@ class _Work:
     def name(self) -> str:
         return str(self.origin.path) if isinstance(self.origin, FoundFile) else self.id
 
+    @property
+    def source(self) -> str:
+        return str(self.origin.path) if isinstance(self.origin, FoundFile) else ""
+
     def content_hash(self) -> str:
         if isinstance(self.origin, FoundFile):
             return content_hash_of(self.origin.path)
@@ -99,6 +103,7 @@ class IndexBuilder:
         self._progress = progress
         self._report = IndexReport()
         self._pending: list[NewDocument] = []
+        self._moved: list[tuple[str, str]] = []
         self._last_commit = time.monotonic()
         self._total = 0
 
@@ -113,25 +118,35 @@ class IndexBuilder:
         self._report = IndexReport(failed=list(files.failed), skipped=list(files.skipped))
         sweep(self._corpus, self._catalogue)
         try:
-            self._index(self._work(files, records))
-            self._prune(prune_below)
+            work = self._work(files, records)
+            self._index(work)
+            self._prune(prune_below, work)
         except KeyboardInterrupt:
             self._report.interrupted = True
+        self._tell("lexical", "")
         dim = None if self._embedder is None else self._embedder.dim
         finish_commit(self._corpus, self._catalogue, dim, self._lexical)
         self._report.seconds = time.monotonic() - started
         return self._report
 
     def _work(self, files: FileList, records: Sequence[TextRecord]) -> list[_Work]:
-        known = {fact.source: id_ for id_, fact in self._known().items() if fact.source}
-        taken = {id_: source for source, id_ in known.items()}
+        taken = {id_: fact.source for id_, fact in self._known().items()}
+        ids = {source: id_ for id_, source in taken.items() if source}
         work: list[_Work] = []
         for file in files.files:
             source = str(file.path)
-            document_id = known.get(source) or _free_id(file, taken)
+            document_id = ids.get(source) or _free_id(file, taken)
             taken[document_id] = source
             work.append(_Work(document_id, file))
-        return work + [_Work(record.id, record) for record in records]
+        seen: set[str] = set()
+        for record in records:
+            problem = _problem_of_id(record.id, taken.get(record.id, ""), seen)
+            seen.add(record.id)
+            if problem:
+                self._report.failed.append(Problem(record.id, problem))
+            else:
+                work.append(_Work(record.id, record))
+        return work
 
     def _index(self, work: list[_Work]) -> None:
         known = self._known()
@@ -145,6 +160,9 @@ class IndexBuilder:
             if self._commit_is_due():
                 self._commit(known)
         self._commit(known)
+        if self._moved:
+            with self._catalogue.transaction():
+                self._catalogue.set_sources(self._moved)
 
     def _index_one(self, item: _Work, known: _Known | None) -> None:
         content_hash = item.content_hash()
@@ -153,6 +171,8 @@ class IndexBuilder:
             self._preparer.settings_hash,
         ):
             self._report.unchanged.append(item.id)
+            if known.source != item.source:
+                self._moved.append((item.id, item.source))
             return
         self._tell("read", item.id)
         if isinstance(item.origin, TextRecord):
@@ -198,12 +218,26 @@ class IndexBuilder:
             self._tell("embed", batch[-1].document, start + len(batch), len(passages))
         return np.concatenate(parts)
 
-    def _prune(self, below: Sequence[Path]) -> None:
-        gone = [
-            id_
+    def _prune(self, below: Sequence[Path], work: Sequence[_Work]) -> None:
+        """Remove documents whose file is gone; below a folder in which nothing at all was found, none.
+
+        Such a folder is more often a disk that is not mounted, or a misspelt name, than an emptied one.
+        """
+        current = {item.id for item in work}
+        found = [Path(item.source) for item in work if item.source]
+        known = {
+            id_: Path(fact.source)
             for id_, fact in self._known().items()
-            if fact.source and _is_below(Path(fact.source), below) and not Path(fact.source).exists()
-        ]
+            if fact.source and id_ not in current and _is_gone(Path(fact.source))
+        }
+        gone: list[str] = []
+        for folder in below:
+            here = [id_ for id_, source in known.items() if source.is_relative_to(folder)]
+            if here and not any(path.is_relative_to(folder) for path in found):
+                reason = f"no file was found here, so {len(here)} documents whose files are gone were not removed"
+                self._report.warnings.append(Problem(str(folder), reason))
+            else:
+                gone += here
         self._report.removed += remove_documents(self._catalogue, gone)
 
     def _tell(self, stage: str, document: str, embedded: int = 0, pending: int = 0) -> None:
@@ -228,7 +262,8 @@ class _Known:
 
 def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:
     """Take documents out of the catalogue in one commit. Returns the ids that were there."""
-    wanted = list(ids)
+    known = catalogue.hashes_by_id()
+    wanted = [id_ for id_ in dict.fromkeys(ids) if id_ in known]
     if not wanted:
         return []
     with catalogue.transaction():
@@ -264,14 +299,34 @@ def _checked(vectors: FloatArray, count: int, embedder: Embedder) -> FloatArray:
 
 
 def _free_id(file: FoundFile, taken: dict[str, str]) -> str:
-    """The file's own id, unless another file that still exists has it: then with a mark made of its path."""
+    """The file's own id; with a mark made of its path where a record or another existing file has that id."""
     holder = taken.get(file.id)
-    if holder is None or not Path(holder).exists():
+    if holder is None or (holder and _is_gone(Path(holder))):
         return file.id
     mark = hashlib.sha256(str(file.path).encode()).hexdigest()[:8]
     name = PurePosixPath(file.id)
     return str(name.with_name(f"{name.stem}~{mark}{name.suffix}"))
 
 
-def _is_below(path: Path, folders: Sequence[Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
+def _problem_of_id(record_id: str, source: str, seen: set[str]) -> str:
+    """Why a record cannot have its id; "" where it can."""
+    if not record_id or "\0" in record_id or not _is_unicode(record_id):
+        return f"{record_id!r} cannot be an id; give one that is not empty and is valid Unicode"
+    if record_id in seen:
+        return "this id was given twice in one call; the first record with it was taken"
+    return f"the file {source} has this id; choose another" if source else ""
+
+
+def _is_unicode(text: str) -> bool:
+    return text.encode("utf-8", "ignore").decode() == text
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is surely no such file; one that may not be looked at is not gone."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -210,6 +210,10 @@ class Catalogue:
         self._set_fact("next_passage_key", str(first + len(keys)))
         return keys
 
+    def set_sources(self, sources: Sequence[tuple[str, str]]) -> None:
+        """Say where documents' files are now, as (id, path); inside a transaction."""
+        self._write("UPDATE documents SET source = ? WHERE id = ?", *[(path, id_) for id_, path in sources])
+
     def remove_document(self, document_id: str) -> bool:
         """Inside a transaction. Returns whether there was one."""
         return self._write("DELETE FROM documents WHERE id = ?", (document_id,)).rowcount > 0
@@ -252,6 +256,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
     except sqlite3.OperationalError:
         # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise CorpusDamagedError(
+                f"{log} holds commits that a read-only folder cannot show; open the corpus where it can be written"
+            ) from None
         connection = _configured(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
     except sqlite3.DatabaseError as error:
         raise CorpusDamagedError(f"{path} is no readable catalogue ({error}); restore it from a backup") from error
@@ -271,9 +280,7 @@ def _configured(uri: str) -> sqlite3.Connection:
 
 
 def _page_row(page: Page) -> tuple[object, ...]:
-    # Lone surrogates, which broken PDFs hold, are no Unicode text and cannot be stored.
-    text = page.text.encode("utf-8", "replace").decode("utf-8") if not page.text.isascii() else page.text
-    return (page.number, text, _pack(page.words), page.width_pt, page.height_pt, page.text_source)
+    return (page.number, page.text, _pack(page.words), page.width_pt, page.height_pt, page.text_source)
 
 
 def _pack(words: WordBoxes) -> bytes:

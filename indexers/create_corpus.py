@@ -24,6 +24,8 @@ def create_corpus(folder: Path, embedder: Embedder | None, ragkit_version: str) 
     facts = None if embedder is None else facts_of(embedder)
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):
+        if (folder / manifest.FILE_NAME).exists():
+            return  # Another process made it since we looked.
         Catalogue.create(folder).close()
         created = datetime.now(UTC).isoformat(timespec="seconds")
         made = Manifest(manifest.FORMAT_VERSION, ragkit_version, created, facts)

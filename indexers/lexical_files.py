@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ragkit.config import LexicalConfig
-from ragkit.files import sync_folder
+from ragkit.files import sync
 from ragkit.indexers.bm25_index import Bm25Index
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.store import SqlitePassageStore
@@ -48,7 +48,8 @@ def open_lexical(corpus: Path, catalogue: Catalogue, config: LexicalConfig) -> B
     stored = catalogue.files(KIND)
     if stored and stored[0].generation == catalogue.generation:
         return Bm25Index.load(corpus / FOLDER / f"{stored[0].generation:08d}")
-    return build_lexical(catalogue, config)
+    remembered = catalogue.settings.get("lexical")
+    return build_lexical(catalogue, LexicalConfig.model_validate(remembered) if remembered else config)
 
 
 def _save(index: Bm25Index, parent: Path, generation: int) -> Path:
@@ -56,10 +57,9 @@ def _save(index: Bm25Index, parent: Path, generation: int) -> Path:
     # Left by a writer that was killed between renaming and committing: no state names it.
     shutil.rmtree(final, ignore_errors=True)
     index.save(temporary)
-    for path in temporary.rglob("*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    for path in (*temporary.rglob("*"), temporary):
+        sync(path)
     temporary.rename(final)
-    sync_folder(parent)
+    sync(parent)
+    sync(parent.parent)
     return final

@@ -75,6 +75,7 @@ class Preparer:
     def _document(
         self, document_id: str, title: str, pages: list[Page], source: str, media_type: str, content_hash: str
     ) -> NewDocument:
+        title, pages = clean_text(title), [replace(page, text=clean_text(page.text)) for page in pages]
         return NewDocument(
             id=document_id,
             title=title,
@@ -101,6 +102,13 @@ class Preparer:
             for page, tokens in zip(pages, spans[1:], strict=True)
             for start, end in split_text(page.text, tokens, room, self.passages.overlap_tokens)
         ]
+
+
+def clean_text(text: str) -> str:
+    """The text with what cannot be stored replaced, character by character: NUL, and lone surrogates."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def content_hash_of(path: Path) -> str:

@@ -20,7 +20,7 @@ def merge_shards(corpus: Path, catalogue: Catalogue, dim: int) -> None:
     Every row is thus rewritten a number of times that grows with the logarithm of the corpus, and
     the number of shards does too. Rows of removed passages are left behind.
     """
-    files = catalogue.files(vectors.KEYS_KIND) + catalogue.files(vectors.VECTORS_KIND)
+    files = open_files(catalogue)
     generations = sorted({file.generation for file in files})
     counts = [len(keys) for keys, _ in read_shards(corpus, files)]
     merged = set(generations[_first_to_merge(counts) :])

@@ -51,9 +51,10 @@ def split_text(text: str, tokens: SpanArray, max_tokens: int, overlap_tokens: in
 def _pieces(text: str, tokens: SpanArray, room: int) -> list[tuple[int, int, int]]:
     """Sentences as (start, end, number of tokens); those above `room` in several pieces."""
     pieces: list[tuple[int, int, int]] = []
-    starts = tokens[:, 0]
-    for start, end in sentence_spans(text):
-        low, high = (int(i) for i in np.searchsorted(starts, (start, end)))
+    sentences = np.asarray(sentence_spans(text), np.int32).reshape(-1, 2)
+    # All at once, over a copy in one piece: a search a sentence would take time that grows with the square.
+    bounds = np.searchsorted(np.ascontiguousarray(tokens[:, 0]), sentences)
+    for (start, end), (low, high) in zip(sentences.tolist(), bounds.tolist(), strict=True):
         if high - low <= room:
             if high > low:
                 pieces.append((start, end, high - low))

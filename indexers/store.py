@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,10 +15,9 @@ from ragkit.records import Document, Filter, KeyArray, Page, Passage
 _BATCH = 10_000
 
 _PASSAGES = """
-SELECT passages.key, documents.id, passages.page, passages.start, passages."end",
-    substr(pages.text, passages.start + 1, passages."end" - passages.start), documents.title
+SELECT passages.key, passages.document, documents.id, passages.page, passages.start, passages."end",
+    documents.title
 FROM passages JOIN documents ON documents.key = passages.document
-JOIN pages ON pages.document = passages.document AND pages.number = passages.page
 """
 
 
@@ -36,7 +35,7 @@ class SqlitePassageStore:
             batch = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(batch))
             rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.key IN ({marks})", batch)
-            found.update((row[0], Passage(*row)) for row in rows)
+            found.update((passage.key, passage) for passage in self._with_texts(rows))
         missing = [key for key in wanted if key not in found]
         if missing:
             raise CorpusDamagedError(
@@ -61,7 +60,19 @@ class SqlitePassageStore:
     def all_passages(self) -> list[Passage]:
         """Every passage, by key."""
         rows = self._catalogue.rows(f"{_PASSAGES} ORDER BY passages.key")
-        return [Passage(*row) for row in rows]
+        return list(self._with_texts(rows))
+
+    def _with_texts(self, rows: Iterable[tuple[int, int, str, int, int, int, str]]) -> Iterator[Passage]:
+        """Passages of the rows; a page that several in a row lie on is read once and cut here.
+
+        SQLite's substr would walk a page from its start for every passage.
+        """
+        held, text = (-1, -1), ""
+        for key, document, id_, page, start, end, title in rows:
+            if (document, page) != held:
+                sql = "SELECT text FROM pages WHERE document = ? AND number = ?"
+                held, text = (document, page), self._catalogue.rows(sql, (document, page))[0][0]
+            yield Passage(key, id_, page, start, end, text[start:end], title)
 
     def documents(self) -> list[Document]:
         """Ordered by id."""

@@ -19,19 +19,33 @@ from ragkit.indexers.shards import open_files
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors import living, read_shards
 
+_ATTEMPTS = 20
+
 
 def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[str]:
-    """One sentence for each thing that is broken; an empty list for a sound corpus."""
+    """One sentence for each thing that is broken; an empty list for a sound corpus.
+
+    A writer at work may merge and sweep files of the state that is looked at: then the look begins anew.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            with catalogue.snapshot() as generation:
+                problems = _problems(corpus, catalogue, manifest)
+            if not problems or catalogue.generation == generation:
+                return problems
+        except sqlite3.DatabaseError as error:
+            return [f"the catalogue cannot be read: {error}"]
+    return [f"a writer kept changing the corpus through {_ATTEMPTS} checks; verify again when it has ended"]
+
+
+def _problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[str]:
     try:
-        with catalogue.snapshot():
-            problems = [*_catalogue_problems(catalogue), *_file_problems(corpus, catalogue)]
-            if not problems:
-                problems = [
-                    *_vector_problems(corpus, catalogue, manifest),
-                    *_lexical_problems(corpus, catalogue),
-                ]
-    except sqlite3.DatabaseError as error:
-        return [f"the catalogue cannot be read: {error}"]
+        problems = [*_catalogue_problems(catalogue), *_file_problems(corpus, catalogue)]
+        # What stands in damaged files is not looked at.
+        if not problems:
+            problems += [*_vector_problems(corpus, catalogue, manifest), *_lexical_problems(corpus, catalogue)]
+    except FileNotFoundError as error:
+        return [f"{error.filename} is missing"]
     return problems
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
 from ragkit.config import Config, load_config, parse_config
-from ragkit.errors import ConfigError, CorpusNotFoundError
+from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import (
     IndexBuilder,
@@ -34,7 +36,8 @@ from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Tokenizer
 from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
-from ragkit.retrievers.levels import Level, best_per
+from ragkit.retrievers.levels import Level
+from ragkit.retrievers.reranking import rerank_first
 from ragkit.searcher import Searcher
 
 Source = str | Path | TextRecord
@@ -78,9 +81,10 @@ class Corpus:
         self.path = path
         self.manifest = manifest.read_manifest(path)
         self._catalogue = Catalogue(path)
-        self.config = _with_remembered(config, self._catalogue.settings)
+        self.config = _with_remembered(config, self._catalogue.settings, self.manifest.embedder)
         self.store: PassageStore = SqlitePassageStore(self._catalogue)
         self._embedder = embedder
+        self._embedder_is_given = embedder is not None
         self._embedder_is_checked = False
         self._reranker = reranker
         self._engine = engine
@@ -117,14 +121,19 @@ class Corpus:
             ConfigError: a setting is unknown or out of range.
         """
         folder, settings = Path(path), _as_config(config)
-        if not (folder / manifest.FILE_NAME).exists():
+        is_new = not (folder / manifest.FILE_NAME).exists()
+        made = embedder
+        if is_new:
             if not create:
                 raise CorpusNotFoundError(
                     f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
                 )
-            embedder = embedder or assemble.make_embedder(settings)
-            create_corpus(folder, embedder, __version__)
-        return cls(folder, settings, embedder, retriever, reranker, engine)
+            made = embedder or assemble.make_embedder(settings)
+            create_corpus(folder, made, __version__)
+        corpus = cls(folder, settings, embedder, retriever, reranker, engine)
+        if is_new:
+            corpus._begin(made)
+        return corpus
 
     @property
     def name(self) -> str:
@@ -182,7 +191,7 @@ class Corpus:
         items = [sources] if isinstance(sources, str | Path | TextRecord) else list(sources)
         records = [item for item in items if isinstance(item, TextRecord)]
         paths = [item for item in items if not isinstance(item, TextRecord)]
-        with writer_lock(self.path):
+        with writer_lock(self.path), _disk_errors_named(self.path):
             builder = IndexBuilder(
                 self.path,
                 self._catalogue,
@@ -198,7 +207,7 @@ class Corpus:
     def remove(self, document_ids: str | Iterable[str]) -> list[str]:
         """Take documents out; returns the ids that were there."""
         ids = [document_ids] if isinstance(document_ids, str) else list(document_ids)
-        with writer_lock(self.path):
+        with writer_lock(self.path), _disk_errors_named(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
                 finish_commit(self.path, self._catalogue, self._dim, self.config.lexical)
@@ -236,9 +245,11 @@ class Corpus:
         level = level or self.config.retrieval.level
         if self.reranker is None:
             return self._searcher.search(asked, k, level, where)
-        found = self._searcher.search(asked, max(k, self.config.rerank.depth), "passage", where)
-        reranked = [self.reranker.rerank(query, hits) for query, hits in zip(asked, found, strict=True)]
-        return [best_per(hits, level)[:k] for hits in reranked]
+        depth = self.config.rerank.depth
+        found = self._searcher.search(asked, max(k, depth), level, where)
+        return [
+            rerank_first(self.reranker, query, hits, depth)[:k] for query, hits in zip(asked, found, strict=True)
+        ]
 
     def ask(
         self,
@@ -272,7 +283,7 @@ class Corpus:
                 num_documents=len(documents),
                 num_pages=sum(document.num_pages for document in documents),
                 num_passages=sum(document.num_passages for document in documents),
-                num_bytes=sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
+                num_bytes=_num_bytes(self.path),
                 embedder=self.manifest.embedder,
                 settings=self._catalogue.settings,
             )
@@ -315,9 +326,19 @@ class Corpus:
             password,
         )
 
+    def _begin(self, embedder: Embedder | None) -> None:
+        """Take over the embedder that the new corpus was made with, and write down its settings."""
+        self._embedder = embedder
+        with writer_lock(self.path):
+            self._remember()
+
     def _remember(self) -> None:
         tables = {name: getattr(self.config, name).model_dump(mode="json") for name in _REMEMBERED}
         tables["embedder"] = {k: v for k, v in tables["embedder"].items() if k not in _OF_THE_MACHINE}
+        if self.manifest.embedder is None:
+            tables["embedder"] = {"name": assemble.NO_EMBEDDER}
+        elif self._embedder_is_given:
+            tables["embedder"] = {}
         # The lexical table is written together with the index that it describes.
         stored = self._catalogue.settings
         wanted = {**stored, **{name: tables[name] for name in _REMEMBERED if name != "lexical"}}
@@ -334,15 +355,38 @@ class Corpus:
         return self._reranker
 
 
+@contextlib.contextmanager
+def _disk_errors_named(path: Path) -> Iterator[None]:
+    """What the disk or SQLite refuses becomes an error that says what remains."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise CorpusError(
+            f"writing to {path} failed: {error}. What was committed before stays; run the command again once "
+            "there is room and permission to write"
+        ) from error
+
+
+def _num_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        # A writer may sweep files away while we count.
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
 def _as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
     if isinstance(config, Config):
         return config
     return parse_config(config) if isinstance(config, dict) else load_config(Path(config) if config else None)
 
 
-def _with_remembered(config: Config, stored: dict[str, Any]) -> Config:
+def _with_remembered(config: Config, stored: dict[str, Any], made_with: EmbedderFacts | None) -> Config:
     """The configuration with the corpus's own settings wherever it does not say otherwise."""
     given = config.model_dump(exclude_unset=True)
+    if made_with is None:
+        given["retrieval"] = {"method": "bm25", **given.get("retrieval", {})}
     tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
     return parse_config({**given, **tables})
 

@@ -80,7 +80,7 @@ def measure_speed(
     bare = BareEncoder(local_name(config.embedder.name))
     with tempfile.TemporaryDirectory() as folder:
         indexing, facts = _compare_indexing(Path(folder), config, records, bare, repeats)
-        searching = _compare_search(Path(folder) / "search", config, num_passages)
+        searching = _compare_search(Path(folder) / "search", config, num_passages, bare)
         quality = {} if collection is None else _quality(collection, Path(folder) / "quality", config, bare)
     return SpeedReport((indexing, searching), {**machine_facts(), **facts}, quality)
 
@@ -114,8 +114,8 @@ def _compare_indexing(
     return result, {"ragkit_dtype": dtype, "bare_dtype": "float32", **rates}
 
 
-def _compare_search(folder: Path, config: Config, num_passages: int) -> Comparison:
-    """`Corpus.search` against encoding and bare FAISS, both with ragkit's embedder, over random vectors."""
+def _compare_search(folder: Path, config: Config, num_passages: int, encoder: BareEncoder) -> Comparison:
+    """`Corpus.search` against bare encoding of the query and bare FAISS, over the same random vectors."""
     dense = config.model_copy(update={"retrieval": config.retrieval.model_copy(update={"method": "dense"})})
     with Corpus.open(folder / "embedder", config=config) as corpus:
         assert corpus.embedder is not None
@@ -125,7 +125,7 @@ def _compare_search(folder: Path, config: Config, num_passages: int) -> Comparis
     with Corpus.open(folder / "corpus", config=dense, embedder=embedder) as corpus:
         corpus.add(records)
         vectors = embedder.embed_passages([Passage(-1, "", 1, 0, 0, record.text) for record in records])
-        bare = BareSearch(embedder.embed_queries, vectors)
+        bare = BareSearch(encoder.encode, vectors)
         return compare(
             f"search {num_passages} passages",
             lambda i: corpus.search(queries[i], 10),

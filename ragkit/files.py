@@ -23,6 +23,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     The bytes go to a temporary neighbour, are forced to the disk, and are renamed; the folder is
     forced too, so the name survives a power cut. When the block raises, nothing is left behind.
     """
+    made_folder = not path.parent.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -33,12 +34,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
+    if made_folder:
+        sync(path.parent.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

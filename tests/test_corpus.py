@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,79 @@ def test_files_are_added_changed_pruned_and_keep_their_ids(tmp_path: Path):
         assert [document.id for document in corpus.documents()] == ["sub/b.txt"]
 
 
+def test_a_moved_file_keeps_its_document_and_is_not_pruned(tmp_path: Path):
+    old, new = tmp_path / "v1", tmp_path / "v2"
+    old.mkdir()
+    (old / "x.txt").write_text("The chart room is on the upper deck.")
+    with open_corpus(tmp_path) as corpus:
+        corpus.add(old)
+        old.rename(new)
+        assert corpus.add(new).unchanged == ["x.txt"]
+        report = corpus.add([new], prune=True)
+        assert (report.unchanged, report.removed) == (["x.txt"], [])
+        assert corpus.documents()[0].source == str(new / "x.txt")
+        old.mkdir()
+        (old / "x.txt").write_text("Another text under the old name.")
+        corpus.add(old)
+        assert len(corpus.documents()) == 2
+
+
+def test_pruning_below_a_missing_or_empty_folder_removes_nothing(tmp_path: Path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_text("The lamp is lit at dusk.")
+    with open_corpus(tmp_path) as corpus:
+        corpus.add(docs)
+        (docs / "a.txt").unlink()
+        report = corpus.add(docs, prune=True)
+        assert report.removed == []
+        assert "1 documents whose files are gone were not removed" in report.warnings[0].reason
+        docs.rmdir()
+        assert corpus.add(docs, prune=True).removed == []
+        assert ids(corpus.search("lamp dusk", 1)) == ["a.txt"]
+
+
+def test_records_and_files_do_not_take_each_others_ids(tmp_path: Path):
+    file = tmp_path / "note.txt"
+    file.write_text("Text of the file.")
+    with open_corpus(tmp_path) as corpus:
+        corpus.add(TextRecord("note.txt", "Text of the record."))
+        assert corpus.add(file).added[0].startswith("note~")
+        assert sorted(hit.passage.text for hit in corpus.search("text", 5)) == [
+            "Text of the file.",
+            "Text of the record.",
+        ]
+        other = corpus.add(TextRecord(corpus.documents()[1].id, "Not this."))
+        assert "has this id" in other.failed[0].reason
+        twice = corpus.add([TextRecord("a", "First."), TextRecord("a", "Second."), TextRecord("", "Third.")])
+        assert (twice.added, [problem.path for problem in twice.failed]) == (["a"], ["a", ""])
+
+
+def test_text_that_cannot_be_stored_is_made_storable(tmp_path: Path):
+    with open_corpus(tmp_path) as corpus:
+        corpus.add([TextRecord("nul", "First part.\0 Zebras graze."), TextRecord("half", "Broken \ud800 letter.")])
+        assert corpus.verify() == []
+        texts = {hit.passage.document: hit.passage.text for hit in corpus.search("zebras graze", 5)}
+        assert texts == {"nul": "First part.\ufffd Zebras graze.", "half": "Broken ? letter."}
+
+
+def test_a_long_page_takes_time_in_proportion(tmp_path: Path):
+    config = {"embedder": {"name": "none"}}
+    with Corpus.open(tmp_path / "corpus", config=config) as corpus:
+        started = time.perf_counter()
+        corpus.add(TextRecord("long", "The tide turned again. " * 100_000))
+        assert time.perf_counter() - started < 30
+        assert corpus.search("tide", 1)
+
+
+def test_removing_what_is_not_there_commits_nothing(tmp_path: Path):
+    with open_corpus(tmp_path) as corpus:
+        corpus.add(RECORDS)
+        generation = corpus.info().generation
+        assert corpus.remove("unknown") == []
+        assert corpus.info().generation == generation
+
+
 def test_two_files_of_one_name_are_two_documents(tmp_path: Path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
@@ -124,6 +198,8 @@ def test_a_corpus_without_vectors_searches_by_terms(tmp_path: Path):
         corpus.add(RECORDS)
         assert ids(corpus.search("forty tonnes", 3)) == ["crane"]
         assert corpus.verify() == []
+    with Corpus.open(tmp_path / "corpus") as corpus:
+        assert ids(corpus.search("forty tonnes", 3)) == ["crane"]
         assert not (tmp_path / "corpus" / "vectors").exists()
     with (
         Corpus.open(tmp_path / "corpus", config={"retrieval": {"method": "dense"}}) as corpus,
@@ -142,6 +218,30 @@ def test_settings_are_remembered_and_changes_rework_documents(tmp_path: Path):
     with open_corpus(tmp_path, config={"passages": {"max_tokens": 100}}) as corpus:
         assert len(corpus.add(RECORDS).changed) == 3
         assert corpus.info().num_passages == 3 < count
+
+
+def test_settings_given_at_creation_are_remembered_without_an_add(tmp_path: Path):
+    open_corpus(tmp_path, config={"passages": {"max_tokens": 40}}).close()
+    with open_corpus(tmp_path) as corpus:
+        assert corpus.config.passages.max_tokens == 40
+
+
+class Reversing:
+    """A reranker that turns the order around."""
+
+    def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
+        return [Hit(float(place), hit.passage) for place, hit in reversed(list(enumerate(hits)))]
+
+
+def test_only_the_first_hits_are_reranked_and_the_others_follow(tmp_path: Path):
+    plain = open_corpus(tmp_path)
+    plain.add([TextRecord(f"d{i}", "tide " * (i + 1) + "rope") for i in range(6)])
+    expected = ids(plain.search("tide", 6))
+    with open_corpus(tmp_path, reranker=Reversing(), config={"rerank": {"depth": 3}}) as corpus:
+        hits = corpus.search("tide", 6, level="document")
+        assert ids(hits) == expected[2::-1] + expected[3:]
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        assert ids(corpus.search("tide", 2)) == expected[2:0:-1]
 
 
 def test_a_second_writer_is_refused_and_named(tmp_path: Path):

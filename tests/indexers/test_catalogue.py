@@ -91,11 +91,6 @@ def test_a_snapshot_does_not_see_later_commits(catalogue: Catalogue, tmp_path: P
         assert (generation, store.keys().tolist()) == (2, [0, 1])
 
 
-def test_lone_surrogates_can_be_stored(catalogue: Catalogue):
-    add(catalogue, new("a", "bad \ud800 text"))
-    assert SqlitePassageStore(catalogue).passages([0])[0].text == "bad ? text"
-
-
 def test_a_file_that_is_no_database_is_named(tmp_path: Path):
     (tmp_path / "catalogue.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(CorpusDamagedError, match=r"catalogue.sqlite is no readable catalogue"):
