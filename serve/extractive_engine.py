@@ -11,7 +11,7 @@ import numpy as np
 
 from ragkit.protocols import Embedder
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, FloatArray, Source
-from ragkit.serve.content_words import ContentWords, Weights, Words
+from ragkit.serve.content_words import ContentWords, Weights, Words, numbers_in
 from ragkit.serve.marks import defuse_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from ragkit.serve.similarity import Similarity
@@ -24,6 +24,7 @@ _ACCEPT_BY_WORDS = 0.33
 _RANK_COST = 0.01
 _KIND_BONUS = 0.05
 _LABEL_COST = 0.1
+_MISSING_COST = 0.1
 _MARGIN = 0.06
 _MOST_UNITS = 3
 _MOST_EMBEDDED = 24
@@ -106,19 +107,22 @@ class ExtractiveEngine:
         self, question: str, wanted: Words, candidates: list[_Candidate], language: str
     ) -> tuple[FloatArray, bool]:
         """float32 (len(candidates),), and whether any candidate is near enough to be an answer."""
+        numbers = numbers_in(wanted)
         plain = np.array([_share(wanted, c.words) for c in candidates], np.float32)
         wide = np.array([_share(wanted, c.passage_words) for c in candidates], np.float32)
         weights = Weights(c.words for c in candidates)
         telling = np.array([weights.coverage(wanted, c.words) for c in candidates], np.float32)
         prior = np.array([_prior(question, c) for c in candidates], np.float32)
-        by_words = 0.5 * telling + 0.5 * wide + prior
+        # A year that the passage does not have is asked of another passage, if of any.
+        missing = np.array([_MISSING_COST * bool(numbers - c.passage_words) for c in candidates], np.float32)
+        by_words = 0.5 * telling + 0.5 * wide + prior - missing
         if self._similarity is None or not self._similarity.is_trusted(language):
-            return by_words, bool((0.5 * plain + 0.5 * wide).max() >= _ACCEPT_BY_WORDS)
+            return by_words, bool((0.5 * plain + 0.5 * wide - missing).max() >= _ACCEPT_BY_WORDS)
         embedded = np.argsort(-by_words, kind="stable")[:_MOST_EMBEDDED]
         near = self._similarity.of_question(question, [candidates[i].unit for i in embedded], language)
         scores = np.full(len(candidates), -1.0, np.float32)
-        scores[embedded] = 0.2 * telling[embedded] + 0.5 * near + prior[embedded]
-        return scores, bool((0.2 * plain[embedded] + 0.5 * near).max() >= _ACCEPT_WITH_EMBEDDER)
+        scores[embedded] = 0.2 * telling[embedded] + 0.5 * near + prior[embedded] - missing[embedded]
+        return scores, bool((0.2 * plain[embedded] + 0.5 * near - missing[embedded]).max() >= _ACCEPT_WITH_EMBEDDER)
 
 
 def _candidates(sources: Sequence[Source], content: ContentWords) -> list[_Candidate]:
