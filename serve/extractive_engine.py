@@ -122,7 +122,9 @@ class ExtractiveEngine:
         near = self._similarity.of_question(question, [candidates[i].unit for i in embedded], language)
         scores = np.full(len(candidates), -1.0, np.float32)
         scores[embedded] = 0.2 * telling[embedded] + 0.5 * near + prior[embedded] - missing[embedded]
-        return scores, bool((0.2 * plain[embedded] + 0.5 * near - missing[embedded]).max() >= _ACCEPT_WITH_EMBEDDER)
+        return scores, bool(
+            (0.2 * plain[embedded] + 0.5 * near - missing[embedded]).max() >= _ACCEPT_WITH_EMBEDDER
+        )
 
 
 def _candidates(sources: Sequence[Source], content: ContentWords) -> list[_Candidate]:

@@ -9,8 +9,9 @@ from ragkit.serve.token_estimate import estimate_tokens
     ("text", "expected"),
     [
         ("", 0),
-        ("word", 1),
+        ("word", 2),
         ("words", 2),
+        ("words " * 10, 20 + 2),
         ("two words.", 1 + 2 + 1),
         ("1,204", 5),
         ("a\nb", 3),
