@@ -30,8 +30,14 @@ class OpenDocument:
         self.num_pages = source.num_pages
         self.warnings = reading.warnings
         self._path = reading.path
+        self._not_installed = reading.not_installed
         self._source = source
         self._status = status
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something was left out so far that a library which is not installed would read."""
+        return bool(self._not_installed)
 
     def pages(self) -> Iterator[Page]:
         """The pages in order, read one at a time.

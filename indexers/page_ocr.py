@@ -37,6 +37,7 @@ class PageOcr:
                 if self._reading.config.ocr == "always":
                     raise DocumentError(str(error)) from error
                 self._missing = str(error)
+                self._reading.not_installed.append(self._missing)
         if self._engine is None:
             self.note_unread(number, f"{reason}, and {self._missing}")
         return self._engine

@@ -19,6 +19,7 @@ class Reading:
     """One file being read, and the settings and parts to read it with.
 
     warnings: filled while reading; the file is read all the same.
+    not_installed: filled while reading with what says which optional library would have read more.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class Reading:
     ocr: Callable[[], OcrEngine]
     password: str | None = None
     warnings: list[str] = field(default_factory=list)
+    not_installed: list[str] = field(default_factory=list)
 
 
 class PageSource(Protocol):

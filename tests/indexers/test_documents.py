@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from ragkit.config import DocumentsConfig
-from ragkit.errors import ConfigError, DocumentError
+from ragkit.errors import ConfigError, DocumentError, MissingExtraError
 from ragkit.indexers.documents import open_document, title_of
 from ragkit.indexers.render import PdfiumRenderer
-from tests.pdf_maker import make_pdf
+from tests.pdf_maker import PdfPage, make_pdf
 from tests.read_document import FakeOcr, read_document
 
 
@@ -131,3 +133,24 @@ def test_composed_characters(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text("u\u0308ber", "utf-8")
     assert read_document(path).pages[0].text == "\xfcber"
+
+
+def test_incomplete_tells_that_a_missing_library_would_have_read_more(tmp_path: Path) -> None:
+    scan = make_pdf(tmp_path / "a.pdf", ["text", PdfPage(pixels=(2, 2, b"\0\xff\xff\0"))])
+    Image.effect_noise((30, 20), 50).save(tmp_path / "b.png")
+    text = make_pdf(tmp_path / "c.pdf", ["text"])
+
+    def not_installed() -> FakeOcr:
+        raise MissingExtraError("rapidocr is not installed")
+
+    def is_incomplete(path: Path, ocr: Callable[[], FakeOcr], **settings: Any) -> bool:
+        with open_document(path, DocumentsConfig(**settings), PdfiumRenderer(), ocr) as opened:
+            assert not opened.incomplete
+            list(opened.pages())
+            return opened.incomplete
+
+    assert is_incomplete(scan, not_installed)
+    assert is_incomplete(tmp_path / "b.png", not_installed)
+    assert not is_incomplete(text, not_installed)
+    assert not is_incomplete(scan, FakeOcr)
+    assert not is_incomplete(scan, not_installed, ocr="never")
