@@ -1,8 +1,12 @@
-"""The extractive engine's thresholds on texts that were not used to choose them, with the packaged embedder.
+"""The extractive engine's and the attribution's thresholds with the packaged embedder, as a guard against drift.
 
-They were chosen on Natural Questions with eight passages each. Of 800 questions whose passage was among the
-eight 98 % were answered (74 % with the annotated answer in the quoted lines), with eight random passages
-0.3 %, and with the eight nearest passages that are not the right one 53 %.
+The texts below are no unseen data: two constants were set a little looser after looking at them. The rates that
+count were taken on 800 Natural Questions that no constant was chosen on, with eight passages each. With the right
+passage among the eight, 97.9 % of the questions were answered (79.7 % with the annotated answer in the quoted
+lines); with eight random passages 0.5 %; with the eight nearest passages that are not the right one 53.0 %: a
+quote from a passage on the same subject is not told from an answer. By words alone, without an embedder: 95.8 %,
+8.7 %, 71.3 %. Attribution, on 300 of them written as question and answer: 67 % found (94 % of these in the right
+passage), 10 % wrongly where the right passage is missing, 7 % where the answer is another question's.
 """
 
 from __future__ import annotations
@@ -102,6 +106,11 @@ def test_questions_that_the_sources_answer_are_answered(embedder: Embedder) -> N
     found = answers(embedder, [item[2] for item in ITEMS])
     missed = [text for text, item in zip(found, ITEMS, strict=True) if item[3] not in text]
     assert not missed
+
+
+@pytest.mark.xfail(strict=True, reason="the question shares no telling word with its answer: 0.38 of 0.42 needed")
+def test_a_question_in_quite_other_words_is_answered(embedder: Embedder) -> None:
+    assert "12 crowns" in answers(embedder, ["What does it cost to go there and back?"])[0]
 
 
 def test_questions_about_other_things_are_refused(embedder: Embedder) -> None:

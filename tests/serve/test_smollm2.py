@@ -69,6 +69,8 @@ def test_the_real_model_answers_from_its_source(tmp_path: Path) -> None:
         (ChatMessage("user", "What is the capital of France?"),), "", sampling=Sampling(max_tokens=20)
     )
     assert "Paris" in engine.chat_batch([request])[0].text
+    # This tests the way from the model to a citation, not the model: it is small, and refuses the same question
+    # when it is asked as "How deep is Lake Ohm?".
     ask = AskRequest("How deep is the lake?", sampling=Sampling(max_tokens=60))
     answer = asyncio.run(generate_answer(ask, two_hits(), engine, two_page_store()))
     assert "41" in answer.text
