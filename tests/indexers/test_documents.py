@@ -143,8 +143,8 @@ def test_incomplete_tells_that_a_missing_library_would_have_read_more(tmp_path: 
     def not_installed() -> FakeOcr:
         raise MissingExtraError("rapidocr is not installed")
 
-    def is_incomplete(path: Path, ocr: Callable[[], FakeOcr], **settings: Any) -> bool:
-        with open_document(path, DocumentsConfig(**settings), PdfiumRenderer(), ocr) as opened:
+    def is_incomplete(path: Path, engine: Callable[[], FakeOcr], **settings: Any) -> bool:
+        with open_document(path, DocumentsConfig(**settings), PdfiumRenderer(), engine) as opened:
             assert not opened.incomplete
             list(opened.pages())
             return opened.incomplete
