@@ -16,7 +16,11 @@ _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", r
 _XML_DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL | re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _NOT_SHOWN = ("script", "style", "template", "noscript")
-_FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
+# --- is a rule in Markdown too: only what is YAML line by line, from a key on, is taken for settings.
+_YAML_KEY = r"(?:[\w.-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*:(?:[ \t].*)?\n"
+_YAML = rf"---[ \t]*\n{_YAML_KEY}(?:{_YAML_KEY}|[ \t#\-\]}}].*\n|\n)*?(?:---|\.\.\.)"
+_TOML = r"\+\+\+[ \t]*\n(?:[\w.\"'-]+[ \t]*=|\[).*\n(?:.*\n)*?\+\+\+"
+_FRONT_MATTER = re.compile(rf"\A(?:{_YAML}|{_TOML})[ \t]*(?:\n|\Z)")
 # Columns of tables are padded to one width: two spaces still show where a cell ends.
 _PADDING = re.compile(r"(?<=\S) {3,}")
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
@@ -41,7 +45,7 @@ def open_text(reading: Reading, media_type: str) -> TextPages:
 
 
 def without_front_matter(markdown: str) -> str:
-    """Markdown without the block of settings between two lines of --- or +++ that it may begin with."""
+    """Markdown without the YAML between two lines of ---, or TOML of +++, that it may begin with."""
     return _FRONT_MATTER.sub("", markdown, count=1)
 
 

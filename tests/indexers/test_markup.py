@@ -16,6 +16,32 @@ def test_front_matter_is_dropped() -> None:
     assert without_front_matter("---\nno end\n") == "---\nno end\n"
 
 
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "---\n\n# Safety\n\nNever open valve seven under load.\n\n---\n\nOther matters.\n",
+        "---\nNever open valve seven: it leaks.\n---\nOther matters.\n",
+        "---\nNote: the valve leaks.\n\nNever open it under load.\n---\nOther matters.\n",
+        "---\n- one\n- two\n---\nOther matters.\n",
+        "+++\n\nNever open valve seven.\n+++\nOther matters.\n",
+    ],
+)
+def test_text_between_rules_is_kept(markdown: str) -> None:
+    assert without_front_matter(markdown) == markdown
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "---\ntitle: x\n\n# by hand\ntags:\n- a\n- b\nsummary: >\n  two\n  lines\n\"a key\": [\n  1\n]\n---\n",
+        "---\ntitle: a --- b\nurl: http://x\n...\n",
+        '+++\n[menu]\ntitle = """a\nb: c"""\n+++\n',
+    ],
+)
+def test_settings_of_several_lines_are_dropped(settings: str) -> None:
+    assert without_front_matter(f"{settings}# Head\n\n---\n\nBody\n") == "# Head\n\n---\n\nBody\n"
+
+
 def test_markdown_is_kept_as_written(tmp_path: Path) -> None:
     path = tmp_path / "a_note.md"
     path.write_text("---\na: 1\n---\n# Head\r\n\n| a | b |\n")
