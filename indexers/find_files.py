@@ -13,6 +13,9 @@ from ragkit.errors import DocumentError
 from ragkit.indexers.media_types import kind_by_content, kind_by_suffix
 
 _WILDCARDS = frozenset("*?[")
+# A folder that holds these is a corpus: its files are records of documents, not documents.
+_CORPUS_FILES = frozenset({"manifest.json", "catalogue.sqlite"})
+_A_CORPUS = "a corpus of ragkit, not documents to read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ def find_files(paths: Sequence[str | Path]) -> FileList:
     """Walk folders, expand glob patterns (`*`, `?`, `[a-z]`, `**`) and take files as they are.
 
     Links are followed; each folder is entered once and each file listed once, whatever the number
-    of ways that lead to it. Names that begin with a dot are passed over, unless given themselves.
+    of ways that lead to it. Names that begin with a dot are passed over, unless given themselves;
+    so is what lies in the folder of a corpus.
     """
     search = _Search()
     for path in paths:
@@ -88,6 +92,9 @@ class _Search:
         if _WILDCARDS.intersection(text) and not os.path.lexists(path):
             self._add_pattern(text, path)
         elif os.path.isdir(path):
+            if all(os.path.isfile(path / name) for name in _CORPUS_FILES):
+                self.failed.append(Problem(str(path), _A_CORPUS))
+                return
             for found in self._below(path, ("**",)):
                 self._add_found(found, path)
         else:
@@ -188,6 +195,11 @@ class _Search:
             problem = Problem(str(folder), f"the folder cannot be read: {error.strerror}")
             if problem not in self.failed:
                 self.failed.append(problem)
+            return []
+        if _CORPUS_FILES.issubset(names):
+            problem = Problem(str(folder), _A_CORPUS)
+            if problem not in self.skipped:
+                self.skipped.append(problem)
             return []
         return [folder / name for name in names if not name.startswith(".")]
 

@@ -98,6 +98,18 @@ def test_pattern_without_match_fails_by_name(tmp_path: Path) -> None:
     assert len(find_files([f"{tmp_path}/missing/*.pdf"]).failed) == 1
 
 
+def test_corpus_in_the_folder_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "a.md", "mine/manifest.json", "mine/catalogue.sqlite", "mine/lexical/vocab.json")
+    write(tmp_path, "site/manifest.json")
+    for found in (find_files([tmp_path]), find_files([f"{tmp_path}/**/*"])):
+        assert ids(found) == ["a.md", "site/manifest.json"]
+        assert reasons(found.skipped) == {"mine": "a corpus of ragkit, not documents to read"}
+        assert (len(found.skipped), found.failed) == (1, ())
+    named = find_files([tmp_path / "mine"])
+    assert (named.files, reasons(named.failed).keys()) == ((), {"mine"})
+    assert ids(find_files([tmp_path / "mine/manifest.json"])) == ["manifest.json"]
+
+
 @pytest.mark.timeout(20)
 def test_link_loops_end(tmp_path: Path) -> None:
     write(tmp_path, "docs/a.md", "docs/sub/b.md")
