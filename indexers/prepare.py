@@ -20,6 +20,7 @@ from ragkit.records import Page, TextRecord
 
 # Raised when passages come out otherwise from the same file and settings, so that files are read anew.
 READER_VERSION = 1
+_READ_AGAIN = "incomplete"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ class Preparer:
         with open_document(path, self.documents, self.renderer, self.ocr, self.password) as opened:
             pages = list(opened.pages())
             title, media_type, warnings = opened.title, opened.media_type, list(opened.warnings)
+            incomplete = opened.incomplete
         if content_hash_of(path) != content_hash:
             raise DocumentError("the file changed while it was read; run the same command again")
         document = self._document(document_id, title, pages, str(path), media_type, content_hash)
+        if incomplete:
+            # Never equal to a settings hash: the file is read again when the missing library may be there.
+            document = replace(document, settings_hash=_READ_AGAIN)
         if not document.passages:
             warnings.append("no text was found, so no search will find this document")
         return document, warnings

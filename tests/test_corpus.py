@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ragkit import Corpus, CorpusParts, Hit, Query, TextRecord
-from ragkit.errors import ConfigError, CorpusError, CorpusLockedError, CorpusNotFoundError
+from ragkit.errors import (
+    ConfigError,
+    CorpusError,
+    CorpusLockedError,
+    CorpusNotFoundError,
+    MissingExtraError,
+)
 from ragkit.indexers.lock import writer_lock
-from ragkit.records import Filter, FloatArray, Passage
+from ragkit.records import Box, Filter, FloatArray, Passage, TextLine
 from tests.fakes import HashEmbedder
 
 RECORDS = [
@@ -104,6 +111,30 @@ def test_pruning_below_a_missing_or_empty_folder_removes_nothing(tmp_path: Path)
         docs.rmdir()
         assert corpus.add(docs, prune=True).removed == []
         assert ids(corpus.search("lamp dusk", 1)) == ["a.txt"]
+
+
+def test_pages_left_unread_for_want_of_ocr_are_read_once_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "scan.png")
+
+    class OneLine:
+        def read(self, image: Image.Image) -> list[TextLine]:
+            words = ("Beacons", "are", "painted", "white")
+            return [TextLine(words, (Box(0.1, 0.1, 0.2, 0.2),) * len(words))]
+
+    def missing() -> OneLine:
+        raise MissingExtraError("rapidocr is not installed")
+
+    with open_corpus(tmp_path) as corpus:
+        monkeypatch.setattr("ragkit.assemble.make_ocr", missing)
+        report = corpus.add(tmp_path / "scan.png")
+        assert any("rapidocr" in warning.reason for warning in report.warnings)
+        monkeypatch.setattr("ragkit.assemble.make_ocr", OneLine)
+        assert corpus.add(tmp_path / "scan.png").changed == ["scan.png"]
+        assert ids(corpus.search("painted beacons", 1)) == ["scan.png"]
+        assert corpus.add(tmp_path / "scan.png").unchanged == ["scan.png"]
 
 
 def test_records_and_files_do_not_take_each_others_ids(tmp_path: Path):
