@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ragkit.devices import quiet_loading
 from ragkit.eval.retrieval import Search
 from ragkit.extras import require
 from ragkit.records import FloatArray, KeyArray
@@ -19,9 +20,10 @@ class BareEncoder:
     def __init__(self, model: str, device: str = "cpu") -> None:
         torch = require("torch")
         sentence_transformers = require("sentence_transformers")
-        self._model = sentence_transformers.SentenceTransformer(
-            model, device=device, model_kwargs={"dtype": torch.float32}
-        )
+        with quiet_loading():
+            self._model = sentence_transformers.SentenceTransformer(
+                model, device=device, model_kwargs={"dtype": torch.float32}
+            )
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """float32 (len(texts), dim)."""
