@@ -21,16 +21,16 @@ BM25 = {"embedder": {"name": "none"}, "retrieval": {"method": "bm25"}}
 
 # File -> words of the reason it is refused for.
 REFUSED = {
-    "corrupt.pdf": "",
-    "cut.pdf": "",
+    "corrupt.pdf": "damaged",
+    "cut.pdf": "truncated",
     "empty.txt": "empty",
     "empty.pdf": "empty",
     "encrypted.pdf": "password",
     "latin1.txt": "UTF-8",
-    "no-pages.pdf": "page",
-    "text-named.pdf": "",
-    "cut.png": "",
-    "binary.txt": "",
+    "no-pages.pdf": "no pages",
+    "text-named.pdf": "the name says application/pdf",
+    "cut.png": "truncated",
+    "binary.txt": "not utf-8",
 }
 GOOD = {"good.pdf", "good.md", "pdf-named.txt", "huge-page.pdf", "many-pages.pdf"}
 
