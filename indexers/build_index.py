@@ -103,6 +103,7 @@ class IndexBuilder:
         self._progress = progress
         self._report = IndexReport()
         self._pending: list[NewDocument] = []
+        self._num_pending = self._num_pages_pending = 0
         self._moved: list[tuple[str, str]] = []
         self._last_commit = time.monotonic()
         self._total = 0
@@ -176,10 +177,10 @@ class IndexBuilder:
             return
         self._tell("read", item.id)
         if isinstance(item.origin, TextRecord):
-            self._pending.append(self._preparer.from_record(item.origin))
+            self._add_pending(self._preparer.from_record(item.origin))
             return
         document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash)
-        self._pending.append(document)
+        self._add_pending(document)
         self._report.warnings += [Problem(item.name, warning) for warning in warnings]
 
     def _known(self) -> dict[str, _Known]:
@@ -187,10 +188,12 @@ class IndexBuilder:
 
     def _commit_is_due(self) -> bool:
         waiting = time.monotonic() - self._last_commit
-        return self._num_pending() >= _COMMIT_PASSAGES or (waiting > _COMMIT_SECONDS and bool(self._pending))
+        return self._num_pending >= _COMMIT_PASSAGES or (waiting > _COMMIT_SECONDS and bool(self._pending))
 
-    def _num_pending(self) -> int:
-        return sum(len(document.passages) for document in self._pending)
+    def _add_pending(self, document: NewDocument) -> None:
+        self._pending.append(document)
+        self._num_pending += len(document.passages)
+        self._num_pages_pending += len(document.pages)
 
     def _commit(self, known: dict[str, _Known]) -> None:
         if not self._pending:
@@ -206,6 +209,7 @@ class IndexBuilder:
             self._report.num_pages += len(document.pages)
         self._report.num_passages += len(keys)
         self._pending.clear()
+        self._num_pending = self._num_pages_pending = 0
         self._last_commit = time.monotonic()
 
     def _embed(self, passages: list[Passage]) -> FloatArray | None:
@@ -245,7 +249,7 @@ class IndexBuilder:
             return
         report = self._report
         done = len(report.added) + len(report.changed) + len(report.unchanged) + len(report.failed)
-        pages = report.num_pages + sum(len(document.pages) for document in self._pending)
+        pages = report.num_pages + self._num_pages_pending
         self._progress(
             IndexProgress(
                 stage, document, done, self._total, pages, report.num_passages + embedded, pending - embedded
