@@ -87,7 +87,7 @@ class PdfPages:
             text = content.text if content.readable else ""
             words = content.words if content.readable else Page(number, "").words
             found = Page(number, text, words, frame.width_pt, frame.height_pt)
-            suspect = self._reading.config.ocr == "always" or may_lack_text(page, content)
+            suspect = self._reading.config.ocr == "always" or may_lack_text(page, content, frame)
             return _Layer(found, content, suspect and not is_blank(page, frame))
 
     def _by_ocr(self, layer: _Layer) -> Page:

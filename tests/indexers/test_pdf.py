@@ -151,6 +151,60 @@ def test_short_text_on_a_picture_stays_unless_ocr_finds_more(tmp_path: Path) -> 
     assert ocr.seen == []
 
 
+STAMP = "CONFIDENTIAL - SUBJECT TO PROTECTIVE ORDER ABC-0001234"
+
+
+def test_stamped_scan_is_read_by_ocr(tmp_path: Path) -> None:
+    path = make_pdf(tmp_path / "a.pdf", [PdfPage(STAMP, pixels=SCAN.pixels)])
+    words = ("The", "valve", "was", "opened", *STAMP.split())
+    more = FakeOcr([TextLine(words, (Box(0, 0, 1, 1),) * len(words))])
+    assert read_document(path, more).pages[0].text == f"The valve was opened {STAMP}"
+    assert read_document(path, FakeOcr()).pages[0].text == STAMP
+    assert "little or no text layer" in read_document(path).warnings[0]
+
+
+def test_scan_in_a_form_and_in_strips_is_read_by_ocr(tmp_path: Path) -> None:
+    path = make_pdf(tmp_path / "a.pdf", [PdfPage(STAMP, pixels=SCAN.pixels)])
+    whole = b"q 612 0 0 792 0 0 cm /Im Do Q"
+    content = path.read_bytes()
+    strips = b" q 612 0 0 250 0 %d cm /Im Do Q" * 3 % (0, 250, 500)
+    path.write_bytes(content.replace(whole, strips))
+    ocr = FakeOcr()
+    read_document(path, ocr)
+    assert len(ocr.seen) == 1
+    # The image's dictionary becomes that of a form, whose own image is inline.
+    picture = b"q 100 0 0 100 0 0 cm BI /W 2 /H 2 /CS /G /BPC 8 ID \0\xff\xff\0 EI Q"
+    drawn = PdfPage(STAMP, pixels=(1, 1, picture))
+    content = make_pdf(path, [drawn]).read_bytes().replace(whole, b"q 6.1 0 0 7.9 0 0 cm /Im Do Q")
+    image = b"/Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8"
+    path.write_bytes(content.replace(image, b"/Subtype /Form /BBox [0 0 100 100]"))
+    read_document(path, ocr)
+    assert len(ocr.seen) == 2
+
+
+def test_small_picture_beside_a_line_of_text_is_left_alone(tmp_path: Path) -> None:
+    path = make_pdf(tmp_path / "a.pdf", [PdfPage(STAMP, pixels=SCAN.pixels)])
+    path.write_bytes(path.read_bytes().replace(b"q 612 0 0 792 0 0 cm", b"q 300 0 0 300 0 0 cm"))
+    ocr = FakeOcr()
+    assert read_document(path, ocr).pages[0].text == STAMP
+    assert ocr.seen == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        PdfPage("\n".join([STAMP] * 8), pixels=SCAN.pixels),
+        # Invisible text over a scan is what OCR has read there before.
+        PdfPage(STAMP, pixels=SCAN.pixels, drawing=b"BT /F 9 Tf 3 Tr 72 500 Td (read before) Tj ET"),
+    ],
+)
+def test_picture_under_enough_text_is_left_alone(tmp_path: Path, page: PdfPage) -> None:
+    ocr = FakeOcr()
+    path = make_pdf(tmp_path / "a.pdf", [page])
+    assert STAMP in read_document(path, ocr).pages[0].text
+    assert ocr.seen == []
+
+
 def test_glyphs_without_meaning_are_read_by_ocr(tmp_path: Path) -> None:
     mapping = {ord(letter): chr(1 + index % 8) for index, letter in enumerate("abcdefghij")}
     path = make_pdf(tmp_path / "a.pdf", ["abcdefghij " * 9], unicode_map=mapping)
