@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ragkit.errors import DocumentError, MissingExtraError
@@ -20,6 +22,7 @@ _OPENXML = "http://schemas.openxmlformats.org/"
 _DRAWING = f"{{{_OPENXML}drawingml/2006/main}}"
 _DIAGRAM = f"{{{_OPENXML}drawingml/2006/diagram}}"
 _RELATIONS = f"{{{_OPENXML}officeDocument/2006/relationships}}"
+_SHEET_PART = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
 # A sheet is one page; beyond this its rows are data, not something to read.
 _MOST_SHEET_LETTERS = 5_000_000
 
@@ -110,9 +113,43 @@ def _chart_lines(chart: Any) -> Iterator[str]:
 def _sheet_texts(reading: Reading) -> list[str]:
     workbook = require("openpyxl").load_workbook(reading.path, read_only=True, data_only=True)
     try:
-        return [_sheet_text(sheet, reading.warnings) for sheet in workbook.worksheets]
+        texts = [_sheet_text(sheet, reading.warnings) for sheet in workbook.worksheets]
     finally:
         workbook.close()
+    if count := _count_without_value(reading.path):
+        cells = "1 formula has" if count == 1 else f"{count} formulas have"
+        reading.warnings.append(
+            f"{cells} no value stored in the file and were read as empty; open it in a spreadsheet program and "
+            "save it, which computes them, then index it again"
+        )
+    return texts
+
+
+def _count_without_value(path: Path) -> int:
+    """Formulas in the workbook whose last value was not saved; programs that write files often save none."""
+    from lxml import etree
+
+    count = 0
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not _SHEET_PART.fullmatch(name):
+                continue
+            with archive.open(name) as part:
+                for _, element in etree.iterparse(
+                    part, tag=("{*}c", "{*}row"), resolve_entities=False, no_network=True
+                ):
+                    if etree.QName(element).localname == "c":
+                        count += _lacks_value(element)
+                    else:
+                        element.clear()
+                        while element.getprevious() is not None:
+                            del element.getparent()[0]
+    return count
+
+
+def _lacks_value(cell: Any) -> bool:
+    # An empty value of the type str is the empty string that the formula gave.
+    return cell.find("{*}f") is not None and cell.get("t") != "str" and not cell.findtext("{*}v")
 
 
 def _sheet_text(sheet: Any, warnings: list[str]) -> str:

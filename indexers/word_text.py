@@ -15,20 +15,25 @@ from ragkit.indexers.reading import Reading
 
 BETWEEN_CELLS = " | "
 _MAIN = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_RELATION_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 # Properties, deleted and moved-away text, and the second version of a drawing for old programs.
 _NOT_SHOWN = frozenset({"pPr", "rPr", "tblPr", "trPr", "tcPr", "del", "moveFrom", "Fallback"})
 _MARKS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def word_text(reading: Reading) -> str:
-    """Paragraphs, headings between empty lines, tables by rows; footnotes and endnotes at the end."""
+    """Paragraphs, headings between empty lines, tables by rows; footnotes and endnotes at the end.
+
+    What stands in headers comes first and what stands in footers last, each different one once.
+    """
     document = _open(reading)
     styles = {style.style_id: style.name or "" for style in document.styles}
     headings = {key for key, name in styles.items() if name.startswith(("Heading", "Title"))}
-    lines = list(_block_lines(document.element.body, headings))
+    lines = [*_margin_lines(document, "header"), *_block_lines(document.element.body, headings)]
     for relation in document.part.rels.values():
         if relation.reltype.endswith(("/footnotes", "/endnotes")):
             lines += _note_lines(relation.target_part.blob)
+    lines += _margin_lines(document, "footer")
     return "\n".join(lines)
 
 
@@ -40,6 +45,23 @@ def _open(reading: Reading) -> Any:
         if "content type" in str(error):
             raise DocumentError("a Word template or a file with macros; save it as .docx") from error
         raise
+
+
+def _margin_lines(document: Any, kind: str) -> list[str]:
+    """The text of the headers or footers that are shown; page numbers alone are none."""
+    found: dict[str, None] = {}
+    # A section without a header of its own has that of the section before.
+    first_differs = any(section.different_first_page_header_footer for section in document.sections)
+    even_differs = document.settings.odd_and_even_pages_header_footer
+    for reference in document.element.body.iter(f"{_MAIN}{kind}Reference"):
+        which = reference.get(f"{_MAIN}type")
+        if (which == "first" and not first_differs) or (which == "even" and not even_differs):
+            continue
+        part = document.part.related_parts[reference.get(_RELATION_ID)]
+        text = "\n".join(_block_lines(part.element, set()))
+        if any(map(str.isalpha, text)):
+            found[text] = None
+    return list(found)
 
 
 def _block_lines(parent: Any, headings: set[str]) -> Iterator[str]:

@@ -124,6 +124,27 @@ def test_long_sheet_is_cut_with_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     assert document.warnings == ["sheet 'Sheet': only the rows up to 8 were read; split the sheet"]
 
 
+def test_formulas_without_stored_values_are_one_warning(tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append([1, 2, "=A1+B1"])
+    workbook.create_sheet("More").append(["=Sheet!A1", '=IF(1,"x","")'])
+    workbook.save(tmp_path / "a.xlsx")
+    document = read_document(tmp_path / "a.xlsx")
+    assert [page.text for page in document.pages] == ["Sheet\n1 | 2", "More"]
+    assert len(document.warnings) == 1
+    assert document.warnings[0].startswith("3 formulas have no value stored")
+    # As a spreadsheet program saves them: a number, and a formula that gave the empty string.
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+        for name in old.namelist():
+            data = old.read(name).replace(b"<v></v>", b"<v />").replace(b"<v/>", b"<v />")
+            data = data.replace(b"A1+B1</f><v />", b"A1+B1</f><v>3</v>")
+            data = data.replace(b"Sheet!A1</f><v />", b"Sheet!A1</f><v>1</v>")
+            new.writestr(name, data.replace(b'<c r="B1"><f>IF', b'<c r="B1" t="str"><f>IF'))
+    document = read_document(tmp_path / "b.xlsx")
+    assert [page.text for page in document.pages] == ["Sheet\n1 | 2 | 3", "More\n1"]
+    assert document.warnings == []
+
+
 def test_file_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(office, "_MOST_BYTES", 10_000)
     with pytest.raises(DocumentError, match="unpacked"):

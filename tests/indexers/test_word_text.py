@@ -80,3 +80,33 @@ def test_footnotes_come_last(tmp_path: Path) -> None:
         "<w:footnote><w:p><w:r><w:t>As of 2023.</w:t></w:r></w:p></w:footnote>"
     )
     assert text_of(tmp_path, "<w:p><w:r><w:t>Body</w:t></w:r></w:p>", notes=notes) == "Body\nAs of 2023."
+
+
+def test_headers_and_footers_are_read_once_each(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_paragraph("Body")
+    first = document.sections[0]
+    first.header.paragraphs[0].text = "Contract 4711"
+    first.header.add_table(1, 2, 914400).cell(0, 1).text = "draft"
+    first.footer.paragraphs[0].text = "Acme Ltd."
+    first.first_page_header.paragraphs[0].text = "Title page"
+    first.even_page_footer.paragraphs[0].text = "Even"
+    document.add_section()  # goes on with the header and footer of the first
+    for header, footer in (("Annex", "Acme Ltd."), ("Index", "12")):
+        section = document.add_section()
+        section.header.is_linked_to_previous = section.footer.is_linked_to_previous = False
+        section.header.paragraphs[0].text = header
+        section.footer.paragraphs[0].text = footer
+
+    def lines() -> list[str]:
+        document.save(tmp_path / "a.docx")
+        return [line for line in read_document(tmp_path / "a.docx").pages[0].text.split("\n") if line]
+
+    assert lines() == ["Contract 4711", " | draft", "Annex", "Index", "Body", "Acme Ltd."]
+    document.sections[-1].different_first_page_header_footer = True
+    document.settings.odd_and_even_pages_header_footer = True
+    found = lines()
+    assert sorted(found) == sorted(
+        ["Contract 4711", " | draft", "Title page", "Annex", "Index", "Body", "Acme Ltd.", "Even"]
+    )
+    assert found.index("Title page") < found.index("Body") < found.index("Even")
