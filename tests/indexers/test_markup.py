@@ -33,7 +33,7 @@ def test_text_between_rules_is_kept(markdown: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        "---\ntitle: x\n\n# by hand\ntags:\n- a\n- b\nsummary: >\n  two\n  lines\n\"a key\": [\n  1\n]\n---\n",
+        '---\ntitle: x\n\n# by hand\ntags:\n- a\n- b\nsummary: >\n  two\n  lines\n"a key": [\n  1\n]\n---\n',
         "---\ntitle: a --- b\nurl: http://x\n...\n",
         '+++\n[menu]\ntitle = """a\nb: c"""\n+++\n',
     ],
