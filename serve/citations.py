@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ragkit.errors import CorpusError
 from ragkit.protocols import Embedder, PassageStore
-from ragkit.records import Citation, Page, Source
+from ragkit.records import Box, Citation, Page, Passage, Source
 from ragkit.sentences import Span, sentence_spans
 from ragkit.serve.marks import marks_in, without_marks
 from ragkit.serve.support import Quote, Support
+
+_log = logging.getLogger("ragkit.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +44,50 @@ def cite(text: str, sources: Sequence[Source], store: PassageStore, embedder: Em
 
 
 class _Pages:
-    """Reads each page of the store once."""
+    """Reads each page of the store once.
+
+    The corpus may have changed since the passages were retrieved: quotes are taken from the passage, and
+    boxes only from a page that still has the quoted text at its place.
+    """
 
     def __init__(self, store: PassageStore) -> None:
         self._store = store
-        self._read: dict[tuple[str, int], Page] = {}
+        self._read: dict[tuple[str, int], Page | None] = {}
 
     def citation(self, quote: Quote, start: int, end: int) -> Citation:
         hit = quote.source.hit
         passage = hit.passage
-        key = (passage.document, passage.page)
-        if key not in self._read:
-            self._read[key] = self._store.page(*key)
-        page = self._read[key]
+        text = passage.text[quote.start : quote.end]
         page_start, page_end = passage.start + quote.start, passage.start + quote.end
         return Citation(
             marker=quote.source.marker,
             document=passage.document,
             page=passage.page,
-            quote=page.text[page_start:page_end],
+            quote=text,
             start=start,
             end=end,
             page_start=page_start,
             page_end=page_end,
             score=hit.score,
-            boxes=page.words.between(page_start, page_end),
+            boxes=self._boxes(passage, text, page_start, page_end),
         )
+
+    def _boxes(self, passage: Passage, text: str, start: int, end: int) -> tuple[Box, ...]:
+        page = self._page(passage.document, passage.page)
+        if page is None or page.text[start:end] != text:
+            return ()
+        return page.words.between(start, end)
+
+    def _page(self, document: str, number: int) -> Page | None:
+        """None where the store does not give the page: the quote holds without it."""
+        key = (document, number)
+        if key not in self._read:
+            try:
+                self._read[key] = self._store.page(*key)
+            except CorpusError as error:
+                _log.warning("a citation has no boxes: %s", error)
+                self._read[key] = None
+        return self._read[key]
 
 
 def _of_marks(text: str, support: Support, pages: _Pages) -> list[Citation]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 
+from ragkit.errors import CorpusError
 from ragkit.protocols import Answerer, Embedder, Engine
 from ragkit.records import (
     Answer,
@@ -53,6 +54,8 @@ class FakeStore:
 
     def page(self, document: str, number: int) -> Page:
         self.reads.append((document, number))
+        if (document, number) not in self.pages:
+            raise CorpusError(f"document {document!r} has no page {number} in this corpus")
         return self.pages[document, number]
 
     def passages(self, keys: Sequence[int]) -> list[Passage]:

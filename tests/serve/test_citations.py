@@ -75,3 +75,17 @@ def test_a_sentence_without_a_mark_stays_uncited_where_others_have_one() -> None
 def test_text_that_no_source_supports_has_no_citations() -> None:
     cited = cite("Volcanoes erupt because of gas pressure.", SOURCES, two_page_store())
     assert (cited.text, cited.citations) == ("Volcanoes erupt because of gas pressure.", ())
+
+
+def test_a_page_that_changed_since_retrieval_gives_no_boxes_and_leaves_the_quote() -> None:
+    store = FakeStore({("lake.txt", 1): make_page(f"A new heading. {LAKE}")})
+    (citation,) = cite("It is 41 metres deep [1].", SOURCES, store).citations
+    assert (citation.quote, citation.boxes) == ("It is 41 metres deep.", ())
+
+
+def test_a_document_removed_since_retrieval_is_still_quoted() -> None:
+    cited = cite("It is 41 metres deep [1]. Clara Venn designed it [2].", SOURCES, FakeStore({}))
+    assert [(c.quote, c.boxes) for c in cited.citations] == [
+        ("It is 41 metres deep.", ()),
+        ("Clara Venn designed it.", ()),
+    ]
