@@ -22,16 +22,20 @@ def retrieval(
     data: Annotated[Path, typer.Option(help="Folder in BEIR's layout.")],
     split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
     config: ConfigOption = None,
+    measure: Annotated[
+        list[str] | None, typer.Option("--measure", help="Such as nDCG@10 or Success@5; may be repeated.")
+    ] = None,
     run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure retrieval on a judged collection."""
+    from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
     from ragkit.eval.trec import write_run
     from ragkit.evaluation import evaluate_beir
     from ragkit.progress import index_progress
 
     with index_progress() as progress:
-        report = evaluate_beir(data, load_config(config), split, progress)
+        report = evaluate_beir(data, load_config(config), split, measure or DEFAULT_MEASURES, progress)
     if run_out is not None:
         write_run(run_out, report.run)
     if as_json:

@@ -13,6 +13,7 @@ from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.devices import matmul_rates
 from ragkit.eval.beir import BeirCollection, read_beir
+from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
 from ragkit.eval.retrieval import RetrievalReport, evaluate_retrieval
 from ragkit.eval.speed import Comparison, Fact, SpeedReport, compare, machine_facts
 from ragkit.eval.speed_baselines import BareEncoder, BareSearch, search_vectors
@@ -30,6 +31,7 @@ def evaluate_beir(
     data: Path,
     config: Config,
     split: str = "test",
+    measures: Sequence[str] = DEFAULT_MEASURES,
     progress: Callable[[IndexProgress], None] | None = None,
 ) -> RetrievalReport:
     """Index a BEIR folder as users' documents are indexed, run its judged queries, measure.
@@ -44,7 +46,7 @@ def evaluate_beir(
         if report.interrupted:
             raise KeyboardInterrupt
         seconds = {"index": time.perf_counter() - started}
-        return evaluate_retrieval(collection, _document_search(corpus), seconds=seconds)
+        return evaluate_retrieval(collection, _document_search(corpus), measures, seconds=seconds)
 
 
 def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list[tuple[str, float]]]]:
