@@ -100,14 +100,15 @@ class RerankConfig(_Table):
 class GenerationConfig(_Table):
     """engine "extractive" quotes; "smollm2" is a small packaged model; "transformers" runs `model` in process.
 
-    "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env.
+    "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env,
+    where that is "" from OPENAI_API_KEY, and only for api.openai.com.
     context_tokens counts for "openai" and "echo"; a model in process knows its own.
     """
 
     engine: Literal["extractive", "smollm2", "transformers", "openai", "echo"] = "extractive"
     model: str = ""
     url: str = ""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = ""
     num_passages: int = Field(default=8, ge=1)
     context_tokens: int = Field(default=8192, ge=256)
     max_tokens: int = Field(default=512, ge=1)

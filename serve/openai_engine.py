@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MESSAGE_TOKENS = 8
 _BATCH_CONNECTIONS = 8
 _NO_KEY = "none"
+_OPENAI_HOST = "api.openai.com"
 
 
 class OpenAIEngine:
@@ -32,7 +33,8 @@ class OpenAIEngine:
     a stream closes the connection, upon which servers stop generating. Nothing is sent twice.
 
     Args:
-        api_key_env: environment variable that holds the key; servers that want none may have none.
+        api_key_env: environment variable that holds the key; servers that want none may have none. Where it
+            is "", OPENAI_API_KEY is read, and sent to api.openai.com alone.
         timeout_s: seconds to connect, and to wait for the next bytes.
 
     Raises:
@@ -44,7 +46,7 @@ class OpenAIEngine:
         url: str,
         model: str,
         *,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str = "",
         context_tokens: int = 8192,
         timeout_s: float = 120,
     ) -> None:
@@ -55,7 +57,7 @@ class OpenAIEngine:
         self.context_tokens = context_tokens
         self._url = url
         self._model = model
-        self._key = os.environ.get(api_key_env, "") or _NO_KEY
+        self._key = os.environ.get(api_key_env or _default_key_env(url), "") or _NO_KEY
         self._timeout_s = timeout_s
         self._http = _http_library()
         # Made once: reading the certificates takes tens of milliseconds.
@@ -161,6 +163,11 @@ class OpenAIEngine:
         text = f"{self._url} answered {error.status_code}: {said}"
         too_long = error.code == "context_length_exceeded" or "maximum context length" in said
         return ContextLengthError(text) if too_long else EngineError(text)
+
+
+def _default_key_env(url: str) -> str:
+    """No other server gets OpenAI's key unless the settings name it."""
+    return "OPENAI_API_KEY" if urlsplit(url).hostname == _OPENAI_HOST else ""
 
 
 def _http_library() -> ModuleType:

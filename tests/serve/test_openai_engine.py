@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ragkit.config import GenerationConfig
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.records import ChatMessage, ChatReply, ChatRequest, Sampling, Usage
 from ragkit.serve.openai_engine import OpenAIEngine
@@ -110,6 +111,23 @@ def test_what_is_not_set_is_not_sent_and_no_key_is_none(monkeypatch: pytest.Monk
     chat(upstream, api_key_env="NO_KEY")
     assert set(upstream.bodies[0]) == {"model", "messages", "max_tokens", "temperature"}
     assert upstream.headers[b"authorization"] == b"Bearer none"
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://api.openai.com/v1", "sk-secret"),
+        ("https://API.openai.com:443/v1", "sk-secret"),
+        ("https://api.openai.com.example.org/v1", "none"),
+        ("https://api.openai.com@example.org/v1", "none"),
+        ("http://localhost:8000/v1", "none"),
+    ],
+)
+def test_openais_key_goes_to_openai_alone(monkeypatch: pytest.MonkeyPatch, url: str, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert OpenAIEngine(url, "m")._client().api_key == key
+    assert OpenAIEngine(url, "m", api_key_env=GenerationConfig().api_key_env)._client().api_key == key
+    assert OpenAIEngine(url, "m", api_key_env="OPENAI_API_KEY")._client().api_key == "sk-secret"
 
 
 def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
