@@ -14,8 +14,8 @@ from ragkit.serve import wire
 from ragkit.serve.chat_request import ChatBody, ask_request
 from ragkit.serve.connection import ClientGoneError, Connection
 from ragkit.serve.event_stream import EventStream
-from ragkit.serve.http_errors import HttpProblem, problem_of
-from ragkit.serve.request_id import RequestIdMiddleware
+from ragkit.serve.http_errors import HttpProblem, internal_problem, problem_of
+from ragkit.serve.request_id import RequestIdMiddleware, request_id_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -83,7 +83,7 @@ class _Endpoints:
         connection = Connection(request)
         if body.stream:
             chunks = wire.ChunkMaker(reply_id, created, body.model, body.wants_usage)
-            stream = EventStream(answerer.stream(ask), connection, chunks)
+            stream = EventStream(answerer.stream(ask), connection, chunks, request_id_of(request))
             await stream.begin()
             headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
             return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
@@ -124,8 +124,8 @@ def _handle_errors(app: "FastAPI") -> None:
     async def on_problem(_: Request, error: HttpProblem) -> Response:
         return reply(error)
 
-    async def on_ragkit_error(_: Request, error: RagkitError) -> Response:
-        return reply(problem_of(error))
+    async def on_ragkit_error(request: Request, error: RagkitError) -> Response:
+        return reply(problem_of(error, request_id_of(request)))
 
     async def on_invalid(_: Request, error: RequestValidationError) -> Response:
         return reply(_invalid(error.errors()[0]))
@@ -136,8 +136,14 @@ def _handle_errors(app: "FastAPI") -> None:
     async def on_gone(_: Request, __: ClientGoneError) -> Response:
         return Response(status_code=_CLIENT_GONE)
 
-    async def on_any(_: Request, __: Exception) -> Response:
-        return reply(HttpProblem(500, "internal error; see the server's log", "server_error"))
+    async def on_any(request: Request, error: Exception) -> Response:
+        # Starlette calls this outside of the middleware that adds the header.
+        request_id = request_id_of(request)
+        response = reply(internal_problem(error, request_id))
+        response.headers["x-request-id"] = request_id
+        # The error is raised on, upon which uvicorn closes the connection: the client must not reuse it.
+        response.headers["connection"] = "close"
+        return response
 
     handlers: dict[type[Exception], Any] = {
         HttpProblem: on_problem,

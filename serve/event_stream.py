@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.errors import RagkitError
 from ragkit.records import AnswerEvent
 from ragkit.serve.connection import ClientGoneError, Connection
-from ragkit.serve.http_errors import HttpProblem, problem_of
+from ragkit.serve.http_errors import HttpProblem, internal_problem, problem_of
 from ragkit.serve.wire import ChunkMaker
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ _DONE = b"data: [DONE]\n\n"
 class EventStream:
     """Begins an answer, so that early errors can still be a status, then gives the events."""
 
-    def __init__(self, events: AsyncIterator[AnswerEvent], connection: Connection, chunks: ChunkMaker) -> None:
+    def __init__(
+        self, events: AsyncIterator[AnswerEvent], connection: Connection, chunks: ChunkMaker, request_id: str
+    ) -> None:
         self._events = events
         self._connection = connection
         self._chunks = chunks
+        self._request_id = request_id
         self._sent = ""
 
     async def begin(self) -> None:
@@ -51,11 +54,11 @@ class EventStream:
                 event = await self._next()
             yield _DONE
         except RagkitError as error:
-            yield _error_event(problem_of(error))
+            yield _error_event(problem_of(error, self._request_id))
         except ClientGoneError:
             return
-        except Exception:
-            yield _error_event(HttpProblem(500, "internal error; see the server's log", "server_error"))
+        except Exception as error:
+            yield _error_event(internal_problem(error, self._request_id))
             raise
         finally:
             await self._close()

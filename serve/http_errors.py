@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from ragkit.errors import ContextLengthError, CorpusError, EngineError, RagkitError
+
+_log = logging.getLogger("ragkit.serve")
 
 
 class HttpProblem(Exception):  # noqa: N818
@@ -29,13 +33,24 @@ class HttpProblem(Exception):  # noqa: N818
         return {"error": error}
 
 
-def problem_of(error: RagkitError) -> HttpProblem:
-    """How an error of ragkit looks to a client: 400 where it can mend it, 502 where an engine failed."""
-    message = str(error)
+def problem_of(error: RagkitError, request_id: str) -> HttpProblem:
+    """How an error of ragkit looks to a client: 400 where it can mend it, 502 where an engine failed.
+
+    Paths and addresses of the server are no business of its clients: what they cannot mend is told to
+    the log, under the request's id, and they get that id.
+    """
     if isinstance(error, ContextLengthError):
-        return HttpProblem(400, message, param="messages", code="context_length_exceeded")
+        return HttpProblem(400, str(error), param="messages", code="context_length_exceeded")
+    _log.error("%s: %s: %s", request_id, type(error).__name__, error)
+    log = f"the server's log says why, under request {request_id}"
     if isinstance(error, EngineError):
-        return HttpProblem(502, message, "server_error", code="engine_error")
+        return HttpProblem(502, f"the language model could not answer; {log}", "server_error", code="engine_error")
     if isinstance(error, CorpusError):
-        return HttpProblem(503, message, "server_error", code="corpus_error")
-    return HttpProblem(500, message, "server_error")
+        return HttpProblem(503, f"the corpus cannot be read; {log}", "server_error", code="corpus_error")
+    return HttpProblem(500, f"the request could not be answered; {log}", "server_error")
+
+
+def internal_problem(error: Exception, request_id: str) -> HttpProblem:
+    """What a client gets of an error that nobody foresaw; the caller raises it on, to the server's own log."""
+    _log.error("%s: internal error: %r", request_id, error)
+    return HttpProblem(500, f"internal error; see the server's log under request {request_id}", "server_error")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,11 +52,14 @@ class OpenAIEngine:
         timeout_s: float = 120,
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise ConfigError(f"generation.url = {url!r} is no http address, such as 'http://localhost:8000/v1'")
+            raise ConfigError(
+                f"generation.url = {_shown(url)!r} is no http address, such as 'http://localhost:8000/v1'"
+            )
         if not model:
-            raise ConfigError(f"generation.model is empty; name the model that {url} is to use")
+            raise ConfigError(f"generation.model is empty; name the model that {_shown(url)} is to use")
         self.context_tokens = context_tokens
         self._url = url
+        self._shown = _shown(url)
         self._model = model
         self._key = os.environ.get(api_key_env or _default_key_env(url), "") or _NO_KEY
         self._timeout_s = timeout_s
@@ -80,7 +84,7 @@ class OpenAIEngine:
         choice = _first_choice(reply)
         message = getattr(choice, "message", None)
         if message is None:
-            raise EngineError(f"{self._url} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
+            raise EngineError(f"{self._shown} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
         return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
@@ -96,7 +100,7 @@ class OpenAIEngine:
                     if text := getattr(getattr(choice, "delta", None), "content", None):
                         yield ChatDelta(text)
         if ended is None:
-            raise EngineError(f"{self._url} ended the stream before the answer was finished")
+            raise EngineError(f"{self._shown} ended the stream before the answer was finished")
         yield ChatDelta(finish_reason=_finish_reason(ended), usage=usage)
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
@@ -147,22 +151,28 @@ class OpenAIEngine:
         except openai.APIStatusError as error:
             raise self._status_error(error) from error
         except (openai.APITimeoutError, self._http.TimeoutException) as error:
-            raise EngineError(f"{self._url} did not answer within {self._timeout_s:g} s") from error
+            raise EngineError(f"{self._shown} did not answer within {self._timeout_s:g} s") from error
         except openai.APIConnectionError as error:
             reason = error.__cause__ or error
-            raise EngineError(f"cannot reach {self._url}: {reason}; is the server running?") from error
+            raise EngineError(f"cannot reach {self._shown}: {reason}; is the server running?") from error
         except self._http.HTTPError as error:
-            raise EngineError(f"{self._url} broke off the answer: {error or type(error).__name__}") from error
+            raise EngineError(f"{self._shown} broke off the answer: {error or type(error).__name__}") from error
         except openai.OpenAIError as error:
-            raise EngineError(f"{self._url}: {error}") from error
+            raise EngineError(f"{self._shown}: {error}") from error
         except ValueError as error:
-            raise EngineError(f"{self._url} did not answer in the form of a chat API: {error}") from error
+            raise EngineError(f"{self._shown} did not answer in the form of a chat API: {error}") from error
 
     def _status_error(self, error: APIStatusError) -> EngineError:
         said = str(error.message if isinstance(error.body, dict) else error.response.text[:500])
-        text = f"{self._url} answered {error.status_code}: {said}"
-        too_long = error.code == "context_length_exceeded" or "maximum context length" in said
-        return ContextLengthError(text) if too_long else EngineError(text)
+        if error.code == "context_length_exceeded" or "maximum context length" in said:
+            # Clients get to see this one: it names no address.
+            return ContextLengthError(f"the server of {self._model} answered {error.status_code}: {said}")
+        return EngineError(f"{self._shown} answered {error.status_code}: {said}")
+
+
+def _shown(url: str) -> str:
+    """The address without what may be secret in it: user, password and query."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)?[^/?#]*@", r"\1", re.split("[?#]", url)[0], flags=re.IGNORECASE)
 
 
 def _default_key_env(url: str) -> str:

@@ -6,7 +6,13 @@ import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def request_id_of(request: Request) -> str:
+    """The id that `RequestIdMiddleware` gave to a request."""
+    return str(request.state.request_id)
 
 
 class RequestIdMiddleware:
@@ -19,11 +25,13 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid.uuid4().hex}".encode()
+        request_id = f"req_{uuid.uuid4().hex}"
+        # In place: handlers outside of this one see the same scope.
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
         await self._app(scope, receive, send_with_id)

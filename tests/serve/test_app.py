@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import openai
 import pytest
 
-from ragkit.errors import ContextLengthError, EngineError
+from ragkit.errors import ConfigError, ContextLengthError, CorpusError, EngineError
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest
 from ragkit.serve.app import create_app
 from ragkit.serve.echo_engine import EchoEngine
@@ -48,8 +48,10 @@ SLOW = EchoEngine(pause_s=0.05)
 ANSWERERS = {
     "papers": FakeAnswerer("papers", EchoEngine()),
     "slow": FakeAnswerer("slow", SLOW),
-    "broken": FakeAnswerer("broken", FailingEngine(EngineError("upstream answered 500"))),
-    "breaks": FakeAnswerer("breaks", FailingEngine(EngineError("upstream went away"), 2)),
+    "broken": FakeAnswerer("broken", FailingEngine(EngineError("http://secret answered 500"))),
+    "damaged": FakeAnswerer("damaged", FailingEngine(CorpusError("/secret/path/catalogue.sqlite is damaged"))),
+    "unset": FakeAnswerer("unset", FailingEngine(ConfigError("/secret/path is no folder"))),
+    "breaks": FakeAnswerer("breaks", FailingEngine(EngineError("secret went away"), 2)),
     "buggy": FakeAnswerer("buggy", FailingEngine(ZeroDivisionError("secret"))),
     "buggy later": FakeAnswerer("buggy later", FailingEngine(ZeroDivisionError("secret"), 2)),
     "short": FakeAnswerer("short", FailingEngine(ContextLengthError("too long: 9 > 8"))),
@@ -173,32 +175,51 @@ def test_an_unknown_model_is_404_and_lists_the_known(client: openai.OpenAI) -> N
 @pytest.mark.parametrize(
     ("model", "status", "message", "code"),
     [
-        ("broken", 502, "upstream answered 500", "engine_error"),
+        ("broken", 502, "the language model could not answer; .* under request req_", "engine_error"),
+        ("damaged", 503, "the corpus cannot be read; .* under request req_", "corpus_error"),
+        ("unset", 500, "could not be answered; .* under request req_", None),
         ("short", 400, "too long: 9 > 8", "context_length_exceeded"),
-        ("buggy", 500, "internal error", None),
+        ("buggy", 500, "internal error; .* under request req_", None),
     ],
 )
 def test_errors_before_the_first_piece_are_a_status(
-    client: openai.OpenAI, stream: bool, model: str, status: int, message: str, code: str | None
+    client: openai.OpenAI,
+    caplog: pytest.LogCaptureFixture,
+    stream: bool,
+    model: str,
+    status: int,
+    message: str,
+    code: str | None,
 ) -> None:
     with pytest.raises(openai.APIStatusError, match=message) as caught:
         client.chat.completions.create(model=model, messages=QUESTION, stream=stream)
     assert (caught.value.status_code, caught.value.code) == (status, code)
     assert "secret" not in str(caught.value)
+    assert caught.value.request_id is not None
+    if model != "short":
+        assert caught.value.request_id in str(caught.value)
+        logged = [record for record in caplog.records if record.name == "ragkit.serve"]
+        assert [caught.value.request_id in record.getMessage() for record in logged] == [True]
+        assert "secret" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("model", "message"), [("breaks", "upstream went away"), ("buggy later", "internal error")]
+    ("model", "message"),
+    [("breaks", "the language model could not answer; .*req_"), ("buggy later", "internal error; .*req_")],
 )
-def test_errors_within_a_stream_are_an_event(client: openai.OpenAI, model: str, message: str) -> None:
+def test_errors_within_a_stream_are_an_event(
+    client: openai.OpenAI, caplog: pytest.LogCaptureFixture, model: str, message: str
+) -> None:
     received = []
     with (
-        pytest.raises(openai.APIError, match=message),
+        pytest.raises(openai.APIError, match=message) as caught,
         client.chat.completions.create(model=model, messages=QUESTION, stream=True) as stream,
     ):
         for chunk in stream:
             received.append(chunk.choices[0].delta.content)
     assert "".join(received).strip() == "word word"
+    assert "secret" not in str(caught.value)
+    assert "secret" in caplog.text
 
 
 @pytest.mark.parametrize(

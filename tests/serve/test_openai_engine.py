@@ -176,7 +176,7 @@ def test_a_bad_stream_is_an_engine_error(upstream: Upstream, message: str) -> No
 
 def test_too_long_a_prompt_is_its_own_error() -> None:
     body = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}'
-    with pytest.raises(ContextLengthError, match="answered 400: .*too long"):
+    with pytest.raises(ContextLengthError, match="^the server of m answered 400: .*too long"):
         chat(Upstream(body, 400))
 
 
@@ -193,6 +193,10 @@ def test_no_server_is_an_engine_error() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(EngineError, match=rf"cannot reach {url}: .*is the server running"):
         asyncio.run(OpenAIEngine(url, "m").chat(REQUEST))
+    secret = url.replace("http://", "http://user:secret@") + "?key=secret"
+    with pytest.raises(EngineError, match=rf"cannot reach {url}: ") as caught:
+        asyncio.run(OpenAIEngine(secret, "m").chat(REQUEST))
+    assert "secret" not in str(caught.value)
 
 
 def test_closing_a_stream_closes_the_connection() -> None:
@@ -212,5 +216,7 @@ def test_closing_a_stream_closes_the_connection() -> None:
 def test_url_and_model_are_needed() -> None:
     with pytest.raises(ConfigError, match=r"generation\.url = 'localhost:8000'"):
         OpenAIEngine("localhost:8000", "m")
+    with pytest.raises(ConfigError, match=r"generation\.url = 'ftp://host/v1'"):
+        OpenAIEngine("ftp://user:secret@host/v1?key=secret", "m")
     with pytest.raises(ConfigError, match=r"generation\.model is empty"):
         OpenAIEngine("http://localhost:8000/v1", "")
