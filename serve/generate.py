@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import string
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, Hit, Source, Usage
 from ragkit.serve.citations import CitedText, cite
 from ragkit.serve.extractive_engine import ExtractiveEngine
-from ragkit.serve.marks import MarkFilter
+from ragkit.serve.marks import MarkFilter, without_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT, build_request
 
 UNSUPPORTED_TEXT = "Not found in these documents: no source supports the text above."
+_AROUND = string.whitespace + string.punctuation + "“”„‟‘’‚«»‹›「」…。！"
 _QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engine adds a language model."
 _ATTRIBUTED_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
@@ -162,4 +164,9 @@ class _Generation:
 
 
 def _says_not_found(text: str) -> bool:
-    return text.casefold().startswith(NOT_FOUND_TEXT.rstrip(".").casefold())
+    """Whether the reply is the not-found sentence and nothing else; marks, quotes and full stops do not count."""
+    return _bare(text) == _bare(NOT_FOUND_TEXT)
+
+
+def _bare(text: str) -> str:
+    return without_marks(text).casefold().strip(_AROUND)

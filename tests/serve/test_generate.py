@@ -135,6 +135,34 @@ def test_an_engine_that_says_not_found_is_believed() -> None:
     assert (answer.found, answer.citations, answer.text) == (False, (), streamed)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not found in these documents",
+        '"Not found in these documents."',
+        "“not found in these documents”.",
+        "**Not found in these documents.**",
+        "Not found in these documents. [1][2]",
+        "[1] Not found in these documents!",
+    ],
+)
+def test_not_found_may_stand_in_quotes_and_bear_marks(text: str) -> None:
+    streamed, answer = ask_streamed(ScriptedEngine(text))
+    assert (answer.found, answer.citations, answer.notes) == (False, (), ())
+    assert answer.text == streamed == text
+
+
+def test_what_follows_not_found_is_checked_like_any_reply() -> None:
+    text = f"{NOT_FOUND_TEXT} But generally a pump draws 90 kilowatts."
+    streamed, answer = ask_streamed(ScriptedEngine(text))
+    assert (answer.text, answer.found, answer.citations) == (NOT_FOUND_TEXT, False, ())
+    assert answer.notes == (f"No source supports what the engine scripted wrote: {text!r}",)
+    assert streamed == f"{text}\n\n{UNSUPPORTED_TEXT}"
+    assert ask(ScriptedEngine(text)).text == NOT_FOUND_TEXT
+    supported = ask(ScriptedEngine(f"{NOT_FOUND_TEXT} But Lake Ohm is 41 metres deep."))
+    assert [citation.quote for citation in supported.citations] == ["It is 41 metres deep."]
+
+
 def test_without_hits_the_engine_is_not_asked() -> None:
     engine = ScriptedEngine("Never said.")
     answer = asyncio.run(generate_answer(ASK, [], engine, two_page_store()))
