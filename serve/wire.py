@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -118,7 +119,7 @@ def model(name: str, created: int) -> Model:
 def url_citations(answer: Answer, corpus: str, sent: str | None = None) -> list[Annotation]:
     """A url_citation for each citation; places are characters of the text the client has got."""
     kind = require("openai.types.chat.chat_completion_message").Annotation
-    places = _places(answer.text, answer.text if sent is None else sent)
+    places = _places(answer, answer.text if sent is None else sent)
     return [
         kind(
             type="url_citation",
@@ -153,12 +154,15 @@ def _hit_json(rank: int, hit: Hit) -> dict[str, Any]:
     }
 
 
-def _places(text: str, sent: str) -> Sequence[int]:
-    """For each place in `text` the same place in `sent`, which is `text` without some insertions."""
-    if text == sent:
-        return range(len(text) + 1)
-    places, position = [], 0
-    for character in text:
-        places.append(position)
-        position += position < len(sent) and sent[position] == character
-    return [*places, position]
+def _places(answer: Answer, sent: str) -> Sequence[int]:
+    """For each place in the answer's text the same place in `sent`, which lacks the marks that were put in."""
+    if answer.text == sent:
+        return range(len(answer.text) + 1)
+    inserted = {place for citation in answer.citations for place in _mark_behind(answer.text, citation)}
+    return list(accumulate((place not in inserted for place in range(len(answer.text))), initial=0))
+
+
+def _mark_behind(text: str, citation: Citation) -> range:
+    """Where `cite` put in the mark of a citation: at the end of its sentence, behind a space."""
+    mark = f" [{citation.marker}]"
+    return range(citation.end - len(mark), citation.end) if text.endswith(mark, 0, citation.end) else range(0)

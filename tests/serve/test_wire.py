@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragkit.records import Answer, Box, Citation, Usage
 from ragkit.serve.wire import ChunkMaker, answer_json, citation_url, completion, url_citations
@@ -120,3 +123,31 @@ def test_places_are_those_of_the_text_that_was_sent() -> None:
     (sent,) = url_citations(ANSWER, "papers", "Deep. So.")
     assert (whole.url_citation.start_index, whole.url_citation.end_index) == (0, 9)
     assert "Deep. So."[sent.url_citation.start_index : sent.url_citation.end_index].strip() == "Deep."
+
+
+def test_places_behind_a_mark_that_was_put_in_are_exact() -> None:
+    sent = "It opened. 1 crown was the fee. So [it] was."
+    text = "It opened. [1] 1 crown was the fee. [2] So [it] was."
+    citations = (replace(CITATION, marker=1, start=0, end=14), replace(CITATION, marker=2, start=15, end=39))
+    answer = replace(ANSWER, text=text, citations=citations)
+    places = [item.url_citation for item in url_citations(answer, "papers", sent)]
+    assert [(place.start_index, place.end_index) for place in places] == [(0, 10), (11, 31)]
+    assert [sent[place.start_index : place.end_index] for place in places] == [
+        "It opened.",
+        "1 crown was the fee.",
+    ]
+
+
+@given(st.lists(st.tuples(st.text("a1 [].", min_size=1, max_size=8), st.integers(0, 12)), max_size=6))
+def test_places_are_exact_whatever_the_text(pieces: list[tuple[str, int]]) -> None:
+    text, sent, citations, expected = "", "", [], []
+    for piece, marker in pieces:  # 0: no source supports the sentence
+        start, sent_start = len(text), len(sent)
+        sent += piece
+        text += piece + (f" [{marker}]" if marker else "")
+        if marker:
+            citations.append(replace(CITATION, marker=marker, start=start, end=len(text)))
+            expected.append((sent_start, len(sent)))
+    answer = replace(ANSWER, text=text, citations=tuple(citations))
+    places = [item.url_citation for item in url_citations(answer, "papers", sent)]
+    assert [(place.start_index, place.end_index) for place in places] == expected
