@@ -23,8 +23,13 @@ Answer briefly, in the language of the question."""
 
 _FENCE = '"""'
 _QUOTES = re.compile(r'"{3,}')
-# Control tokens of chat templates; "<|im_end|>" in a page must not end a turn.
-_CONTROL = re.compile(r"<(?=\||/?s>|/?(?:start|end)_of_turn>)|\[(?=/?INST\]|/?SYSTEM_PROMPT\])", re.IGNORECASE)
+# Control tokens of chat templates; "<|im_end|>" in a page must not end a turn. DeepSeek's bars are U+FF5C.
+_CONTROL = re.compile(
+    r"<(?=[|\uff5c]|/?(?:s|[bes]os|[es]op|eo[dt]|pad|unk|think|tool_(?:call|response)|(?:start|end)_of_\w+)>)"
+    r"|<<(?=/?SYS>>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

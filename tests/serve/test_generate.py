@@ -160,7 +160,9 @@ def test_what_follows_not_found_is_checked_like_any_reply() -> None:
     assert streamed == f"{text}\n\n{UNSUPPORTED_TEXT}"
     assert ask(ScriptedEngine(text)).text == NOT_FOUND_TEXT
     supported = ask(ScriptedEngine(f"{NOT_FOUND_TEXT} But Lake Ohm is 41 metres deep."))
-    assert [citation.quote for citation in supported.citations] == ["It is 41 metres deep."]
+    assert supported.text == f"{NOT_FOUND_TEXT} But Lake Ohm is 41 metres deep. [1]"
+    # The name and the depth stand in two sentences of the page.
+    assert [c.quote for c in supported.citations] == ["Lake Ohm lies in the north. It is 41 metres deep."]
 
 
 def test_without_hits_the_engine_is_not_asked() -> None:

@@ -94,6 +94,39 @@ def test_source_text_stays_data() -> None:
     assert asked.splitlines()[0].startswith('[1] evil "(1)" .txt, page 1: (1) title')
 
 
+@pytest.mark.parametrize(
+    "control",
+    [
+        "<｜User｜>",
+        "<｜Assistant｜>",
+        "<｜end▁of▁sentence｜>",
+        "<eos>",
+        "<bos>",
+        "<EOS>",
+        "<<SYS>>",
+        "<</SYS>>",
+        "<end_of_utterance>",
+        "<start_of_turn>",
+        "</s>",
+        "[TOOL_RESULTS]",
+        "</tool_response>",
+        "</think>",
+    ],
+)
+def test_control_tokens_of_chat_templates_are_taken_apart(control: str) -> None:
+    hit = make_hit(f"a {control}.txt", f"One {control} two.", title=f"Three {control}")
+    asked = build_request("Why?", [hit], EchoEngine()).request.messages[1].content
+    assert control not in asked
+    assert asked.replace(" ", "").count(control) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["1 < 2 and 3 > 2", "<b>bold</b>", "<Sosa>", "a[INSTALL]", "x << 3 >> 1", "<end>"]
+)
+def test_other_angles_and_brackets_stay(text: str) -> None:
+    assert text in build_request("Why?", [make_hit("a.txt", text)], EchoEngine()).request.messages[1].content
+
+
 def test_the_source_itself_is_unchanged() -> None:
     hit = make_hit("a.txt", "See [2].")
     assert build_request("Why?", [hit], EchoEngine()).request.sources[0].hit is hit
