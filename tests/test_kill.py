@@ -59,7 +59,12 @@ def write_documents(folder: Path) -> None:
 
 def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal)
+
+
+def _as_in_a_terminal() -> None:
+    """What a shell starts in the background inherits that Ctrl-C is ignored; tests may run so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_to_end(corpus: Path, documents: Path) -> None:
