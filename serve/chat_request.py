@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (None, 0),
     "web_search_options": (None,),
 }
+# The JSON reader has joined those that come in pairs.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -98,8 +101,11 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     """The last user message is the question, what stands before it the history.
 
     Raises:
-        HttpProblem: 400, naming the field that is not supported or not known.
+        HttpProblem: 400, naming the field that is not supported, not known or no text.
     """
+    _check_text("model", body.model)
+    for stop in body.stop or ():
+        _check_text("stop", stop)
     _check_extra(body.model_extra or {})
     messages = [_message(i, message) for i, message in enumerate(body.messages)]
     asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
@@ -123,15 +129,21 @@ def _check_extra(extra: dict[str, Any]) -> None:
 
 def _message(index: int, message: ApiMessage) -> ChatMessage:
     role: Literal["system", "user", "assistant"] = "system" if message.role == "developer" else message.role
-    if isinstance(message.content, list):
-        return ChatMessage(role, _joined(index, message.content))
-    return ChatMessage(role, message.content or "")
+    place = f"messages[{index}].content"
+    content = _joined(place, message.content) if isinstance(message.content, list) else message.content or ""
+    _check_text(place, content)
+    return ChatMessage(role, content)
 
 
-def _joined(index: int, parts: Sequence[TextPart]) -> str:
+def _check_text(place: str, text: str) -> None:
+    r"""JSON's "\ud800" is half of a character, which no tokenizer, database or reply can hold."""
+    if lone := _SURROGATE.search(text):
+        raise HttpProblem(400, f"{place} holds the lone surrogate {lone.group()!r}, which is no text", param=place)
+
+
+def _joined(place: str, parts: Sequence[TextPart]) -> str:
     for part in parts:
         if part.type != "text":
-            place = f"messages[{index}].content"
             raise HttpProblem(
                 400, f"{place} has a part of type {part.type!r}; only text is supported", param=place
             )

@@ -234,6 +234,31 @@ def test_errors_within_a_stream_are_an_event(
             "temperature",
         ),
         (json.dumps({"model": "papers", "messages": QUESTION, "n": 2}).encode(), "n = 2 is not supported", "n"),
+        (
+            rb'{"model": "papers", "messages": [{"role": "user", "content": "\ud800"}]}',
+            r"messages[0].content holds the lone surrogate '\ud800'",
+            "messages[0].content",
+        ),
+        (
+            rb'{"model": "papers", "messages": [{"role": "user", "content": [{"type": "text", "text": "a\udfff"}]}]}',
+            r"messages[0].content holds the lone surrogate '\udfff'",
+            "messages[0].content",
+        ),
+        (
+            rb'{"model": "\ud800", "messages": [{"role": "user", "content": "Why?"}]}',
+            "model holds the lone surrogate",
+            "model",
+        ),
+        (
+            rb'{"model": "papers", "stop": "\ud800", "messages": [{"role": "user", "content": "Why?"}]}',
+            "stop holds the lone surrogate",
+            "stop",
+        ),
+        (
+            rb'{"model": "papers", "\ud800": 1, "messages": [{"role": "user", "content": "Why?"}]}',
+            "'\\ud800'",
+            None,
+        ),
     ],
 )
 def test_bad_requests_are_400_and_name_the_field(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -79,6 +80,11 @@ def test_fields_that_would_change_the_answer_are_refused_by_name(field: str, val
 def test_a_misspelt_field_is_named_with_its_neighbour() -> None:
     with pytest.raises(HttpProblem, match="unknown field 'temprature'; did you mean 'temperature'"):
         parse(temprature=1)
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    content = json.loads(r'"\ud83d\ude00"')
+    assert parse(messages=[{"role": "user", "content": content}]).question == "😀"
 
 
 def test_images_are_refused() -> None:
