@@ -6,10 +6,10 @@ import asyncio
 import string
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ragkit.protocols import Embedder, Engine, PassageStore
-from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, Hit, Source, Usage
+from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, Hit, Sampling, Source, Usage
 from ragkit.serve.citations import CitedText, cite
 from ragkit.serve.extractive_engine import ExtractiveEngine
 from ragkit.serve.marks import MarkFilter, without_marks
@@ -106,7 +106,8 @@ class _Generation:
 
     def __post_init__(self) -> None:
         self._timings_ms = dict(self.timings_ms or {})
-        self._notes = [_QUOTING_NOTE] if isinstance(self.engine, ExtractiveEngine) else []
+        quotes = isinstance(self.engine, ExtractiveEngine)
+        self._notes = [_QUOTING_NOTE, *_note_unused(self.request.sampling)] if quotes else []
         self._started = time.perf_counter()
 
     async def begin(self) -> tuple[Source, ...]:
@@ -161,6 +162,12 @@ class _Generation:
             usage=reply.usage,
             timings_ms=self._timings_ms,
         )
+
+
+def _note_unused(sampling: Sampling) -> list[str]:
+    """Quotes are whole sentences: neither shortened to max_tokens nor cut at a stop string."""
+    names = [f.name for f in fields(Sampling) if getattr(sampling, f.name) != f.default]
+    return [f"Quotes are not sampled: {', '.join(names)} had no effect."] if names else []
 
 
 def _says_not_found(text: str) -> bool:

@@ -193,6 +193,16 @@ def test_the_extractive_engine_says_that_it_only_quotes() -> None:
     assert "[generation] engine" in answer.notes[0]
 
 
+def test_the_extractive_engine_says_what_of_sampling_it_does_not_heed() -> None:
+    question = "How many metres deep is the lake?"
+    sampling = Sampling(max_tokens=2, stop=("metres",), seed=1)
+    answer = ask(ExtractiveEngine(), AskRequest(question, sampling=sampling))
+    assert answer.text.split("\n")[0] == "It is 41 metres deep. [1]"
+    assert answer.notes[1:] == ("Quotes are not sampled: max_tokens, stop, seed had no effect.",)
+    assert len(ask(ExtractiveEngine(), AskRequest(question)).notes) == 1
+    assert ask(ScriptedEngine("It is 41 metres deep [1]."), AskRequest(question, sampling=sampling)).notes == ()
+
+
 def test_what_did_not_fit_is_in_the_notes() -> None:
     bare = EchoEngine().count_tokens(build_request(ASK.question, [], EchoEngine()).request.messages)
     one = ask(EchoEngine(context_tokens=512 + bare + 25))
