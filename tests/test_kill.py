@@ -59,7 +59,8 @@ def write_documents(folder: Path) -> None:
 
 def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal)
+    options = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **options, preexec_fn=_as_in_a_terminal)  # noqa: PLW1509 - no threads here
 
 
 def _as_in_a_terminal() -> None:
