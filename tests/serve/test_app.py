@@ -240,7 +240,7 @@ def test_errors_within_a_stream_are_an_event(
             "messages[0].content",
         ),
         (
-            rb'{"model": "papers", "messages": [{"role": "user", "content": [{"type": "text", "text": "a\udfff"}]}]}',
+            rb'{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "a\udfff"}]}]}',
             r"messages[0].content holds the lone surrogate '\udfff'",
             "messages[0].content",
         ),
