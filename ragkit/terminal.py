@@ -12,6 +12,7 @@ from ragkit.corpus import CorpusInfo
 from ragkit.indexers.build_index import IndexReport
 from ragkit.indexers.find_files import Problem
 from ragkit.records import Answer, Hit
+from ragkit.serve.wire import hit_json
 
 
 def print_report(report: IndexReport) -> None:
@@ -44,21 +45,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
 
 def hits_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
     """The hits as `ragkit search --json` prints them."""
-    rows = [
-        {
-            "rank": rank,
-            "score": hit.score,
-            "document": hit.passage.document,
-            "page": hit.passage.page,
-            "text": hit.passage.text,
-            "title": hit.passage.title,
-            "passage": hit.passage.key,
-            "start": hit.passage.start,
-            "end": hit.passage.end,
-        }
-        for rank, hit in enumerate(hits, 1)
-    ]
-    return {"query": query, "hits": rows}
+    return {"query": query, "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, 1)]}
 
 
 def print_answer(answer: Answer) -> None:

@@ -25,7 +25,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "engine": answer.engine,
         "found": answer.found,
         "citations": [asdict(citation) for citation in answer.citations],
-        "hits": [_hit_json(rank, hit) for rank, hit in enumerate(answer.hits, 1)],
+        "hits": [hit_json(rank, hit) for rank, hit in enumerate(answer.hits, 1)],
         "unknown_marks": list(answer.unknown_marks),
         "notes": list(answer.notes),
         "finish_reason": answer.finish_reason,
@@ -139,7 +139,8 @@ def citation_url(citation: Citation, corpus: str) -> str:
     return f"ragkit://{quote(corpus, safe='')}/{quote(citation.document)}#page={citation.page}"
 
 
-def _hit_json(rank: int, hit: Hit) -> dict[str, Any]:
+def hit_json(rank: int, hit: Hit) -> dict[str, Any]:
+    """A hit as searches and answers print it."""
     passage = hit.passage
     return {
         "rank": rank,

@@ -1,8 +1,8 @@
 """The extractive engine's and the attribution's thresholds with the packaged embedder, as a guard against drift.
 
 The texts below are no unseen data: two constants were set a little looser after looking at them. On larger sets
-the engine answers nearly always where the right passage is among its sources and refuses nearly always where they
-are unrelated; a passage on the same subject that does not hold the answer is quoted about as often as it is refused.
+the engine answers nearly always where the right passage is among its sources and refuses nearly always where
+they are unrelated; a passage on the same subject without the answer is quoted about as often as it is refused.
 """
 
 from __future__ import annotations
