@@ -164,9 +164,9 @@ def test_text_that_cannot_be_stored_is_made_storable(tmp_path: Path):
 def test_a_long_page_takes_time_in_proportion(tmp_path: Path):
     config = {"embedder": {"name": "none"}}
     with Corpus.open(tmp_path / "corpus", config=config) as corpus:
-        started = time.perf_counter()
+        started = time.process_time()
         corpus.add(TextRecord("long", "The tide turned again. " * 100_000))
-        assert time.perf_counter() - started < 30
+        assert time.process_time() - started < 30
         assert corpus.search("tide", 1)
 
 

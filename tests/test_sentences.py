@@ -122,6 +122,6 @@ def test_spans_cover_all_that_is_not_white_space(text: str) -> None:
 @pytest.mark.parametrize("unit", ["a b. ", ". ", "[1] ", "((", "1 ", " \t", "x. [1][2]"])
 def test_time_grows_with_length_only(unit: str) -> None:
     sentence_spans(unit * 1000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     sentence_spans(unit * (400_000 // len(unit)))
-    assert time.perf_counter() - begin < 3.0
+    assert time.process_time() - begin < 3.0

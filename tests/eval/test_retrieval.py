@@ -89,7 +89,7 @@ def test_300_queries_of_1000_documents_take_a_second_or_so():
     queries = {f"q{i}": str(i) for i in range(300)}
     collection = BeirCollection(Path("unused"), "test", queries, {query: {"d5": 1} for query in queries})
     ranked = [(f"d{i}", 1.0 / (i + 1)) for i in range(1000)]
-    start = time.perf_counter()
+    start = time.process_time()
     report = evaluate_retrieval(collection, lambda texts, k: [ranked] * len(texts))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert report.measures["RR@10"] == pytest.approx(1 / 6)
