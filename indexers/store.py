@@ -9,7 +9,7 @@ import numpy as np
 
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue, read_page
-from ragkit.records import Document, Filter, KeyArray, Page, Passage
+from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage
 
 # SQLite's limit on variables in one statement is 32,766 by default; batches stay well below it.
 _BATCH = 10_000
@@ -96,3 +96,7 @@ class SqlitePassageStore:
         if not rows:
             raise CorpusError(f"document {document!r} has no page {number} in this corpus")
         return read_page(rows[0])
+
+    def page_image(self, document: str, number: int) -> PageImage | None:
+        """None where the page has no picture."""
+        return None

@@ -54,6 +54,56 @@ class EmbedderConfig(_Table):
     trust_remote_code: bool = False
 
 
+class PagesConfig(_Table):
+    """What of a page is embedded: its "text", its "image", or "both"; "auto" asks the embedder's name.
+
+    dpi: of the pictures. keep_pages: whether the corpus keeps them as files (of `format`, at `quality`);
+    if not, they are drawn anew from the document when asked for. render_processes 0: one less than there
+    are cores, at least one.
+    """
+
+    embed: Literal["auto", "text", "image", "both"] = "auto"
+    dpi: float = Field(default=150, ge=36, le=600)
+    keep_pages: bool = True
+    format: Literal["jpeg", "webp"] = "jpeg"
+    quality: int = Field(default=85, ge=1, le=100)
+    render_processes: int = Field(default=0, ge=0)
+
+
+class PageEmbedderConfig(_Table):
+    """What embeds pages as pictures: a vision-language model by hub name or folder.
+
+    pooling "auto" and prompts None: what the model's family wants. max_pixels 0 and batch_pages 0: what
+    the family and the device are good at.
+    """
+
+    name: str = ""
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    pooling: Literal["auto", "weighted-mean", "mean", "last"] = "auto"
+    max_pixels: int = Field(default=0, ge=0)
+    batch_pages: int = Field(default=0, ge=0)
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    trust_remote_code: bool = False
+
+
+class LateInteractionConfig(_Table):
+    """A second stage that scores pages anew by MaxSim over token vectors, kept in the corpus.
+
+    name: a late-interaction model by hub name or folder, or "none". dtype: of the vectors on disk.
+    pool_factor: so many token vectors of a page become one, by clustering; 1 keeps all.
+    depth: first hits that are scored anew.
+    """
+
+    name: str = "none"
+    device: str = "auto"
+    dtype: Literal["float16", "int8"] = "float16"
+    pool_factor: int = Field(default=1, ge=1)
+    depth: int = Field(default=50, ge=1)
+    trust_remote_code: bool = False
+
+
 class IndexConfig(_Table):
     """Which vector index searches the vectors: FAISS, or the numpy reference."""
 
@@ -100,6 +150,13 @@ class RerankConfig(_Table):
 class GenerationConfig(_Table):
     """engine "extractive" quotes; "smollm2" is a small packaged model; "transformers" runs `model` in process.
 
+    show: what of the hits the engine sees: their "text", the page "images" one by one, one image of all
+    pages side by side ("concatenation"), or one page at a time with the surest answer kept
+    ("weighted-selection"); "auto": images where there are any and the engine reads them. style "evidence"
+    asks for observation, evidence and thought before the answer (VisRAG 2.0).
+    max_images, max_pixels: what the engine accepts in a request, and of one image; max_images 0 stands for
+    an engine that reads text alone.
+
     "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env,
     where that is "" from OPENAI_API_KEY, and only for api.openai.com.
     context_tokens counts for "openai" and "echo"; a model in process knows its own.
@@ -109,7 +166,12 @@ class GenerationConfig(_Table):
     model: str = ""
     url: str = ""
     api_key_env: str = ""
+    show: Literal["auto", "text", "images", "concatenation", "weighted-selection"] = "auto"
+    style: Literal["plain", "evidence"] = "plain"
+    max_images: int = Field(default=0, ge=0)
+    max_pixels: int = Field(default=2_000_000, ge=10_000)
     num_passages: int = Field(default=8, ge=1)
+    num_pages: int = Field(default=3, ge=1)
     context_tokens: int = Field(default=8192, ge=256)
     max_tokens: int = Field(default=512, ge=1)
     temperature: float = Field(default=0.0, ge=0)
@@ -122,6 +184,9 @@ class Config(_Table):
     documents: DocumentsConfig = DocumentsConfig()
     passages: PassagesConfig = PassagesConfig()
     embedder: EmbedderConfig = EmbedderConfig()
+    pages: PagesConfig = PagesConfig()
+    page_embedder: PageEmbedderConfig = PageEmbedderConfig()
+    late_interaction: LateInteractionConfig = LateInteractionConfig()
     index: IndexConfig = IndexConfig()
     lexical: LexicalConfig = LexicalConfig()
     retrieval: RetrievalConfig = RetrievalConfig()

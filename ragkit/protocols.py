@@ -24,8 +24,10 @@ from ragkit.records import (
     Filter,
     FloatArray,
     Hit,
+    ImageLimits,
     KeyArray,
     Page,
+    PageImage,
     Passage,
     Query,
     SpanArray,
@@ -61,6 +63,28 @@ class Embedder(Protocol):
 
     def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
         """float32 (len(passages), dim)."""
+        ...
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """Turns queries and passages into one vector a token, for late interaction (ColBERT, SIGIR 2020).
+
+    Rows are of unit length. `fingerprint` as in `Embedder`.
+    """
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed_query_tokens(self, texts: Sequence[str]) -> list[FloatArray]:
+        """For each text float32 (its number of tokens, dim)."""
+        ...
+
+    def embed_passage_tokens(self, passages: Sequence[Passage]) -> list[FloatArray]:
+        """For each passage float32 (its number of tokens or image patches, dim)."""
         ...
 
 
@@ -126,6 +150,10 @@ class PassageStore(Protocol):
 
     def page(self, document: str, number: int) -> Page: ...
 
+    def page_image(self, document: str, number: int) -> PageImage | None:
+        """None where the page has no picture, as in a document of plain text."""
+        ...
+
 
 class Retriever(Protocol):
     """Finds passages. The way to add one: docs/architecture.md."""
@@ -162,6 +190,11 @@ class Engine(Protocol):
     @property
     def context_tokens(self) -> int:
         """The most tokens prompt and answer may have together."""
+        ...
+
+    @property
+    def image_limits(self) -> ImageLimits | None:
+        """What images a request may hold; None for an engine that reads text alone."""
         ...
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FloatArray = NDArray[np.float32]
 KeyArray = NDArray[np.int64]
@@ -60,6 +63,22 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class PageImage:
+    """The picture of a page: read from disk, or drawn, each time that `load` is called.
+
+    width, height: pixels. load: gives it in RGB; raises DocumentError where it cannot be had.
+    path: the file that the corpus keeps it in, "" where it is drawn anew.
+    """
+
+    document: str
+    page: int
+    width: int
+    height: int
+    load: Callable[[], Image] = field(compare=False, repr=False)
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
     """A line of text that OCR found: its words and the box of each."""
 
@@ -96,10 +115,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What gets embedded: a piece of one page's text.
+    """What gets embedded: a piece of one page's text, or the picture of one page.
 
     key: int64 given by the catalogue, never used twice; -1 before it is stored.
     start, end: the characters of the page's text that `text` is.
+    image: the page's picture where that is what is embedded; `text` is then "".
     """
 
     key: int
@@ -109,6 +129,7 @@ class Passage:
     end: int
     text: str
     title: str = ""
+    image: PageImage | None = None
 
     @property
     def titled_text(self) -> str:
@@ -209,10 +230,19 @@ class AnswerEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn of a conversation."""
+    """One turn of a conversation; its images stand before its text, in order."""
 
     role: Literal["system", "user", "assistant"]
     content: str
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an engine accepts: images in a request, and pixels (width times height) of each."""
+
+    max_images: int
+    max_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,21 +262,28 @@ class ChatRequest:
 
     question and sources say again, in parts, what `messages` say as text: engines without a
     language model (extractive) read the parts, engines with one read the messages.
+    logprobs: whether the reply should tell the log-probability of each token.
     """
 
     messages: tuple[ChatMessage, ...]
     question: str
     sources: tuple[Source, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """A whole reply. finish_reason is OpenAI's: "stop" or "length"."""
+    """A whole reply. finish_reason is OpenAI's: "stop" or "length".
+
+    logprobs: natural logarithm of the probability of each token written, where they were asked for
+    and the engine has them; else None.
+    """
 
     text: str
     finish_reason: str = "stop"
     usage: Usage = field(default_factory=Usage)
+    logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

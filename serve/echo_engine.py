@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest
+from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits
 from ragkit.serve.marks import defuse_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from ragkit.serve.word_usage import count_words, word_usage
@@ -22,6 +22,7 @@ class EchoEngine:
     """
 
     name = "echo"
+    image_limits: ImageLimits | None = None
 
     def __init__(self, *, num_words: int = 8, pause_s: float = 0.0, context_tokens: int = 8192) -> None:
         self.context_tokens = context_tokens

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ragkit.protocols import Embedder
-from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, FloatArray, Source
+from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, FloatArray, ImageLimits, Source
 from ragkit.serve.content_words import ContentWords, Weights, Words, numbers_in
 from ragkit.serve.marks import defuse_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT
@@ -67,6 +67,7 @@ class ExtractiveEngine:
 
     name = "extractive"
     context_tokens = 1_000_000
+    image_limits: ImageLimits | None = None
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._similarity = Similarity(embedder) if embedder is not None else None

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
-from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Usage
+from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Usage
 from ragkit.serve.token_estimate import estimate_tokens
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class OpenAIEngine:
     def name(self) -> str:
         """The model's name at the server."""
         return self._model
+
+    image_limits: ImageLimits | None = None
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """An upper estimate: the server's tokenizer is not here."""

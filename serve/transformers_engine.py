@@ -11,7 +11,7 @@ from typing import Any
 from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError, ContextLengthError
 from ragkit.extras import require
-from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Sampling, Usage
+from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Sampling, Usage
 from ragkit.serve.chat_template import ChatTemplate
 from ragkit.serve.thread_stream import Outlet, stream_from_thread
 from ragkit.serve.token_text import StopFilter, TokenText
@@ -43,6 +43,8 @@ class TransformersEngine:
         self.context_tokens = min(longest, context_tokens or longest)
         self._ends = _end_tokens(self._model, self._tokenizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers-engine")
+
+    image_limits: ImageLimits | None = None
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         return len(self._template.token_ids(messages))

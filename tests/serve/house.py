@@ -23,6 +23,7 @@ from ragkit.records import (
     Hit,
     KeyArray,
     Page,
+    PageImage,
     Passage,
     Source,
     WordBoxes,
@@ -51,6 +52,9 @@ class FakeStore:
 
     pages: dict[tuple[str, int], Page]
     reads: list[tuple[str, int]] = field(default_factory=list)
+
+    def page_image(self, document: str, number: int) -> PageImage | None:
+        return None
 
     def page(self, document: str, number: int) -> Page:
         self.reads.append((document, number))

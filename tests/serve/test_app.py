@@ -25,6 +25,7 @@ class FailingEngine:
 
     name = "failing"
     context_tokens = 8192
+    image_limits = None
 
     def __init__(self, error: Exception, num_pieces: int = 0) -> None:
         self._error, self._num_pieces = error, num_pieces

@@ -15,6 +15,7 @@ from ragkit.records import (
     ChatMessage,
     ChatReply,
     ChatRequest,
+    ImageLimits,
     Sampling,
     Usage,
 )
@@ -35,6 +36,7 @@ class ScriptedEngine:
     finish_reason: str = "stop"
     name: str = "scripted"
     context_tokens: int = 8192
+    image_limits: ImageLimits | None = None
     asked: list[ChatRequest] = field(default_factory=list)
     closed: bool = False
 
