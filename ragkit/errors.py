@@ -10,7 +10,8 @@
     │   ├── CorpusLockedError  another process is writing
     │   └── CorpusDamagedError a file of the corpus is missing, truncated or altered
     ├── EngineError            a generation engine or remote model failed
-    │   └── ContextLengthError prompt and answer do not fit the engine's context
+    │   ├── ContextLengthError prompt and answer do not fit the engine's context
+    │   └── ImageInputError    the request has images that the engine does not read
     └── DataError              an evaluation file is malformed
 
 Messages say what was wrong, both values, and the next step.
@@ -61,6 +62,10 @@ class EngineError(RagkitError):
 
 class ContextLengthError(EngineError):
     """Prompt and answer do not fit the engine's context; the asker can shorten them."""
+
+
+class ImageInputError(EngineError):
+    """The request has images and the engine reads none, or not so many; the asker can leave them out."""
 
 
 class DataError(RagkitError):

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits
+from ragkit.serve.image_size import check_images
 from ragkit.serve.marks import defuse_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from ragkit.serve.word_usage import count_words, word_usage
@@ -57,6 +58,7 @@ class EchoEngine:
         return [self._reply(request) for request in requests]
 
     def _reply(self, request: ChatRequest) -> ChatReply:
+        check_images(request.messages, self.image_limits, self.name)
         lines = [
             f"{' '.join(defuse_marks(source.hit.passage.text).split()[: self._num_words])} [{source.marker}]"
             for source in request.sources

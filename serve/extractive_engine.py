@@ -12,6 +12,7 @@ import numpy as np
 from ragkit.protocols import Embedder
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, FloatArray, ImageLimits, Source
 from ragkit.serve.content_words import ContentWords, Weights, Words, numbers_in
+from ragkit.serve.image_size import check_images
 from ragkit.serve.marks import defuse_marks
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from ragkit.serve.similarity import Similarity
@@ -87,6 +88,7 @@ class ExtractiveEngine:
         return [self._reply(request) for request in requests]
 
     def _reply(self, request: ChatRequest) -> ChatReply:
+        check_images(request.messages, self.image_limits, self.name)
         chosen = self._choose(request.question, request.sources)
         lines = [f"{defuse_marks(unit.full_text)} [{unit.source.marker}]" for unit in chosen]
         text = "\n".join(lines) or NOT_FOUND_TEXT

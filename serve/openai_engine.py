@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Usage
+from ragkit.serve.image_size import check_images, estimate_image_tokens
+from ragkit.serve.image_url import image_url
 from ragkit.serve.token_estimate import estimate_tokens
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class OpenAIEngine:
         api_key_env: environment variable that holds the key; servers that want none may have none. Where it
             is "", OPENAI_API_KEY is read, and sent to api.openai.com alone.
         timeout_s: seconds to connect, and to wait for the next bytes.
+        image_limits: what the model at the server accepts; None for one that reads text alone.
 
     Raises:
         ConfigError: url or model is missing, or url is no http address.
@@ -50,6 +53,7 @@ class OpenAIEngine:
         api_key_env: str = "",
         context_tokens: int = 8192,
         timeout_s: float = 120,
+        image_limits: ImageLimits | None = None,
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ConfigError(
@@ -58,6 +62,7 @@ class OpenAIEngine:
         if not model:
             raise ConfigError(f"generation.model is empty; name the model that {_shown(url)} is to use")
         self.context_tokens = context_tokens
+        self.image_limits = image_limits
         self._url = url
         self._shown = _shown(url)
         self._model = model
@@ -72,26 +77,30 @@ class OpenAIEngine:
         """The model's name at the server."""
         return self._model
 
-    image_limits: ImageLimits | None = None
-
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """An upper estimate: the server's tokenizer is not here."""
-        return sum(_MESSAGE_TOKENS + estimate_tokens(message.content) for message in messages)
+        """An upper estimate for text, a fair one for images: the server's tokenizer is not here."""
+        images = [image for message in messages for image in message.images]
+        text = sum(_MESSAGE_TOKENS + estimate_tokens(message.content) for message in messages)
+        return text + sum(map(estimate_image_tokens, images))
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Raises EngineError with the address, the status and what the server said."""
+        wanted = {"logprobs": True} if request.logprobs else {}
+        arguments = await asyncio.to_thread(self._arguments, request) | wanted
         with self._errors():
             async with self._client() as client:
-                reply = await client.chat.completions.create(**self._arguments(request))
+                reply = await client.chat.completions.create(**arguments)
         choice = _first_choice(reply)
         message = getattr(choice, "message", None)
         if message is None:
             raise EngineError(f"{self._shown} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
-        return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply))
+        logprobs = _logprobs(choice) if request.logprobs else None
+        return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply), logprobs)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
-        arguments = self._arguments(request) | {"stream": True, "stream_options": {"include_usage": True}}
+        arguments = await asyncio.to_thread(self._arguments, request)
+        arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         ended, usage = None, Usage()
         with self._errors():
             async with self._client() as client, await client.chat.completions.create(**arguments) as chunks:
@@ -132,12 +141,13 @@ class OpenAIEngine:
         return client
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        check_images(request.messages, self.image_limits, self._model)
         sampling = request.sampling
         # OpenAI's own newer models refuse the name that every other server knows.
         is_openai = (urlsplit(self._url).hostname or "").endswith("openai.com")
         arguments: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
             "max_completion_tokens" if is_openai else "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
         }
@@ -172,6 +182,16 @@ class OpenAIEngine:
         return EngineError(f"{self._shown} answered {error.status_code}: {said}")
 
 
+def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
+    """Text alone as a string, which every server reads; with images the parts of OpenAI's API, images first."""
+    if not message.images:
+        return message.content
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": image_url(image)}} for image in message.images
+    ]
+    return [*parts, {"type": "text", "text": message.content}]
+
+
 def _shown(url: str) -> str:
     """The address without what may be secret in it: user, password and query."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)?[^/?#]*@", r"\1", re.split("[?#]", url)[0], flags=re.IGNORECASE)
@@ -197,6 +217,16 @@ def _first_choice(reply: Any) -> Any:
 
 def _finish_reason(choice: Any) -> str:
     return "length" if choice.finish_reason == "length" else "stop"
+
+
+def _logprobs(choice: Any) -> tuple[float, ...] | None:
+    """None where the server sent none, as those do that cannot, or sent something else."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None)
+    if not isinstance(content, list):
+        return None
+    values = [getattr(token, "logprob", None) for token in content]
+    numbers = tuple(float(value) for value in values if isinstance(value, int | float))
+    return numbers if len(numbers) == len(values) else None
 
 
 def _usage(reply: Any) -> Usage:

@@ -37,15 +37,13 @@ def vertical_sizes(sizes: Sequence[Size]) -> list[Size]:
 
 def _pasted(pages: Sequence[Image], sizes: Sequence[Size], step: tuple[int, int]) -> Image:
     """The pages, resized, in a row along `step`."""
-    from PIL import Image as images
+    from PIL.Image import Resampling, new
 
     whole = tuple(
         (sum if along else max)(side) for along, side in zip(step, zip(*sizes, strict=True), strict=True)
     )
-    canvas = images.new("RGB", (whole[0], whole[1]))
+    canvas = new("RGB", (whole[0], whole[1]))
     lengths = [width if step[0] else height for width, height in sizes]
     for page, size, start in zip(pages, sizes, accumulate(lengths, initial=0), strict=False):
-        canvas.paste(
-            page.convert("RGB").resize(size, images.Resampling.BICUBIC), (start * step[0], start * step[1])
-        )
+        canvas.paste(page.convert("RGB").resize(size, Resampling.BICUBIC), (start * step[0], start * step[1]))
     return canvas

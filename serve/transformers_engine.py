@@ -1,4 +1,4 @@
-"""A causal language model in this process, through transformers."""
+"""A causal language model, or a vision-language one, in this process, through transformers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragkit.devices import Placement, quiet_loading
-from ragkit.errors import ConfigError, ContextLengthError
+from ragkit.devices import Placement
+from ragkit.errors import ContextLengthError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Sampling, Usage
-from ragkit.serve.chat_template import ChatTemplate
+from ragkit.serve.chat_model import load_chat_model
+from ragkit.serve.image_size import check_images
 from ragkit.serve.thread_stream import Outlet, stream_from_thread
-from ragkit.serve.token_text import StopFilter, TokenText
+from ragkit.serve.token_writer import TokenWriter
+
+DEFAULT_LIMITS = ImageLimits(max_images=8, max_pixels=2_000_000)
 
 
 class TransformersEngine:
@@ -23,6 +26,7 @@ class TransformersEngine:
     Args:
         name: a folder, or a name on a model hub that this machine can reach.
         context_tokens: None takes what the model was made for.
+        image_limits: what a vision-language model gets to see at most; no matter for others.
 
     Raises:
         ConfigError: the model cannot be loaded, or is not made for chat.
@@ -34,29 +38,35 @@ class TransformersEngine:
         placement: Placement,
         *,
         context_tokens: int | None = None,
+        image_limits: ImageLimits = DEFAULT_LIMITS,
         trust_remote_code: bool = False,
     ) -> None:
         self.name = Path(name).name if Path(name).is_dir() else str(name)
-        self._tokenizer, self._model = _load(str(name), placement, trust_remote_code)
-        self._template = ChatTemplate(self._tokenizer, self.name)
-        longest = int(getattr(self._model.config, "max_position_embeddings", 0) or context_tokens or 4096)
+        loaded = load_chat_model(str(name), self.name, placement, trust_remote_code)
+        self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        self._template, self._ends = loaded.template, loaded.ends
+        longest = loaded.max_tokens or context_tokens or 4096
         self.context_tokens = min(longest, context_tokens or longest)
-        self._ends = _end_tokens(self._model, self._tokenizer)
+        self.image_limits: ImageLimits | None = image_limits if loaded.reads_images else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers-engine")
 
-    image_limits: ImageLimits | None = None
-
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
-        return len(self._template.token_ids(messages))
+        return self._template.count(messages)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        """Raises ContextLengthError as `stream` does."""
-        async with aclosing(self._deltas(request)) as deltas:
-            return _joined([delta async for delta in deltas])
+        """Raises ContextLengthError and ImageInputError as `stream` does."""
+        logprobs: list[float] = []
+        async with aclosing(self._deltas(request, logprobs)) as deltas:
+            return _joined([delta async for delta in deltas], request, logprobs)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
-        """Raises ContextLengthError where prompt and `max_tokens` are longer than `context_tokens`."""
-        async with aclosing(self._deltas(request)) as deltas:
+        """Pieces of text as they are written.
+
+        Raises:
+            ContextLengthError: prompt and `max_tokens` are longer than `context_tokens`.
+            ImageInputError: there are images and the model reads none, or too many of them.
+        """
+        async with aclosing(self._deltas(request, [])) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -64,125 +74,64 @@ class TransformersEngine:
         """One after the other, so that each reply is the one that `chat` gives."""
         return [self._thread.submit(self._collect, request).result() for request in requests]
 
-    def _deltas(self, request: ChatRequest) -> Any:
-        return stream_from_thread(self._thread, lambda outlet: self._generate(request, outlet))
+    def _deltas(self, request: ChatRequest, logprobs: list[float]) -> Any:
+        return stream_from_thread(self._thread, lambda outlet: self._generate(request, outlet, logprobs))
 
     def _collect(self, request: ChatRequest) -> ChatReply:
         deltas: list[ChatDelta] = []
-        self._generate(request, Outlet(deltas.append))
-        return _joined(deltas)
+        logprobs: list[float] = []
+        self._generate(request, Outlet(deltas.append), logprobs)
+        return _joined(deltas, request, logprobs)
 
-    def _generate(self, request: ChatRequest, outlet: Outlet[ChatDelta]) -> None:
+    def _generate(self, request: ChatRequest, outlet: Outlet[ChatDelta], logprobs: list[float]) -> None:
+        """Write the reply to the outlet; the log-probabilities are there when it has ended."""
         if outlet.is_closed:
             return
-        prompt = self._template.token_ids(request.messages)
-        sampling = request.sampling
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
+        check_images(request.messages, self.image_limits, self.name)
+        inputs = self._template.inputs(request.messages)
+        num_tokens, sampling = inputs["input_ids"].shape[1], request.sampling
+        if num_tokens + sampling.max_tokens > self.context_tokens:
             raise ContextLengthError(
-                f"the prompt has {len(prompt)} tokens and the answer may take {sampling.max_tokens}; the "
+                f"the prompt has {num_tokens} tokens and the answer may take {sampling.max_tokens}; the "
                 f"context of {self.name} holds {self.context_tokens}: shorten the prompt or lower max_tokens"
             )
-        writer = _Writer(self._decode, self._ends, sampling.stop, outlet.put)
-        self._run(prompt, sampling, writer, lambda: outlet.is_closed or writer.stopped)
-        outlet.put(writer.last(len(prompt)))
+        writer = TokenWriter(self._decode, self._ends, sampling.stop, outlet.put)
+        watches = [writer.watch] if request.logprobs else []
+        self._run(inputs, sampling, writer, watches, lambda: outlet.is_closed or writer.stopped)
+        logprobs += writer.logprobs
+        outlet.put(writer.last(num_tokens))
 
-    def _run(self, prompt: list[int], sampling: Sampling, writer: _Writer, is_over: Callable[[], bool]) -> None:
+    def _run(
+        self,
+        inputs: Any,
+        sampling: Sampling,
+        writer: TokenWriter,
+        watches: Sequence[Callable[[Any, Any], Any]],
+        is_over: Callable[[], bool],
+    ) -> None:
         torch = require("torch")
-        ids = torch.tensor([prompt], device=self._model.device)
 
         def over(input_ids: Any, _: Any, **__: Any) -> Any:
             return torch.full((input_ids.shape[0],), is_over(), device=input_ids.device, dtype=torch.bool)
 
         with torch.inference_mode(), _seeded(sampling.seed):
             self._model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
+                **{name: self._placed(tensor) for name, tensor in inputs.items()},
                 max_new_tokens=sampling.max_tokens,
                 streamer=writer,
                 stopping_criteria=[over],
+                logits_processor=watches,
                 **_sampling_arguments(sampling),
             )
+
+    def _placed(self, tensor: Any) -> Any:
+        """On the model's device; pixels also in its precision."""
+        dtype = self._model.dtype if tensor.is_floating_point() else None
+        return tensor.to(self._model.device, dtype)
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-class _Writer:
-    """A transformers streamer: tokens in, deltas out."""
-
-    def __init__(
-        self,
-        decode: Callable[[list[int]], str],
-        ends: frozenset[int],
-        stops: Sequence[str],
-        put: Callable[[ChatDelta], None],
-    ) -> None:
-        self._text = TokenText(decode)
-        self._stop = StopFilter(stops)
-        self._ends = ends
-        self._write = put
-        self._has_prompt = False
-        self._ended = False
-        self._num_tokens = 0
-
-    @property
-    def stopped(self) -> bool:
-        return self._stop.stopped
-
-    def put(self, value: Any) -> None:
-        """Called first with the whole prompt, then with each token."""
-        if not self._has_prompt:
-            self._has_prompt = True
-            return
-        for token_id in value.flatten().tolist():
-            if token_id in self._ends:
-                self._ended = True
-            else:
-                self._num_tokens += 1
-                self._emit(self._stop.push(self._text.push(token_id)))
-
-    def end(self) -> None:
-        """Called once after the last token."""
-        self._emit(self._stop.push(self._text.finish()) + self._stop.finish())
-
-    def last(self, prompt_tokens: int) -> ChatDelta:
-        """The delta that ends the reply."""
-        reason = "stop" if self._ended or self.stopped else "length"
-        return ChatDelta(finish_reason=reason, usage=Usage(prompt_tokens, self._num_tokens))
-
-    def _emit(self, piece: str) -> None:
-        if piece:
-            self._write(ChatDelta(piece))
-
-
-def _load(name: str, placement: Placement, trust_remote_code: bool) -> tuple[Any, Any]:
-    transformers = require("transformers")
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        with quiet_loading():
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                name, dtype=placement.torch_dtype, trust_remote_code=trust_remote_code
-            )
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the language model {name!r} cannot be loaded: {error}. Give a folder with a causal language "
-            "model, or a hub name that this machine can reach"
-        ) from error
-    own = model.generation_config
-    # A model's own defaults (temperature, penalties) would make "temperature 0" mean something else.
-    model.generation_config = transformers.GenerationConfig(
-        bos_token_id=own.bos_token_id,
-        eos_token_id=sorted(_end_tokens(model, tokenizer)) or None,
-        pad_token_id=own.pad_token_id if own.pad_token_id is not None else tokenizer.eos_token_id,
-    )
-    return tokenizer, model.to(placement.device).eval()
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    own = model.generation_config.eos_token_id
-    listed = own if isinstance(own, list) else [own]
-    return frozenset(token for token in [*listed, tokenizer.eos_token_id] if token is not None)
 
 
 def _sampling_arguments(sampling: Sampling) -> dict[str, Any]:
@@ -204,7 +153,11 @@ def _seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def _joined(deltas: Sequence[ChatDelta]) -> ChatReply:
+def _joined(deltas: Sequence[ChatDelta], request: ChatRequest, logprobs: Sequence[float]) -> ChatReply:
     last = deltas[-1]
-    text = "".join(delta.text for delta in deltas)
-    return ChatReply(text, last.finish_reason or "stop", last.usage or Usage())
+    return ChatReply(
+        text="".join(delta.text for delta in deltas),
+        finish_reason=last.finish_reason or "stop",
+        usage=last.usage or Usage(),
+        logprobs=tuple(logprobs) if request.logprobs else None,
+    )

@@ -23,7 +23,17 @@ PARTS = ("indexers", "retrievers", "serve", "eval")
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
 GROUND_FLOOR = {
     f"ragkit.{name}"
-    for name in ("errors", "records", "protocols", "extras", "config", "files", "devices", "sentences")
+    for name in (
+        "errors",
+        "records",
+        "protocols",
+        "extras",
+        "config",
+        "files",
+        "devices",
+        "sentences",
+        "without_video",
+    )
 }
 # Import names of the dependencies that every installation has.
 CORE_LIBRARIES = {

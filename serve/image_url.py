@@ -1,0 +1,60 @@
+"""Images as OpenAI's API carries them: a data URI in a content part of type image_url."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Pages of text are far smaller than this as PNG, and lossless; scans and photographs are larger.
+_LARGEST_PNG_BYTES = 1_000_000
+_JPEG_QUALITY = 90
+_MOST_PIXELS = 50_000_000
+# Pillow's name of a format -> its media type.
+_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+
+
+def image_url(image: Image) -> str:
+    """A data URI: PNG up to a million bytes, beyond that JPEG of quality 90."""
+    rgb = image.convert("RGB")
+    held = io.BytesIO()
+    rgb.save(held, "PNG")
+    kind = "PNG"
+    if held.tell() > _LARGEST_PNG_BYTES:
+        held, kind = io.BytesIO(), "JPEG"
+        rgb.save(held, kind, quality=_JPEG_QUALITY)
+    return f"data:{_FORMATS[kind]};base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
+
+
+def image_of_url(url: str) -> Image:
+    """The image of a data URI, upright and in RGB.
+
+    Addresses of other kinds are refused: a server must not fetch what its clients name.
+
+    Raises:
+        ValueError: it is no base64 data URI of a PNG, JPEG or WebP image, is damaged, or has more than 50
+            megapixels.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    head, comma, data = url.partition(",")
+    if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
+        raise ValueError(f"{url[:40]!r} is no data URI, such as 'data:image/png;base64,…'; nothing else is read")
+    try:
+        held = io.BytesIO(base64.b64decode(data, validate=True))
+        with Image.open(held, formats=list(_FORMATS)) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(
+                    f"an image of {image.width} x {image.height} pixels; at most {_MOST_PIXELS} are read"
+                )
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except binascii.Error as error:
+        raise ValueError(f"the data of an image is no base64: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError("an image is neither PNG, JPEG nor WebP, or is damaged") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"an image is damaged: {error}") from error
