@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.deviations import Deviations
+
+_DEVIATIONS = pytest.StashKey[Deviations]()
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +30,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def samples() -> Path:
     """The bundled documents."""
     return Path(__file__).parents[1] / "ragkit" / "samples" / "documents"
+
+
+@pytest.fixture(scope="session")
+def deviations(pytestconfig: pytest.Config) -> Deviations:
+    """Compares with golden numbers; the greatest deviations stand in the summary of the run."""
+    return pytestconfig.stash.setdefault(_DEVIATIONS, Deviations())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash.get(_DEVIATIONS, None)
+    if found is not None and found.lines():
+        terminalreporter.section("greatest deviations from golden numbers")
+        for line in found.lines():
+            terminalreporter.write_line(line)
