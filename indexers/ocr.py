@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.extras import require
+from ragkit.indexers.ocr_lines import LineReader, LineText
+from ragkit.indexers.onnx_head import part_model
 from ragkit.indexers.page_ocr import is_unspaced
 from ragkit.indexers.reading import as_document_error
 from ragkit.indexers.reading_order import reading_rows
@@ -23,29 +26,38 @@ Words = list[tuple[str, NDArray[np.float64]]]
 
 
 class RapidOcrEngine:
-    """PP-OCR models on the CPU: Latin letters, Chinese and Japanese, in print.
+    """PP-OCR models on the CPU: Latin letters, Chinese, Japanese and Greek, in print.
 
     Beyond RapidOCR's defaults: the longer side counts for finding text, at 1,280 pixels, without the
-    dilation that grows lines of two columns together; lines are read one by one, since reading them
-    in batches pads all to the longest.
+    dilation that grows lines of two columns together; lines are read by `ocr_lines`.
     """
 
-    def __init__(self) -> None:
-        """Raises MissingExtraError where RapidOCR or onnxruntime is not installed."""
+    def __init__(
+        self, languages: Sequence[str] | Literal["auto"] = "auto", num_threads: int | None = None
+    ) -> None:
+        """languages: as `documents.ocr_languages`. num_threads: None for as many as cores.
+
+        Raises MissingExtraError where RapidOCR or onnxruntime is not installed.
+        """
         require("onnxruntime")
         rapidocr = require("rapidocr")
+        threads = num_threads or _num_cores()
         settings = {
             # The level of RapidOCR's own logger, which writes to stderr and hands nothing on.
             "Global.log_level": "critical",
             "Global.return_word_box": True,
+            "Global.use_cls": False,  # _Recognizer asks the classifier itself
             "Det.limit_type": "max",
             "Det.limit_side_len": 1280,
             "Det.use_dilation": False,
             "Rec.rec_batch_num": 1,
-            "EngineConfig.onnxruntime.intra_op_num_threads": _num_cores(),
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
         self._engine = rapidocr.RapidOCR(params=settings)
+        parted = part_model(_recognition_model(self._engine.cfg))
+        if parted is not None:  # else RapidOCR reads the lines with the model as it is
+            self._engine.text_rec = _Recognizer(self._engine.cfg, LineReader(parted, languages, threads))
         self._lock = threading.Lock()  # its steps keep what they work on in attributes
 
     def read(self, image: Image) -> list[TextLine]:
@@ -62,6 +74,53 @@ class RapidOcrEngine:
         rows = reading_rows(boxes)
         size = np.array([image.width, image.height] * 2, np.float64)
         return [_text_line([word for index in row for word in lines[index]], size) for row in rows]
+
+
+class _Recognizer:
+    """A LineReader in the place of RapidOCR's recognizer of lines.
+
+    RapidOCR turns each line that its classifier takes to be upside down, and reads nonsense where that errs
+    (long lines of small print). Here such a line is read both ways, and the likelier reading is taken.
+    """
+
+    def __init__(self, settings: Any, reader: LineReader) -> None:
+        self._reader = reader
+        self._library = require("rapidocr.ch_ppocr_rec.main")
+        settings.Cls.engine_cfg = settings.EngineConfig[settings.Cls.engine_type.value]
+        settings.Cls.model_root_dir = settings.Global.model_root_dir
+        self._classifier = require("rapidocr.ch_ppocr_cls").TextClassifier(settings.Cls)
+        self._lowest_certainty = float(settings.Cls.cls_thresh)
+
+    def __call__(self, given: Any) -> Any:
+        images: list[NDArray[np.uint8]] = list(given.img)
+        classes = self._classifier(images).cls_res
+        turned = [
+            i for i, (label, score) in enumerate(classes) if label == "180" and score > self._lowest_certainty
+        ]
+        lines = self._reader.read([*images, *(np.ascontiguousarray(images[i][::-1, ::-1]) for i in turned)])
+        for index, other in zip(turned, lines[len(images) :], strict=True):
+            if other.score > lines[index].score:
+                lines[index] = other
+        lines = lines[: len(images)]
+        words = tuple(self._word_info(line) for line in lines)
+        texts, scores = [line.text for line in lines], [line.score for line in lines]
+        return self._library.TextRecOutput(images, tuple(texts), tuple(scores), words)
+
+    def _word_info(self, line: LineText) -> Any:
+        is_letter = np.zeros(int(line.num_steps) + 64, bool)
+        is_letter[line.steps] = True
+        words = self._library.CTCLabelDecode.get_word_info(line.text, is_letter)
+        words.line_txt_len = line.num_steps
+        words.confs = [line.score] * len(words.words)
+        return words
+
+
+def _recognition_model(settings: Any) -> bytes:
+    """The model that RapidOCR would recognize lines with, from its package."""
+    engine = require("rapidocr.inference_engine.base")
+    wanted = engine.FileInfo(**{name: settings.Rec[name] for name in engine.FileInfo.__annotations__})
+    name = engine.InferSession.get_model_url(wanted)["model_dir"].rpartition("/")[2]
+    return (Path(settings.Global.model_root_dir) / name).read_bytes()
 
 
 def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
