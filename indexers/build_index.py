@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ragkit.config import LexicalConfig
-from ragkit.errors import ConfigError, DocumentError
+from ragkit.errors import DocumentError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured, check_vectors
+from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.find_files import FileList, FoundFile, Problem
 from ragkit.indexers.lexical_files import refresh_lexical
-from ragkit.indexers.prepare import Preparer, content_hash_of, record_hash
+from ragkit.indexers.page_images import Drawing, sweep_pictures
+from ragkit.indexers.prepare import NotDrawableError, Preparer, content_hash_of, digest_of, record_hash
 from ragkit.indexers.shards import merge_shards, sweep
-from ragkit.indexers.vectors import write_shard
-from ragkit.protocols import Embedder
+from ragkit.indexers.unfinished import UnfinishedPages
+from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace, write_shard
 from ragkit.records import FloatArray, Passage, TextRecord
+
+_Results = Generator[Unpictured | FailedDocument, None, None]
 
 # A commit after so many passages or seconds: what a kill can cost at most, beside the document at hand.
 _COMMIT_PASSAGES = 1024
@@ -30,7 +36,7 @@ _EMBED_PASSAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far an indexing run has come. `stage`: "read", "embed", or "lexical"."""
+    """How far an indexing run has come. `stage`: "read", "embed", or "lexical" (BM25 is built)."""
 
     stage: str
     document: str
@@ -61,6 +67,11 @@ class IndexReport:
     seconds: float = 0.0
     interrupted: bool = False
 
+    @property
+    def changes(self) -> bool:
+        """Whether the corpus holds other documents than before."""
+        return bool(self.added or self.changed or self.removed)
+
 
 @dataclass(frozen=True, slots=True)
 class _Work:
@@ -90,20 +101,21 @@ class IndexBuilder:
         self,
         corpus: Path,
         catalogue: Catalogue,
-        embedder: Embedder | None,
+        embedders: Embedders,
         preparer: Preparer,
         lexical: LexicalConfig,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> None:
         self._corpus = corpus
         self._catalogue = catalogue
-        self._embedder = embedder
+        self._embedders = embedders
         self._preparer = preparer
         self._lexical = lexical
         self._progress = progress
         self._report = IndexReport()
+        self._unfinished = UnfinishedPages(corpus)
         self._pending: list[NewDocument] = []
-        self._num_pending = self._num_pages_pending = 0
+        self._num_pending = self._num_pages_pending = self._num_pictures_done = 0
         self._moved: list[tuple[str, str]] = []
         self._last_commit = time.monotonic()
         self._total = 0
@@ -124,9 +136,14 @@ class IndexBuilder:
             self._prune(prune_below, work)
         except KeyboardInterrupt:
             self._report.interrupted = True
+        except BaseException:
+            self._unfinished.close(finished=False)
+            raise
         self._tell("lexical", "")
-        dim = None if self._embedder is None else self._embedder.dim
-        finish_commit(self._corpus, self._catalogue, dim, self._lexical)
+        if self._report.changes:
+            sweep_pictures(self._corpus, self._picture_names())
+        self._unfinished.close(finished=not self._report.interrupted)
+        finish_commit(self._corpus, self._catalogue, self._embedders.dims, self._lexical)
         self._report.seconds = time.monotonic() - started
         return self._report
 
@@ -152,20 +169,57 @@ class IndexBuilder:
     def _index(self, work: list[_Work]) -> None:
         known = self._known()
         self._total = len(work)
-        for item in work:
-            try:
-                self._index_one(item, known.get(item.id))
-            except DocumentError as error:
-                kept = " (the version indexed earlier stays)" if item.id in known else ""
-                self._report.failed.append(Problem(item.name, f"{error}{kept}"))
-            if self._commit_is_due():
-                self._commit(known)
+        names = {item.id: item.name for item in work}
+        # Closed at once when the run is interrupted: that ends the processes that draw.
+        with closing(self._pictured(self._read(work, known))) as results:
+            for result in results:
+                if isinstance(result, FailedDocument):
+                    self._fail(result.id, names[result.id], result.error, known)
+                    continue
+                self._add_pending(result.document)
+                self._report.warnings += [Problem(names[result.document.id], text) for text in result.warnings]
+                if self._commit_is_due():
+                    self._commit(known)
         self._commit(known)
         if self._moved:
             with self._catalogue.transaction():
                 self._catalogue.set_sources(self._moved)
 
-    def _index_one(self, item: _Work, known: _Known | None) -> None:
+    def _pictured(self, documents: Generator[Unpictured, None, None]) -> _Results:
+        if self._embedders.pictures is None:
+            return documents
+        preparer = self._preparer
+        drawing = Drawing(preparer.documents, preparer.pages.dpi, preparer.password)
+        embedder = PictureEmbedder(
+            self._embedders.pictures,
+            self._embedders.tokens,
+            self._unfinished,
+            drawing,
+            preparer.pages,
+            self._corpus,
+            self._tell_pictures,
+        )
+        return embedder.embed(documents)
+
+    def _read(self, work: list[_Work], known: dict[str, _Known]) -> Generator[Unpictured, None, None]:
+        """What is new or changed, read; the rest is noted in the report."""
+        for item in work:
+            try:
+                found = self._read_one(item, known.get(item.id))
+            except NotDrawableError as error:
+                self._report.skipped.append(Problem(item.name, str(error)))
+            except DocumentError as error:
+                self._fail(item.id, item.name, error, known)
+            else:
+                if found is not None:
+                    yield found
+
+    def _fail(self, id_: str, name: str, error: DocumentError, known: dict[str, _Known]) -> None:
+        kept = " (the version indexed earlier stays)" if id_ in known else ""
+        self._report.failed.append(Problem(name, f"{error}{kept}"))
+
+    def _read_one(self, item: _Work, known: _Known | None) -> Unpictured | None:
+        """None where the document is indexed as it is now."""
         content_hash = item.content_hash()
         if known and (known.content_hash, known.settings_hash) == (
             content_hash,
@@ -174,14 +228,11 @@ class IndexBuilder:
             self._report.unchanged.append(item.id)
             if known.source != item.source:
                 self._moved.append((item.id, item.source))
-            return
+            return None
         self._tell("read", item.id)
         if isinstance(item.origin, TextRecord):
-            self._add_pending(self._preparer.from_record(item.origin))
-            return
-        document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash)
-        self._add_pending(document)
-        self._report.warnings += [Problem(item.name, warning) for warning in warnings]
+            return Unpictured(self._preparer.from_record(item.origin), [])
+        return Unpictured(*self._preparer.from_file(item.origin.path, item.id, content_hash, self._unfinished))
 
     def _known(self) -> dict[str, _Known]:
         return {id_: _Known(*hashes) for id_, hashes in self._catalogue.hashes_by_id().items()}
@@ -192,33 +243,59 @@ class IndexBuilder:
 
     def _add_pending(self, document: NewDocument) -> None:
         self._pending.append(document)
-        self._num_pending += len(document.passages)
+        self._num_pending += len(document.passages) + len(document.pictures)
         self._num_pages_pending += len(document.pages)
+        # Those that an earlier run embedded were not counted.
+        self._num_pictures_done = max(0, self._num_pictures_done - len(document.pictures))
 
     def _commit(self, known: dict[str, _Known]) -> None:
         if not self._pending:
             return
-        vectors = self._embed([passage for document in self._pending for passage in passages_of(document)])
+        texts = self._embed([passage for document in self._pending for passage in passages_of(document)])
+        pictures = [picture for document in self._pending for picture in document.pictures]
         with self._catalogue.transaction() as generation:
-            keys = [key for document in self._pending for key in self._catalogue.add_document(document)]
-            if vectors is not None and keys:
-                for file in write_shard(self._corpus, generation, np.asarray(keys, np.int64), vectors):
-                    self._catalogue.add_file(file)
+            keys: dict[VectorSpace, list[int]] = {TEXTS: [], PICTURES: []}
+            for document in self._pending:
+                added = self._catalogue.add_document(document)
+                keys[TEXTS] += added[: len(document.passages)]
+                keys[PICTURES] += added[len(document.passages) :]
+            self._add_shard(TEXTS, generation, keys[TEXTS], texts)
+            self._add_shard(PICTURES, generation, keys[PICTURES], [picture.vector for picture in pictures])
         for document in self._pending:
             (self._report.changed if document.id in known else self._report.added).append(document.id)
             self._report.num_pages += len(document.pages)
-        self._report.num_passages += len(keys)
+        self._report.num_passages += sum(map(len, keys.values()))
+        self._unfinished.forget([digest for document in self._pending for digest in self._digests(document)])
         self._pending.clear()
         self._num_pending = self._num_pages_pending = 0
         self._last_commit = time.monotonic()
 
+    def _add_shard(
+        self, space: VectorSpace, generation: int, keys: list[int], vectors: FloatArray | list[FloatArray] | None
+    ) -> None:
+        if vectors is None or not keys:
+            return
+        for file in write_shard(self._corpus, space, generation, np.asarray(keys, np.int64), np.asarray(vectors)):
+            self._catalogue.add_file(file)
+
+    def _digests(self, document: NewDocument) -> list[str]:
+        settings = {document.settings_hash, self._preparer.settings_hash}
+        return [digest_of(document.content_hash, each) for each in settings]
+
+    def _picture_names(self) -> frozenset[str]:
+        rows = self._catalogue.rows("SELECT image FROM pages WHERE image != ''")
+        return frozenset(name for (name,) in rows) | self._unfinished.picture_names()
+
     def _embed(self, passages: list[Passage]) -> FloatArray | None:
-        if self._embedder is None:
+        embedder = self._embedders.texts
+        if embedder is None:
             return None
-        parts = [np.zeros((0, self._embedder.dim), np.float32)]
+        parts = [np.zeros((0, embedder.dim), np.float32)]
         for start in range(0, len(passages), _EMBED_PASSAGES):
             batch = passages[start : start + _EMBED_PASSAGES]
-            parts.append(_checked(self._embedder.embed_passages(batch), len(batch), self._embedder))
+            vectors = embedder.embed_passages(batch)
+            check_vectors(vectors, len(batch), embedder)
+            parts.append(vectors.astype(np.float32, copy=False))
             self._tell("embed", batch[-1].document, start + len(batch), len(passages))
         return np.concatenate(parts)
 
@@ -244,12 +321,16 @@ class IndexBuilder:
                 gone += here
         self._report.removed += remove_documents(self._catalogue, gone)
 
+    def _tell_pictures(self, document: str, count: int) -> None:
+        self._num_pictures_done += count
+        self._tell("embed", document)
+
     def _tell(self, stage: str, document: str, embedded: int = 0, pending: int = 0) -> None:
         if self._progress is None:
             return
         report = self._report
         done = len(report.added) + len(report.changed) + len(report.unchanged) + len(report.failed)
-        pages = report.num_pages + self._num_pages_pending
+        pages = report.num_pages + self._num_pages_pending + self._num_pictures_done
         self._progress(
             IndexProgress(
                 stage, document, done, self._total, pages, report.num_passages + embedded, pending - embedded
@@ -274,10 +355,12 @@ def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:
         return [id_ for id_ in wanted if catalogue.remove_document(id_)]
 
 
-def finish_commit(corpus: Path, catalogue: Catalogue, dim: int | None, lexical: LexicalConfig) -> None:
+def finish_commit(
+    corpus: Path, catalogue: Catalogue, dims: Mapping[VectorSpace, int], lexical: LexicalConfig
+) -> None:
     """Bring what is derived from the catalogue up to date: merged shards, the BM25 index, no left-over files."""
-    if dim is not None:
-        merge_shards(corpus, catalogue, dim)
+    for space, dim in dims.items():
+        merge_shards(corpus, catalogue, space, dim)
     refresh_lexical(corpus, catalogue, lexical)
     sweep(corpus, catalogue)
 
@@ -289,17 +372,6 @@ def passages_of(document: NewDocument) -> list[Passage]:
         Passage(-1, document.id, page, start, end, texts[page][start:end], document.title)
         for page, start, end in document.passages
     ]
-
-
-def _checked(vectors: FloatArray, count: int, embedder: Embedder) -> FloatArray:
-    expected = (count, embedder.dim)
-    if vectors.shape != expected:
-        raise ConfigError(
-            f"the embedder gave an array of shape {vectors.shape} for {count} passages, not {expected}"
-        )
-    if not np.isfinite(vectors).all():
-        raise ConfigError("the embedder gave vectors that are not finite; try [embedder] dtype = 'float32'")
-    return vectors.astype(np.float32, copy=False)
 
 
 def _free_id(file: FoundFile, taken: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.records import AttributeValue, Page, WordBoxes
+from ragkit.records import AttributeValue, FloatArray, Page, WordBoxes
 
 FILE_NAME = "catalogue.sqlite"
 
@@ -34,10 +34,12 @@ CREATE INDEX documents_by_source ON documents (source) WHERE source != '';
 CREATE TABLE pages (
     document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, number INTEGER NOT NULL,
     text TEXT NOT NULL, words BLOB NOT NULL, width_pt REAL NOT NULL, height_pt REAL NOT NULL,
-    text_source TEXT NOT NULL, PRIMARY KEY (document, number)) WITHOUT ROWID;
+    text_source TEXT NOT NULL, image TEXT NOT NULL, image_width INTEGER NOT NULL, image_height INTEGER NOT NULL,
+    PRIMARY KEY (document, number)) WITHOUT ROWID;
+CREATE INDEX pages_by_image ON pages (image) WHERE image != '';
 CREATE TABLE passages (
     key INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    page INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL);
+    page INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, kind TEXT NOT NULL);
 CREATE INDEX passages_by_document ON passages (document);
 CREATE TABLE files (
     path TEXT PRIMARY KEY, kind TEXT NOT NULL, generation INTEGER NOT NULL, num_bytes INTEGER NOT NULL,
@@ -48,8 +50,27 @@ _DIGITS = 65535.0
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A page's picture as it is stored: file name below pages/ ("" where it is not kept), and size in pixels.
+
+    vector: float32 (dim,). tokens: float32 (n, dim) for late interaction, or None.
+    """
+
+    page: int
+    name: str
+    width: int
+    height: int
+    vector: FloatArray
+    tokens: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document ready to be stored. passages: (page number, start, end) in page order."""
+    """A document ready to be stored.
+
+    passages: (page number, start, end) of its pieces of text, in page order. pictures: the embedded ones
+    of its pages, in page order; each becomes a passage too.
+    """
 
     id: str
     title: str
@@ -60,6 +81,7 @@ class NewDocument:
     pages: Sequence[Page]
     passages: Sequence[tuple[int, int, int]]
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +116,11 @@ class Catalogue:
         finally:
             connection.close()
         return cls(folder)
+
+    @property
+    def folder(self) -> Path:
+        """The corpus that this is the catalogue of."""
+        return self._path.parent
 
     def close(self) -> None:
         """Close all connections that are not at work."""
@@ -183,7 +210,10 @@ class Catalogue:
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
     def add_document(self, document: NewDocument) -> list[int]:
-        """Store a document in place of any with its id; inside a transaction. Returns its passages' keys."""
+        """Store a document in place of any with its id; inside a transaction.
+
+        Returns the keys of its pieces of text, then those of its pictures.
+        """
         self.remove_document(document.id)
         row = (
             document.id,
@@ -200,12 +230,15 @@ class Catalogue:
             " attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
-        pages = [(key, *_page_row(page)) for page in document.pages]
-        self._write("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", *pages)
+        images = {picture.page: (picture.name, picture.width, picture.height) for picture in document.pictures}
+        pages = [(key, *page_columns(page), *images.get(page.number, ("", 0, 0))) for page in document.pages]
+        self._write("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *pages)
         first = int(self._fact("next_passage_key"))
-        keys = list(range(first, first + len(document.passages)))
-        passages = [(k, key, *passage) for k, passage in zip(keys, document.passages, strict=True)]
-        self._write("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", *passages)
+        pieces = [(*passage, "text") for passage in document.passages]
+        pieces += [(picture.page, 0, 0, "image") for picture in document.pictures]
+        keys = list(range(first, first + len(pieces)))
+        passages = [(k, key, *piece) for k, piece in zip(keys, pieces, strict=True)]
+        self._write("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", *passages)
         # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
         self._set_fact("next_passage_key", str(first + len(keys)))
         return keys
@@ -279,7 +312,8 @@ def _configured(uri: str) -> sqlite3.Connection:
     return connection
 
 
-def _page_row(page: Page) -> tuple[object, ...]:
+def page_columns(page: Page) -> tuple[object, ...]:
+    """A page as the columns that `read_page` reads."""
     return (page.number, page.text, _pack(page.words), page.width_pt, page.height_pt, page.text_source)
 
 

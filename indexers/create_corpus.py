@@ -8,12 +8,12 @@ from pathlib import Path
 from ragkit.errors import CorpusError
 from ragkit.indexers import catalogue, lock, manifest
 from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import Manifest, facts_of
-from ragkit.protocols import Embedder
 
 
-def create_corpus(folder: Path, embedder: Embedder | None, ragkit_version: str) -> None:
+def create_corpus(folder: Path, embedders: Embedders, ragkit_version: str) -> None:
     """Make an empty corpus; the folder must be new, empty, or hold one that was never finished.
 
     Raises:
@@ -21,14 +21,14 @@ def create_corpus(folder: Path, embedder: Embedder | None, ragkit_version: str) 
     """
     if folder.exists() and (not folder.is_dir() or any(_is_foreign(path.name) for path in folder.iterdir())):
         raise CorpusError(f"{folder} holds other files; a corpus needs a folder of its own")
-    facts = None if embedder is None else facts_of(embedder)
+    facts = [facts_of(each) for each in (embedders.texts, embedders.pictures, embedders.tokens)]
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):
         if (folder / manifest.FILE_NAME).exists():
             return  # Another process made it since we looked.
         Catalogue.create(folder).close()
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        made = Manifest(manifest.FORMAT_VERSION, ragkit_version, created, facts)
+        made = Manifest(manifest.FORMAT_VERSION, ragkit_version, created, *facts)
         # The manifest comes last: a folder without one is no corpus yet, and can be begun again.
         manifest.write_manifest(folder, made)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -71,15 +71,21 @@ def open_document(
     renderer: Renderer,
     ocr: Callable[[], OcrEngine],
     password: str | None = None,
+    known: Mapping[int, Page] | None = None,
+    read_by_ocr: Callable[[Page], None] = lambda _: None,
 ) -> OpenDocument:
     """Open a file as what its content is; `ocr` gives the OCR engine when a page first needs it.
+
+    Args:
+        known: pages that were read by OCR before, by number; they are not read again.
+        read_by_ocr: called with each page that is.
 
     Raises:
         PasswordError: the file is encrypted and the password is missing or wrong.
         DocumentError: the file is missing, not regular, empty, damaged, or of no kind that is read.
         MissingExtraError: the library that reads this kind is not installed.
     """
-    reading = Reading(path, config, renderer, ocr, password)
+    reading = Reading(path, config, renderer, ocr, password, known=known or {}, read_by_ocr=read_by_ocr)
     try:
         status = _status_of(path)
         media_type = _media_type_of(path, reading.warnings)

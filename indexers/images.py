@@ -54,7 +54,7 @@ class ImagePages:
         damaged = 0
         for number in range(1, self.num_pages + 1):
             try:
-                picture, size_pt = self._picture(number)
+                picture, size_pt = self.picture(number)
             except DocumentError as error:
                 damaged += 1
                 if damaged == self.num_pages:
@@ -63,18 +63,27 @@ class ImagePages:
                 yield Page(number, "")
                 continue
             empty = Page(number, "", width_pt=size_pt[0], height_pt=size_pt[1], text_source="ocr")
-            if is_uniform(picture) or self._ocr.engine(number, "an image without text of its own") is None:
+            if number in self._reading.known:
+                yield self._reading.known[number]
+            elif is_uniform(picture) or self._ocr.engine(number, "an image without text of its own") is None:
                 yield empty
             else:
-                yield self._ocr.read(number, picture, size_pt) or empty
+                found = self._ocr.read(number, picture, size_pt)
+                if found is not None:
+                    self._reading.read_by_ocr(found)
+                yield found or empty
         self._ocr.finish()
 
     def close(self) -> None:
         self._image.close()
         self._file.close()
 
-    def _picture(self, number: int) -> tuple[Image, tuple[float, float]]:
-        """A frame upright, in RGB, of at most documents.max_page_pixels, and its size in points."""
+    def picture(self, number: int) -> tuple[Image, tuple[float, float]]:
+        """A frame upright, in RGB, of at most documents.max_page_pixels, and its size in points.
+
+        Raises:
+            DocumentError: it is truncated, damaged or too large.
+        """
         with as_document_error("the image is truncated or damaged"):
             if number > 1:
                 self._image.seek(number - 1)

@@ -38,7 +38,7 @@ def refresh_lexical(corpus: Path, catalogue: Catalogue, config: LexicalConfig) -
 
 def build_lexical(catalogue: Catalogue, config: LexicalConfig) -> Bm25Index:
     """Make the index of the current passages in memory."""
-    passages = SqlitePassageStore(catalogue).all_passages()
+    passages = SqlitePassageStore(catalogue).all_texts()
     keys = np.fromiter((passage.key for passage in passages), np.int64, len(passages))
     return Bm25Index.build(keys, [passage.titled_text for passage in passages], config)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ragkit.errors import CorpusDamagedError, CorpusError, CorpusNotFoundError
 from ragkit.files import atomic_write
-from ragkit.protocols import Embedder
+from ragkit.protocols import Embedder, TokenEmbedder
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,14 @@ class EmbedderFacts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """embedder is None for a corpus without vectors (BM25 alone)."""
+    """Who made the vectors of texts, of page pictures and of their tokens; None where there are none."""
 
     format_version: int
     ragkit_version: str
     created: str
     embedder: EmbedderFacts | None
+    page_embedder: EmbedderFacts | None = None
+    token_embedder: EmbedderFacts | None = None
 
 
 def write_manifest(corpus: Path, manifest: Manifest) -> None:
@@ -55,38 +57,42 @@ def read_manifest(corpus: Path) -> Manifest:
                 f"{path} has format version {version}; this ragkit reads {FORMAT_VERSION}. "
                 "Use the ragkit that made the corpus, or index again"
             )
-        embedder = EmbedderFacts(**raw.pop("embedder")) if raw["embedder"] else raw.pop("embedder")
-        return Manifest(embedder=embedder, **raw)
+        for name in ("embedder", "page_embedder", "token_embedder"):
+            raw[name] = EmbedderFacts(**raw[name]) if raw[name] else None
+        return Manifest(**raw)
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusDamagedError(f"{path} is damaged ({error}); restore it from a backup") from error
 
 
-def facts_of(embedder: Embedder) -> EmbedderFacts:
+def facts_of(embedder: Embedder | TokenEmbedder | None) -> EmbedderFacts | None:
     """What a manifest says of an embedder; name and placement are taken where it has them."""
+    if embedder is None:
+        return None
     placement = getattr(embedder, "placement", None)
     return EmbedderFacts(
         name=str(getattr(embedder, "name", type(embedder).__name__)),
         fingerprint=embedder.fingerprint,
         dim=embedder.dim,
-        metric=embedder.metric,
+        metric=getattr(embedder, "metric", "cosine"),
         device="" if placement is None else placement.device,
         dtype="" if placement is None else placement.dtype,
     )
 
 
-def check_embedder(path: Path, facts: EmbedderFacts | None, embedder: Embedder | None) -> None:
-    """Raises CorpusError where the embedder is not the one that made the corpus's vectors."""
-    offered = None if embedder is None else replace(facts_of(embedder), device="", dtype="")
-    made_with = None if facts is None else replace(facts, device="", dtype="")
+def check_embedder(
+    path: Path, what: str, made_with: EmbedderFacts | None, embedder: Embedder | TokenEmbedder | None
+) -> None:
+    """Raises CorpusError where the embedder is not the one that made the corpus's vectors. what: "embedder"…"""
+    offered = facts_of(embedder)
     if offered is None or made_with is None:
         if offered is not made_with:
             raise CorpusError(
-                f"{path} was made {'with' if made_with else 'without'} an embedder and is opened "
+                f"{path} was made {'with' if made_with else 'without'} a {what} and is opened "
                 f"{'with' if offered else 'without'} one; open it as it was made, or make a new corpus"
             )
     elif (offered.fingerprint, offered.dim) != (made_with.fingerprint, made_with.dim):
         raise CorpusError(
-            f"{path} was made with embedder {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
+            f"{path} was made with {what} {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
             f"{made_with.dim} dimensions) and is opened with {offered.name!r} ({offered.fingerprint[:12]}, "
             f"{offered.dim}); use the first, or make a new corpus"
         )

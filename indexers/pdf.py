@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from ragkit.indexers.pdf_page import frame_of, is_blank, may_lack_text, open_fla
 from ragkit.indexers.pdf_text import PageText, read_page_text
 from ragkit.indexers.pdfium import PDFIUM_LOCK, open_pdf
 from ragkit.indexers.reading import Reading
+from ragkit.indexers.render import most_dpi
 from ragkit.records import Page
 
 _UNREADABLE = "a text layer without meaning (its fonts do not say which letters they show)"
@@ -93,6 +93,8 @@ class PdfPages:
     def _by_ocr(self, layer: _Layer) -> Page:
         """What OCR reads on the page, unless the text layer has more."""
         page, reading = layer.page, self._reading
+        if page.number in reading.known:
+            return reading.known[page.number]
         reason = "little or no text layer" if layer.content.readable else _UNREADABLE
         engine = self._ocr.engine(page.number, reason)
         if engine is None:
@@ -110,14 +112,14 @@ class PdfPages:
             return page
         keep_layer = reading.config.ocr == "auto" and layer.content.readable
         if keep_layer and sum(map(str.isalnum, found.text)) <= layer.content.num_letters:
-            return page
+            found = page
+        reading.read_by_ocr(found)
         return found
 
     def _dpi_for(self, page: Page) -> float:
         """`documents.ocr_dpi`, or as much less as keeps the image within `documents.max_page_pixels`."""
         config = self._reading.config
-        inches = page.width_pt * page.height_pt / 72**2
-        most = 0.999 * math.sqrt(config.max_page_pixels / inches)  # pixels are rounded, up or down
+        most = most_dpi(page.width_pt, page.height_pt, config.max_page_pixels)
         if config.ocr_dpi <= most:
             return config.ocr_dpi
         self._reading.warnings.append(

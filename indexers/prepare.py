@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from ragkit.config import DocumentsConfig, PassagesConfig
+from ragkit.config import DocumentsConfig, PagesConfig, PassagesConfig
 from ragkit.errors import DocumentError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import NewDocument
 from ragkit.indexers.documents import open_document
+from ragkit.indexers.page_images import DRAWABLE
 from ragkit.indexers.split import split_text
+from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.protocols import OcrEngine, Renderer, Tokenizer
 from ragkit.records import Page, TextRecord
 
@@ -32,6 +34,7 @@ class Preparer:
     tokenizer: Tokenizer
     renderer: Renderer
     ocr: Callable[[], OcrEngine]
+    pages: PagesConfig
     password: str | None = None
 
     @cached_property
@@ -43,7 +46,14 @@ class Preparer:
             self.passages.model_dump(),
             self.max_tokens,
         ]
+        if self.draws:
+            facts.append([self.pages.embed, self.pages.dpi])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def draws(self) -> bool:
+        """Whether pages are embedded as pictures."""
+        return self.pages.embed in ("image", "both")
 
     @property
     def max_tokens(self) -> int:
@@ -51,23 +61,33 @@ class Preparer:
         own = self.tokenizer.max_tokens
         return min(self.passages.max_tokens or own, own)
 
-    def from_file(self, path: Path, document_id: str, content_hash: str) -> tuple[NewDocument, list[str]]:
-        """Read a file's pages. The strings are warnings about it.
+    def from_file(
+        self, path: Path, document_id: str, content_hash: str, unfinished: UnfinishedPages
+    ) -> tuple[NewDocument, list[str]]:
+        """Read a file's pages: their text, or only how many there are. The strings are warnings about it.
 
         Raises:
+            NotDrawableError: only pictures are embedded, and files of this kind have none.
             DocumentError: the file cannot be read, or it changed while it was.
         """
-        with open_document(path, self.documents, self.renderer, self.ocr, self.password) as opened:
-            pages = list(opened.pages())
+        digest = digest_of(content_hash, self.settings_hash)
+        known, remember = unfinished.pages(digest), partial(unfinished.add_page, digest)
+        with open_document(
+            path, self.documents, self.renderer, self.ocr, self.password, known, remember
+        ) as opened:
+            if self.pages.embed == "image":
+                _check_drawable(opened.media_type)
+                pages = [Page(number, "") for number in range(1, opened.num_pages + 1)]
+            else:
+                pages = list(opened.pages())
             title, media_type, warnings = opened.title, opened.media_type, list(opened.warnings)
             incomplete = opened.incomplete
-        if content_hash_of(path) != content_hash:
-            raise DocumentError("the file changed while it was read; run the same command again")
+        check_unchanged(path, content_hash)
         document = self._document(document_id, title, pages, str(path), media_type, content_hash)
         if incomplete:
             # Never equal to a settings hash: the file is read again when the missing library may be there.
             document = replace(document, settings_hash=_READ_AGAIN)
-        if not document.passages:
+        if not document.passages and not (self.draws and media_type in DRAWABLE):
             warnings.append("no text was found, so no search will find this document")
         return document, warnings
 
@@ -107,6 +127,28 @@ class Preparer:
             for page, tokens in zip(pages, spans[1:], strict=True)
             for start, end in split_text(page.text, tokens, room, self.passages.overlap_tokens)
         ]
+
+
+def digest_of(content_hash: str, settings_hash: str) -> str:
+    """What unfinished pages hang on: equal as long as the same pages would come out again."""
+    return f"{content_hash} {settings_hash}"
+
+
+def check_unchanged(path: Path, content_hash: str) -> None:
+    """Raises DocumentError where a file is no longer what it was."""
+    if content_hash_of(path) != content_hash:
+        raise DocumentError("the file changed while it was read; run the same command again")
+
+
+class NotDrawableError(DocumentError):
+    """A file of a kind that has no pages to draw, in a corpus of pictures alone."""
+
+
+def _check_drawable(media_type: str) -> None:
+    if media_type not in DRAWABLE:
+        raise NotDrawableError(
+            f"a file of kind {media_type} has no pages to draw; index it with --pages text or --pages both"
+        )
 
 
 def clean_text(text: str) -> str:

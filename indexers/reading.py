@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ class Reading:
 
     warnings: filled while reading; the file is read all the same.
     not_installed: filled while reading with what says which optional library would have read more.
+    known: pages that an interrupted run has read by OCR, by number. read_by_ocr: called with each such page.
     """
 
     path: Path
@@ -29,6 +30,8 @@ class Reading:
     password: str | None = None
     warnings: list[str] = field(default_factory=list)
     not_installed: list[str] = field(default_factory=list)
+    known: Mapping[int, Page] = field(default_factory=dict)
+    read_by_ocr: Callable[[Page], None] = lambda _: None
 
 
 class PageSource(Protocol):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragkit.config import DocumentsConfig
 from ragkit.errors import DocumentError, MissingExtraError, PasswordError
 from ragkit.extras import require
 from ragkit.indexers.pdfium import PDFIUM_LOCK, open_page, open_pdf
@@ -14,6 +16,8 @@ from ragkit.indexers.reading import as_document_error
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ragkit.protocols import Renderer
 
 _POPPLER_TIMEOUT_S = 300
 
@@ -69,6 +73,24 @@ class Pdf2imageRenderer:
         return images[0].convert("RGB").crop((0, 0, *size))
 
 
+def make_renderer(config: DocumentsConfig) -> Renderer:
+    """The renderer of the configuration; stands here because processes that only draw import no more than this."""
+    return Pdf2imageRenderer() if config.renderer == "pdf2image" else PdfiumRenderer()
+
+
+def page_size_pt(path: Path, page: int, password: str | None) -> tuple[float, float]:
+    """Width and height of a PDF's page in points. Raises DocumentError where it cannot be opened."""
+    with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
+        width, height = opened.get_size()
+        return width, height
+
+
+def most_dpi(width_pt: float, height_pt: float, max_pixels: int) -> float:
+    """The highest resolution that keeps a page of this size within so many pixels."""
+    inches = width_pt * height_pt / 72**2
+    return 0.999 * math.sqrt(max_pixels / inches)  # pixels are rounded, up or down
+
+
 def draw(page: Any, width: int, height: int, form: Any = None) -> Image:
     """An FPDF_PAGE on white as an RGB image of that many pixels; the caller holds `PDFIUM_LOCK`.
 
@@ -100,8 +122,7 @@ def is_uniform(image: Image) -> bool:
 
 
 def _size_of(path: Path, page: int, dpi: float, password: str | None) -> tuple[int, int]:
-    with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
-        return _pixels(opened.get_size(), dpi)
+    return _pixels(page_size_pt(path, page, password), dpi)
 
 
 def _pixels(size_pt: tuple[float, float], dpi: float) -> tuple[int, int]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue, read_page
-from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage
+from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
+from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
 # SQLite's limit on variables in one statement is 32,766 by default; batches stay well below it.
 _BATCH = 10_000
 
 _PASSAGES = """
-SELECT passages.key, passages.document, documents.id, passages.page, passages.start, passages."end",
-    documents.title
+SELECT passages.key, passages.kind, passages.document, documents.id, passages.page, passages.start,
+    passages."end", documents.title
 FROM passages JOIN documents ON documents.key = passages.document
 """
 
@@ -35,7 +38,7 @@ class SqlitePassageStore:
             batch = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(batch))
             rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.key IN ({marks})", batch)
-            found.update((passage.key, passage) for passage in self._with_texts(rows))
+            found.update((passage.key, passage) for passage in self._with_contents(rows))
         missing = [key for key in wanted if key not in found]
         if missing:
             raise CorpusDamagedError(
@@ -44,31 +47,36 @@ class SqlitePassageStore:
             )
         return [found[key] for key in wanted]
 
-    def keys(self, where: Filter | None = None) -> KeyArray:
-        """Ascending keys of all passages, or of those the filter admits."""
-        if where is None or where.documents is None:
-            rows = self._catalogue.rows("SELECT key FROM passages ORDER BY key")
-        else:
-            wanted = json.dumps(sorted(where.documents))
-            rows = self._catalogue.rows(
-                "SELECT passages.key FROM passages JOIN documents ON documents.key = passages.document"
-                " WHERE documents.id IN (SELECT value FROM json_each(?)) ORDER BY passages.key",
-                (wanted,),
+    def keys(self, where: Filter | None = None, kind: PassageKind | None = None) -> KeyArray:
+        """Ascending keys of all passages, or of those the filter admits, or of one kind."""
+        conditions: list[str] = ["TRUE"]
+        values: list[object] = []
+        if kind is not None:
+            conditions.append("passages.kind = ?")
+            values.append(kind)
+        if where is not None and where.documents is not None:
+            conditions.append(
+                "passages.document IN (SELECT key FROM documents WHERE id IN (SELECT value FROM json_each(?)))"
             )
-        return np.fromiter((row[0] for row in rows), np.int64)
+            values.append(json.dumps(sorted(where.documents)))
+        sql = f"SELECT key FROM passages WHERE {' AND '.join(conditions)} ORDER BY key"
+        return np.fromiter((row[0] for row in self._catalogue.rows(sql, values)), np.int64)
 
-    def all_passages(self) -> list[Passage]:
-        """Every passage, by key."""
-        rows = self._catalogue.rows(f"{_PASSAGES} ORDER BY passages.key")
-        return list(self._with_texts(rows))
+    def all_texts(self) -> list[Passage]:
+        """Every passage of text, by key."""
+        rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.kind = 'text' ORDER BY passages.key")
+        return list(self._with_contents(rows))
 
-    def _with_texts(self, rows: Iterable[tuple[int, int, str, int, int, int, str]]) -> Iterator[Passage]:
+    def _with_contents(self, rows: Iterable[tuple[int, str, int, str, int, int, int, str]]) -> Iterator[Passage]:
         """Passages of the rows; a page that several in a row lie on is read once and cut here.
 
         SQLite's substr would walk a page from its start for every passage.
         """
         held, text = (-1, -1), ""
-        for key, document, id_, page, start, end, title in rows:
+        for key, kind, document, id_, page, start, end, title in rows:
+            if kind == "image":
+                yield Passage(key, id_, page, 0, 0, "", title, self.page_image(id_, page))
+                continue
             if (document, page) != held:
                 sql = "SELECT text FROM pages WHERE document = ? AND number = ?"
                 held, text = (document, page), self._catalogue.rows(sql, (document, page))[0][0]
@@ -98,5 +106,24 @@ class SqlitePassageStore:
         return read_page(rows[0])
 
     def page_image(self, document: str, number: int) -> PageImage | None:
-        """None where the page has no picture."""
-        return None
+        """None where the page has no picture, as in a document of plain text.
+
+        Raises:
+            CorpusError: there is no such page.
+        """
+        rows = self._catalogue.rows(
+            "SELECT documents.source, documents.media_type, pages.image, pages.image_width, pages.image_height"
+            " FROM pages JOIN documents ON documents.key = pages.document"
+            " WHERE documents.id = ? AND pages.number = ?",
+            (document, number),
+        )
+        if not rows:
+            raise CorpusError(f"document {document!r} has no page {number} in this corpus")
+        source, media_type, name, width, height = rows[0]
+        if name:
+            path = kept_path(self._catalogue.folder, name)
+            return PageImage(document, number, width, height, partial(load_kept, path), str(path))
+        if media_type not in DRAWABLE or not source:
+            return None
+        drawing = Drawing.from_settings(self._catalogue.settings)
+        return PageImage(document, number, width, height, partial(drawing.draw, Path(source), media_type, number))

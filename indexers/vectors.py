@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,38 @@ import numpy as np
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import atomic_write, sha256_of
 from ragkit.indexers.catalogue import StoredFile
-from ragkit.records import FloatArray, KeyArray
-
-FOLDER = "vectors"
-KEYS_KIND = "keys"
-VECTORS_KIND = "vectors"
+from ragkit.records import FloatArray, KeyArray, PassageKind
 
 
-def write_shard(corpus: Path, generation: int, keys: KeyArray, vectors: FloatArray) -> list[StoredFile]:
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """The vectors of one embedder: which passages have them, their folder, and the kinds of their files."""
+
+    passages: PassageKind
+    folder: str
+    keys_kind: str
+    vectors_kind: str
+
+
+TEXTS = VectorSpace("text", "vectors", "keys", "vectors")
+PICTURES = VectorSpace("image", "page_vectors", "page_keys", "page_vectors")
+SPACES = (TEXTS, PICTURES)
+
+
+def write_shard(
+    corpus: Path, space: VectorSpace, generation: int, keys: KeyArray, vectors: FloatArray
+) -> list[StoredFile]:
     """Write keys int64 (n,) and vectors float32 (n, dim) as two .npy files named by the generation."""
+    folder = corpus / space.folder
     return [
-        _write(corpus, KEYS_KIND, generation, np.asarray(keys, np.int64)),
-        _write(corpus, VECTORS_KIND, generation, np.asarray(vectors, np.float32)),
+        _write(corpus, folder, space.keys_kind, generation, np.asarray(keys, np.int64)),
+        _write(corpus, folder, space.vectors_kind, generation, np.asarray(vectors, np.float32)),
     ]
 
 
-def read_shards(corpus: Path, files: Sequence[StoredFile]) -> Iterator[tuple[KeyArray, FloatArray]]:
+def read_shards(
+    corpus: Path, space: VectorSpace, files: Sequence[StoredFile]
+) -> Iterator[tuple[KeyArray, FloatArray]]:
     """Keys and memory-mapped vectors of each shard, oldest first.
 
     Raises:
@@ -35,8 +52,8 @@ def read_shards(corpus: Path, files: Sequence[StoredFile]) -> Iterator[tuple[Key
     """
     paths = {(file.kind, file.generation): corpus / file.path for file in files}
     for generation in sorted({file.generation for file in files}):
-        keys = _read(paths[KEYS_KIND, generation])
-        vectors = _read(paths[VECTORS_KIND, generation])
+        keys = _read(paths[space.keys_kind, generation])
+        vectors = _read(paths[space.vectors_kind, generation])
         if len(keys) != len(vectors):
             raise CorpusDamagedError(
                 f"shard {generation} has {len(keys)} keys for {len(vectors)} vectors; run ragkit verify"
@@ -73,8 +90,8 @@ def stored_file(corpus: Path, path: Path, kind: str, generation: int) -> StoredF
     return StoredFile(name, kind, generation, path.stat().st_size, sha256_of(path))
 
 
-def _write(corpus: Path, kind: str, generation: int, array: KeyArray | FloatArray) -> StoredFile:
-    path = corpus / FOLDER / f"{generation:08d}.{kind}.npy"
+def _write(corpus: Path, folder: Path, kind: str, generation: int, array: KeyArray | FloatArray) -> StoredFile:
+    path = folder / f"{generation:08d}.{kind}.npy"
     with atomic_write(path) as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
     return stored_file(corpus, path, kind, generation)

@@ -14,10 +14,11 @@ from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical_files import open_lexical
-from ragkit.indexers.manifest import Manifest
-from ragkit.indexers.shards import open_files
+from ragkit.indexers.manifest import EmbedderFacts, Manifest
+from ragkit.indexers.page_images import kept_path
+from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors import living, read_shards
+from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 
 _ATTEMPTS = 20
 
@@ -43,7 +44,9 @@ def _problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[st
         problems = [*_catalogue_problems(catalogue), *_file_problems(corpus, catalogue)]
         # What stands in damaged files is not looked at.
         if not problems:
-            problems += [*_vector_problems(corpus, catalogue, manifest), *_lexical_problems(corpus, catalogue)]
+            problems += _vector_problems(catalogue, TEXTS, manifest.embedder)
+            problems += _vector_problems(catalogue, PICTURES, manifest.page_embedder)
+            problems += [*_picture_problems(corpus, catalogue), *_lexical_problems(corpus, catalogue)]
     except FileNotFoundError as error:
         return [f"{error.filename} is missing"]
     return problems
@@ -57,8 +60,8 @@ def _catalogue_problems(catalogue: Catalogue) -> Iterator[str]:
         yield f"the catalogue is damaged: a row of {table} belongs to no document"
     outside = catalogue.rows(
         "SELECT passages.key FROM passages LEFT JOIN pages ON pages.document = passages.document"
-        " AND pages.number = passages.page WHERE pages.text IS NULL OR passages.start < 0"
-        ' OR passages."end" <= passages.start OR passages."end" > length(pages.text)'
+        " AND pages.number = passages.page WHERE pages.text IS NULL OR (passages.kind = 'text' AND"
+        ' (passages.start < 0 OR passages."end" <= passages.start OR passages."end" > length(pages.text)))'
     )
     for (key,) in outside:
         yield f"passage {key} lies outside its page"
@@ -81,13 +84,11 @@ def _file_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:
             yield f"{file.path} was altered: sha256 {found[:12]}… instead of {file.sha256[:12]}…"
 
 
-def _vector_problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> Iterator[str]:
-    facts = manifest.embedder
+def _vector_problems(catalogue: Catalogue, space: VectorSpace, facts: EmbedderFacts | None) -> Iterator[str]:
     if facts is None:
         return
     try:
-        keys = SqlitePassageStore(catalogue).keys()
-        _, vectors = living(read_shards(corpus, open_files(catalogue)), keys, facts.dim)
+        keys, vectors = current_vectors(catalogue, space, facts.dim)
     except (CorpusDamagedError, ValueError) as error:
         yield str(error)
         return
@@ -97,11 +98,21 @@ def _vector_problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> 
         yield f"{int(bad.sum())} vectors are not of unit length (first: passage {keys[bad][0]})"
 
 
+def _picture_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:
+    """A kept picture is named by the hash of its file."""
+    for (name,) in catalogue.rows("SELECT DISTINCT image FROM pages WHERE image != '' ORDER BY image"):
+        path = kept_path(corpus, name)
+        if not path.is_file():
+            yield f"the page picture {path.relative_to(corpus)} is missing"
+        elif (found := sha256_of(path)) != path.stem:
+            yield f"the page picture {path.relative_to(corpus)} was altered: its sha256 is {found[:12]}…"
+
+
 def _lexical_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:
     stored = catalogue.files(LEXICAL_KIND)
     if not stored or stored[0].generation != catalogue.generation:
         return  # A killed writer left it behind: searches make it in memory, the next writer on disk.
     index = open_lexical(corpus, catalogue, LexicalConfig())
-    expected = len(SqlitePassageStore(catalogue).keys())
+    expected = len(SqlitePassageStore(catalogue).keys(kind="text"))
     if len(index) != expected:
         yield f"the BM25 index holds {len(index)} passages instead of {expected}"

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragkit.config import Config, GenerationConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
-from ragkit.protocols import Embedder, Engine, LexicalIndex, PassageStore, Reranker, Retriever, VectorIndex
+from ragkit.protocols import (
+    Embedder,
+    Engine,
+    LexicalIndex,
+    PassageStore,
+    Reranker,
+    Retriever,
+    TokenEmbedder,
+    VectorIndex,
+)
 
 if TYPE_CHECKING:
-    from ragkit.protocols import OcrEngine, Renderer
+    from ragkit.protocols import OcrEngine
     from ragkit.retrievers.hybrid import Fusion
 
 NO_EMBEDDER = "none"
@@ -21,12 +30,21 @@ NO_EMBEDDER = "none"
 
 @dataclass(frozen=True, slots=True)
 class CorpusParts:
-    """What a retriever can be made of. embedder and vectors are None in a corpus without vectors."""
+    """What a retriever can be made of.
+
+    embedder and vectors are None in a corpus without vectors of texts, page_embedder and page_vectors in
+    one without page pictures. late_interaction scores page pictures anew, where the corpus has token
+    vectors. page_fusion: fitted weights of texts and pictures, where there are any.
+    """
 
     store: PassageStore
     lexical: LexicalIndex
     embedder: Embedder | None
     vectors: VectorIndex | None
+    page_embedder: Embedder | None = None
+    page_vectors: VectorIndex | None = None
+    late_interaction: Reranker | None = None
+    page_fusion: Mapping[str, Any] | None = None
 
 
 RetrieverFactory = Callable[[CorpusParts], Retriever]
@@ -60,26 +78,86 @@ def make_vector_index(config: Config, dim: int) -> VectorIndex:
     return FaissFlatIndex(dim)
 
 
-def make_renderer(config: Config) -> Renderer:
-    """The page renderer of the configuration."""
-    from ragkit.indexers.render import Pdf2imageRenderer, PdfiumRenderer
-
-    return Pdf2imageRenderer() if config.documents.renderer == "pdf2image" else PdfiumRenderer()
-
-
-def make_ocr() -> OcrEngine:
-    """The OCR engine."""
+def make_ocr(config: Config) -> OcrEngine:
+    """The OCR engine, for the languages of the configuration."""
     from ragkit.indexers.ocr import RapidOcrEngine
 
-    return RapidOcrEngine()
+    return RapidOcrEngine(config.documents.ocr_languages)
+
+
+def make_page_embedder(config: Config) -> Embedder:
+    """What embeds pages as pictures.
+
+    Raises:
+        ConfigError: none is named, or it cannot be loaded.
+    """
+    if not config.page_embedder.name:
+        raise ConfigError(
+            "pages are to be embedded as pictures, but no model is named for it; name one: "
+            "--embedder openbmb/VisRAG-Ret, or [page_embedder] name"
+        )
+    from ragkit.indexers.page_embedders import make_page_embedder
+
+    return make_page_embedder(config.page_embedder)
+
+
+def make_token_embedder(config: Config) -> TokenEmbedder | None:
+    """The late-interaction model of the configuration; None for `late_interaction.name = "none"`."""
+    settings = config.late_interaction
+    if settings.name == NO_EMBEDDER:
+        return None
+    from ragkit.indexers.token_embedder import make_token_embedder
+
+    return make_token_embedder(settings)
 
 
 def make_retriever(config: Config, parts: CorpusParts) -> Retriever:
-    """The retriever of the configuration.
+    """The retriever of the configuration: over texts, over page pictures, or over both.
 
     Raises:
         ConfigError: it needs vectors and the corpus has none.
     """
+    routes = make_routes(config, parts)
+    if len(routes) == 1:
+        return next(iter(routes.values()))
+    if parts.page_fusion is not None and config.retrieval.page_fusion == "auto":
+        from ragkit.retrievers.page_fusion_weights import PageFusionWeights
+
+        return PageFusionWeights.from_json(parts.page_fusion).retriever(routes)
+    from ragkit.retrievers.fusion import reciprocal_rank_fusion
+    from ragkit.retrievers.page_fusion import PageFusionRetriever
+
+    return PageFusionRetriever(
+        routes, partial(reciprocal_rank_fusion, k=config.retrieval.rrf_k), config.retrieval.depth
+    )
+
+
+def make_routes(config: Config, parts: CorpusParts) -> dict[str, Retriever]:
+    """The ways to search this corpus: "text", "image", or both of them."""
+    embed = config.pages.embed
+    routes: dict[str, Retriever] = {}
+    if embed != "image":
+        routes["text"] = _text_retriever(config, parts)
+    if embed in ("image", "both"):
+        routes["image"] = _picture_retriever(config, parts)
+    return routes
+
+
+def _picture_retriever(config: Config, parts: CorpusParts) -> Retriever:
+    from ragkit.retrievers.dense import DenseRetriever
+    from ragkit.retrievers.reranking import RescoringRetriever
+
+    if config.pages.embed == "image" and config.retrieval.method == "bm25":
+        raise ConfigError("retrieval.method = 'bm25' needs text, and this corpus holds page pictures alone")
+    assert parts.page_embedder is not None, "a corpus of pictures has their embedder"
+    assert parts.page_vectors is not None, "a corpus of pictures has their vectors"
+    dense = DenseRetriever(parts.store, parts.page_embedder, parts.page_vectors)
+    if parts.late_interaction is None:
+        return dense
+    return RescoringRetriever(dense, parts.late_interaction, config.late_interaction.depth)
+
+
+def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
     from ragkit.retrievers.bm25 import Bm25Retriever
     from ragkit.retrievers.dense import DenseRetriever
     from ragkit.retrievers.hybrid import HybridRetriever

@@ -30,6 +30,8 @@ class Pages(StrEnum):
     """What of a page is indexed."""
 
     text = "text"
+    image = "image"
+    both = "both"
 
 
 class Level(StrEnum):
@@ -52,21 +54,20 @@ def index(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or glob patterns.")],
     corpus: CorpusOption,
     pages: Annotated[Pages | None, typer.Option(help="What of a page is indexed.")] = None,
-    embedder: Annotated[str | None, typer.Option(help="Model name or folder, or 'none' for BM25 alone.")] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="Model name or folder, of texts or of page pictures; 'none': BM25 alone.")
+    ] = None,
     password: Annotated[str | None, typer.Option(help="Tried on encrypted files.")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose file is gone.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index documents; only new and changed files are worked on."""
+    from ragkit.embedder_set import with_choices
     from ragkit.progress import index_progress
     from ragkit.terminal import print_report, report_json
 
-    _ = pages or Pages.text
-    settings = load_config(config)
-    if embedder is not None:
-        changed = settings.embedder.model_copy(update={"name": embedder})
-        settings = settings.model_copy(update={"embedder": changed})
+    settings = with_choices(load_config(config), None if pages is None else pages.value, embedder)
     with _open(corpus, settings, create=True) as opened, index_progress() as progress:
         report = opened.add(paths, password=password, prune=prune, progress=progress)
     if as_json:

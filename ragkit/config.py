@@ -17,12 +17,24 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+# ISO 639-1 codes of what the packaged OCR model reads.
+OcrLanguage = Literal[
+    "af", "cs", "da", "de", "el", "en", "es", "et", "eu", "fi", "fr", "ga", "gl", "hr", "hu", "id", "is", "it", "ja",
+    "ku", "lt", "lv", "ms", "mt", "nl", "no", "oc", "pl", "pt", "ro", "sk", "sl", "sq", "sv", "sw", "tr", "uz", "zh",
+]  # fmt: skip
+
+
 class DocumentsConfig(_Table):
-    """How files become pages."""
+    """How files become pages.
+
+    ocr_languages "auto": each line is read with Latin letters, and with all letters of the model where those
+    do not fit. A list of languages (en, de, zh, ja, el, ...) allows their letters alone, beside Latin ones.
+    """
 
     renderer: Literal["pypdfium2", "pdf2image"] = "pypdfium2"
     ocr: Literal["auto", "always", "never"] = "auto"
     ocr_dpi: float = Field(default=150, ge=36, le=600)
+    ocr_languages: Literal["auto"] | tuple[OcrLanguage, ...] = "auto"
     max_page_pixels: int = Field(default=25_000_000, ge=10_000)
     encoding: str = "utf-8"
 
@@ -126,6 +138,8 @@ class RetrievalConfig(_Table):
     """fusion "rrf" adds 1/(rrf_k + rank); "weighted" adds scores scaled to 0..1, dense times dense_weight.
 
     depth: passages that each retriever gives to the fusion; a hybrid search finds no more.
+    page_fusion "auto": texts and pictures are merged with the weights that were fitted for the corpus
+    (ragkit train fusion), and by "rrf" where none were.
     """
 
     method: Literal["dense", "bm25", "hybrid"] = "hybrid"
@@ -133,6 +147,7 @@ class RetrievalConfig(_Table):
     fusion: Literal["rrf", "weighted"] = "weighted"
     dense_weight: float = Field(default=0.5, ge=0, le=1)
     rrf_k: int = Field(default=60, ge=1)
+    page_fusion: Literal["auto", "rrf"] = "auto"
     depth: int = Field(default=500, ge=1)
 
 

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
 from ragkit.config import Config, load_config, parse_config
+from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import (
@@ -26,15 +28,18 @@ from ragkit.indexers.build_index import (
 )
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
+from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.find_files import find_files, fixed_part
 from ragkit.indexers.lock import writer_lock
-from ragkit.indexers.manifest import EmbedderFacts, check_embedder
+from ragkit.indexers.manifest import EmbedderFacts
 from ragkit.indexers.prepare import Preparer
+from ragkit.indexers.render import make_renderer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
-from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, Tokenizer
+from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
 from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
@@ -42,9 +47,17 @@ from ragkit.searcher import Searcher
 
 Source = str | Path | TextRecord
 
+_NONE_GIVEN = Embedders()
+
 # Tables of the configuration that decide what is in a corpus: remembered by it, and used again.
-_REMEMBERED = ("documents", "passages", "embedder", "lexical")
-_OF_THE_MACHINE = {"device", "dtype", "batch_tokens"}
+_REMEMBERED = ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction", "lexical")
+# Of these tables, what depends on the machine or changes nothing that is stored.
+_NOT_REMEMBERED = {
+    "embedder": {"device", "dtype", "batch_tokens"},
+    "pages": {"render_processes"},
+    "page_embedder": {"device", "dtype", "batch_pages"},
+    "late_interaction": {"device", "depth"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class CorpusInfo:
     num_passages: int
     num_bytes: int
     embedder: EmbedderFacts | None
+    page_embedder: EmbedderFacts | None
+    token_embedder: EmbedderFacts | None
     settings: dict[str, object]
 
 
@@ -73,23 +88,22 @@ class Corpus:
         self,
         path: Path,
         config: Config,
-        embedder: Embedder | None = None,
+        embedders: Embedders = _NONE_GIVEN,
         retriever: RetrieverFactory | None = None,
         reranker: Reranker | None = None,
         engine: Engine | None = None,
+        made_with: Embedders | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest.read_manifest(path)
         self._catalogue = Catalogue(path)
-        self.config = _with_remembered(config, self._catalogue.settings, self.manifest.embedder)
+        self.config = _with_remembered(path, config, self._catalogue.settings, self.manifest)
         self.store: PassageStore = SqlitePassageStore(self._catalogue)
-        self._embedder = embedder
-        self._embedder_is_given = embedder is not None
-        self._embedder_is_checked = False
+        self._embedders = EmbedderSet(path, self.manifest, self.config, embedders, made_with)
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
-        self._searcher = Searcher(path, self._catalogue, self.config, lambda: self.embedder, retriever)
+        self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
 
     @classmethod
     def open(
@@ -98,6 +112,8 @@ class Corpus:
         *,
         config: Config | dict[str, Any] | str | Path | None = None,
         embedder: Embedder | None = None,
+        page_embedder: Embedder | None = None,
+        token_embedder: TokenEmbedder | None = None,
         retriever: RetrieverFactory | None = None,
         reranker: Reranker | None = None,
         engine: Engine | None = None,
@@ -107,8 +123,10 @@ class Corpus:
 
         Args:
             config: a `Config`, its tables as a dict, or the path of a TOML file. What decides the
-                contents of a corpus (documents, passages, embedder, lexical) is remembered by it.
-            embedder: in place of the configured one: your own `Embedder`.
+                contents of a corpus (documents, passages, pages, embedders, lexical) is remembered by it.
+            embedder: in place of the configured one: your own `Embedder` of texts.
+            page_embedder: likewise of page pictures: passages whose `image` is set.
+            token_embedder: likewise for late interaction over page pictures.
             retriever: in place of the configured one: a function or class that makes a `Retriever`
                 from `CorpusParts`.
             reranker, engine: in place of the configured ones.
@@ -121,18 +139,20 @@ class Corpus:
             ConfigError: a setting is unknown or out of range.
         """
         folder, settings = Path(path), _as_config(config)
+        given = Embedders(embedder, page_embedder, token_embedder)
         is_new = not (folder / manifest.FILE_NAME).exists()
-        made = embedder
-        if is_new:
-            if not create:
-                raise CorpusNotFoundError(
-                    f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
-                )
-            made = embedder or assemble.make_embedder(settings)
-            create_corpus(folder, made, __version__)
-        corpus = cls(folder, settings, embedder, retriever, reranker, engine)
-        if is_new:
-            corpus._begin(made)
+        if not is_new:
+            return cls(folder, settings, given, retriever, reranker, engine)
+        if not create:
+            raise CorpusNotFoundError(
+                f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
+            )
+        settings = with_pages_decided(settings, given)
+        made = make_embedders(settings, given)
+        create_corpus(folder, made, __version__)
+        corpus = cls(folder, settings, given, retriever, reranker, engine, made)
+        with writer_lock(folder):
+            corpus._remember()
         return corpus
 
     @property
@@ -142,18 +162,17 @@ class Corpus:
 
     @property
     def embedder(self) -> Embedder | None:
-        """The embedder, loaded when first asked for; None for a corpus without vectors.
+        """The embedder of texts, loaded when first asked for; None for a corpus without vectors of texts.
 
         Raises:
             CorpusError: it is not the one that made this corpus's vectors.
         """
-        with self._lock:
-            if not self._embedder_is_checked:
-                if self._embedder is None and self.manifest.embedder is not None:
-                    self._embedder = assemble.make_embedder(self.config)
-                check_embedder(self.path, self.manifest.embedder, self._embedder)
-                self._embedder_is_checked = True
-        return self._embedder
+        return self._embedders.texts
+
+    @property
+    def page_embedder(self) -> Embedder | None:
+        """Likewise of page pictures."""
+        return self._embedders.pictures
 
     @property
     def engine(self) -> Engine:
@@ -195,7 +214,7 @@ class Corpus:
             builder = IndexBuilder(
                 self.path,
                 self._catalogue,
-                self.embedder,
+                self._embedders.all,
                 self._preparer(password),
                 self.config.lexical,
                 progress,
@@ -210,7 +229,7 @@ class Corpus:
         with writer_lock(self.path), _disk_errors_named(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
-                finish_commit(self.path, self._catalogue, self._dim, self.config.lexical)
+                finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
         return removed
 
     def search(
@@ -285,12 +304,14 @@ class Corpus:
                 num_passages=sum(document.num_passages for document in documents),
                 num_bytes=_num_bytes(self.path),
                 embedder=self.manifest.embedder,
+                page_embedder=self.manifest.page_embedder,
+                token_embedder=self.manifest.token_embedder,
                 settings=self._catalogue.settings,
             )
 
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
-        _ = self.embedder, self.reranker, self.engine
+        _ = self._embedders.all, self.reranker, self.engine
         self._searcher.load()
 
     def verify(self) -> list[str]:
@@ -308,8 +329,9 @@ class Corpus:
         self.close()
 
     @property
-    def _dim(self) -> int | None:
-        return None if self.manifest.embedder is None else self.manifest.embedder.dim
+    def _dims(self) -> dict[VectorSpace, int]:
+        pairs = ((TEXTS, self.manifest.embedder), (PICTURES, self.manifest.page_embedder))
+        return {space: facts.dim for space, facts in pairs if facts is not None}
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = self.config.generation.num_passages
@@ -321,24 +343,24 @@ class Corpus:
             self.config.documents,
             self.config.passages,
             tokenizer,
-            assemble.make_renderer(self.config),
-            assemble.make_ocr,
+            make_renderer(self.config.documents),
+            partial(assemble.make_ocr, self.config),
+            self.config.pages,
             password,
         )
 
-    def _begin(self, embedder: Embedder | None) -> None:
-        """Take over the embedder that the new corpus was made with, and write down its settings."""
-        self._embedder = embedder
-        with writer_lock(self.path):
-            self._remember()
-
     def _remember(self) -> None:
         tables = {name: getattr(self.config, name).model_dump(mode="json") for name in _REMEMBERED}
-        tables["embedder"] = {k: v for k, v in tables["embedder"].items() if k not in _OF_THE_MACHINE}
-        if self.manifest.embedder is None:
-            tables["embedder"] = {"name": assemble.NO_EMBEDDER}
-        elif self._embedder_is_given:
-            tables["embedder"] = {}
+        tables = {name: _without(table, _NOT_REMEMBERED.get(name, set())) for name, table in tables.items()}
+        for name, facts, given in (
+            ("embedder", self.manifest.embedder, self._embedders.given.texts),
+            ("page_embedder", self.manifest.page_embedder, self._embedders.given.pictures),
+            ("late_interaction", self.manifest.token_embedder, self._embedders.given.tokens),
+        ):
+            if given is not None or (facts is None and name == "page_embedder"):
+                tables[name] = {}
+            elif facts is None:
+                tables[name] = {"name": assemble.NO_EMBEDDER}
         # The lexical table is written together with the index that it describes.
         stored = self._catalogue.settings
         wanted = {**stored, **{name: tables[name] for name in _REMEMBERED if name != "lexical"}}
@@ -382,10 +404,22 @@ def _as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
     return parse_config(config) if isinstance(config, dict) else load_config(Path(config) if config else None)
 
 
-def _with_remembered(config: Config, stored: dict[str, Any], made_with: EmbedderFacts | None) -> Config:
+def _without(table: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in names}
+
+
+def _with_remembered(path: Path, config: Config, stored: dict[str, Any], made: manifest.Manifest) -> Config:
     """The configuration with the corpus's own settings wherever it does not say otherwise."""
     given = config.model_dump(exclude_unset=True)
-    if made_with is None:
+    if config.pages.embed == "auto":
+        given["pages"] = _without(given.get("pages", {}), {"embed"})
+    embed = stored.get("pages", {}).get("embed", config.pages.embed)
+    if config.pages.embed not in ("auto", embed):
+        raise CorpusError(
+            f"{path} was made with pages.embed = {embed!r} and is opened with {config.pages.embed!r}; "
+            "open it as it was made, or make a new corpus"
+        )
+    if made.embedder is None and embed != "image":
         given["retrieval"] = {"method": "bm25", **given.get("retrieval", {})}
     tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
     return parse_config({**given, **tables})

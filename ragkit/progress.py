@@ -68,7 +68,7 @@ def _lines() -> Callable[[IndexProgress], None]:
 def _doing(step: IndexProgress) -> str:
     name = step.document if len(step.document) <= 40 else "…" + step.document[-39:]
     waiting = f" ({step.passages_pending} passages waiting)" if step.passages_pending else ""
-    return f"{step.stage} {name}{waiting}"
+    return f"{step.stage} {name}".rstrip() + waiting
 
 
 def _rate(step: IndexProgress, started: float) -> str:

@@ -29,6 +29,7 @@ from ragkit.records import (
     Page,
     PageImage,
     Passage,
+    PassageKind,
     Query,
     SpanArray,
     TextLine,
@@ -140,8 +141,8 @@ class PassageStore(Protocol):
         """In the order of the keys. Raises CorpusDamagedError where a key is unknown."""
         ...
 
-    def keys(self, where: Filter | None = None) -> KeyArray:
-        """Ascending keys of all passages, or of those the filter admits."""
+    def keys(self, where: Filter | None = None, kind: PassageKind | None = None) -> KeyArray:
+        """Ascending keys of all passages, or of those the filter admits, or of one kind."""
         ...
 
     def documents(self) -> list[Document]:

@@ -16,6 +16,7 @@ FloatArray = NDArray[np.float32]
 KeyArray = NDArray[np.int64]
 SpanArray = NDArray[np.int32]
 AttributeValue = str | int | float | bool
+PassageKind = Literal["text", "image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Page:
 class PageImage:
     """The picture of a page: read from disk, or drawn, each time that `load` is called.
 
-    width, height: pixels. load: gives it in RGB; raises DocumentError where it cannot be had.
+    width, height: pixels; 0 where they are not known before it is loaded.
+    load: gives it in RGB; raises DocumentError where it cannot be had.
     path: the file that the corpus keeps it in, "" where it is drawn anew.
     """
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragkit.assemble import CorpusParts, RetrieverFactory, make_retriever, make_vector_index
 from ragkit.config import Config
+from ragkit.embedder_set import EmbedderSet
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical_files import open_lexical
-from ragkit.indexers.shards import open_files
+from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors import living, read_shards
-from ragkit.protocols import Embedder, Retriever
+from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.protocols import Embedder, Reranker, Retriever, VectorIndex
 from ragkit.records import Filter, Hit, Query
 from ragkit.retrievers.levels import Level, best_per
 
@@ -35,7 +36,7 @@ class Searcher:
     """Keeps the indexes of the newest generation open, and follows when a writer commits another.
 
     Args:
-        embedder: called when vectors are first needed; gives None for a corpus without them.
+        embedders: asked when vectors are first needed.
         make: in place of the configured retriever.
     """
 
@@ -44,13 +45,13 @@ class Searcher:
         path: Path,
         catalogue: Catalogue,
         config: Config,
-        embedder: Callable[[], Embedder | None],
+        embedders: EmbedderSet,
         make: RetrieverFactory | None = None,
     ) -> None:
         self._path = path
         self._catalogue = catalogue
         self._config = config
-        self._embedder = embedder
+        self._embedders = embedders
         self._make = make or (lambda parts: make_retriever(config, parts))
         # A user's retriever may want anything; BM25 alone needs neither model nor vectors.
         self._wants_vectors = make is not None or config.retrieval.method != "bm25"
@@ -83,13 +84,28 @@ class Searcher:
         """The indexes of the state that this thread's reads see."""
         store = SqlitePassageStore(self._catalogue)
         lexical = open_lexical(self._path, self._catalogue, self._config.lexical)
-        embedder = self._embedder() if self._wants_vectors else None
+        texts = self._embedders.texts if self._wants_vectors else None
+        pictures = self._embedders.pictures
+        return CorpusParts(
+            store,
+            lexical,
+            texts,
+            self._index(TEXTS, texts),
+            pictures,
+            self._index(PICTURES, pictures),
+            self._late_interaction(),
+            self._catalogue.settings.get("page_fusion"),  # type: ignore[arg-type]
+        )
+
+    def _index(self, space: VectorSpace, embedder: Embedder | None) -> VectorIndex | None:
         if embedder is None:
-            return CorpusParts(store, lexical, None, None)
+            return None
         index = make_vector_index(self._config, embedder.dim)
-        shards = read_shards(self._path, open_files(self._catalogue))
-        index.add(*living(shards, store.keys(), embedder.dim))
-        return CorpusParts(store, lexical, embedder, index)
+        index.add(*current_vectors(self._catalogue, space, embedder.dim))
+        return index
+
+    def _late_interaction(self) -> Reranker | None:
+        return None
 
     @contextmanager
     def _current(self) -> Iterator[Retriever]:

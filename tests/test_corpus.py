@@ -124,14 +124,14 @@ def test_pages_left_unread_for_want_of_ocr_are_read_once_it_is_there(
             words = ("Beacons", "are", "painted", "white")
             return [TextLine(words, (Box(0.1, 0.1, 0.2, 0.2),) * len(words))]
 
-    def missing() -> OneLine:
+    def missing(_: Config) -> OneLine:
         raise MissingExtraError("rapidocr is not installed")
 
     with open_corpus(tmp_path) as corpus:
         monkeypatch.setattr("ragkit.assemble.make_ocr", missing)
         report = corpus.add(tmp_path / "scan.png")
         assert any("rapidocr" in warning.reason for warning in report.warnings)
-        monkeypatch.setattr("ragkit.assemble.make_ocr", OneLine)
+        monkeypatch.setattr("ragkit.assemble.make_ocr", lambda _: OneLine())
         assert corpus.add(tmp_path / "scan.png").changed == ["scan.png"]
         assert ids(corpus.search("painted beacons", 1)) == ["scan.png"]
         assert corpus.add(tmp_path / "scan.png").unchanged == ["scan.png"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ragkit import Corpus
-from ragkit.indexers.shards import open_files
-from ragkit.indexers.vectors import living, read_shards
+from ragkit.indexers.shards import current_vectors
+from ragkit.indexers.vectors import TEXTS
 from tests.fakes import HashEmbedder
 
 KILLS = 20
@@ -78,8 +78,7 @@ def contents(path: Path) -> tuple[list[object], np.ndarray]:
     with Corpus.open(path, embedder=HashEmbedder(), create=False) as corpus:
         keys = corpus.store.keys()
         passages = corpus.store.passages(keys.tolist())
-        shards = read_shards(path, open_files(corpus._catalogue))
-        return [*corpus.documents(), *passages], living(shards, keys, 64)[1]
+        return [*corpus.documents(), *passages], current_vectors(corpus._catalogue, TEXTS, 64)[1]
 
 
 def test_twenty_kills_lose_nothing(tmp_path: Path):

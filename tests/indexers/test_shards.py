@@ -9,9 +9,8 @@ import pytest
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.shards import _first_to_merge, merge_shards, open_files, sweep
-from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors import living, read_shards, write_shard
+from ragkit.indexers.shards import _first_to_merge, current_vectors, merge_shards, space_files, sweep
+from ragkit.indexers.vectors import TEXTS, living, read_shards, write_shard
 from ragkit.records import Page
 
 
@@ -36,7 +35,7 @@ def add(corpus: Path, catalogue: Catalogue, document_id: str) -> None:
     with catalogue.transaction() as generation:
         keys = catalogue.add_document(NewDocument(document_id, "", "", "", "", "", [Page(1, "x")], [(1, 0, 1)]))
         vectors = np.full((1, 2), keys[0], np.float32)
-        for file in write_shard(corpus, generation, np.array(keys), vectors):
+        for file in write_shard(corpus, TEXTS, generation, np.array(keys), vectors):
             catalogue.add_file(file)
 
 
@@ -47,12 +46,12 @@ def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path)
     with catalogue.transaction():
         catalogue.remove_document("d3")
     (tmp_path / "vectors" / "99999999.keys.npy").write_bytes(b"left over")
-    merge_shards(tmp_path, catalogue, 2)
+    merge_shards(tmp_path, catalogue, TEXTS, 2)
     sweep(tmp_path, catalogue)
     on_disk = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "vectors").iterdir())
-    assert on_disk == sorted(file.path for file in open_files(catalogue))
+    assert on_disk == sorted(file.path for file in space_files(catalogue, TEXTS))
     assert len(on_disk) == 2
-    keys, vectors = living(read_shards(tmp_path, open_files(catalogue)), SqlitePassageStore(catalogue).keys(), 2)
+    keys, vectors = current_vectors(catalogue, TEXTS, 2)
     assert keys.tolist() == [key for key in range(20) if key != 3]
     assert vectors[:, 0].tolist() == keys.tolist()
 
@@ -60,10 +59,10 @@ def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path)
 def test_a_missing_vector_and_a_cut_file_are_damage(tmp_path: Path):
     catalogue = Catalogue.create(tmp_path)
     add(tmp_path, catalogue, "a")
-    files = open_files(catalogue)
+    files = space_files(catalogue, TEXTS)
     with pytest.raises(CorpusDamagedError, match=r"1 of 2 passages have no vector \(first: 5\)"):
-        living(read_shards(tmp_path, files), np.array([0, 5]), 2)
+        living(read_shards(tmp_path, TEXTS, files), np.array([0, 5]), 2)
     path = tmp_path / files[-1].path
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CorpusDamagedError, match=r"is damaged"):
-        list(read_shards(tmp_path, files))
+        list(read_shards(tmp_path, TEXTS, files))

@@ -1,0 +1,139 @@
+"""The embedders of a corpus: loaded when asked for, checked against what it was made with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ragkit import assemble
+from ragkit.config import Config
+from ragkit.errors import ConfigError, CorpusError
+from ragkit.indexers.embedders import Embedders
+from ragkit.indexers.manifest import EmbedderFacts, Manifest, check_embedder
+from ragkit.protocols import Embedder, TokenEmbedder
+
+_TEXTS, _PICTURES, _TOKENS = "text embedder", "page embedder", "late-interaction embedder"
+
+
+class EmbedderSet:
+    """Loads each embedder once; threads may share it. Each is None in a corpus that has no such vectors.
+
+    Args:
+        given: the user's own, in place of the configured ones.
+        made_with: those that the corpus has just been made with.
+
+    Asking for one raises CorpusError where it is not the one that made the corpus's vectors.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, config: Config, given: Embedders, made_with: Embedders | None
+    ) -> None:
+        self.given = given
+        self._path = path
+        self._manifest = manifest
+        self._config = config
+        self._lock = threading.RLock()
+        self._loaded: dict[str, Any] = {}
+        if made_with is not None:
+            self._loaded = {_TEXTS: made_with.texts, _PICTURES: made_with.pictures, _TOKENS: made_with.tokens}
+
+    @property
+    def texts(self) -> Embedder | None:
+        """Of pieces of text."""
+        made: Embedder | None = self._one(
+            _TEXTS, self._manifest.embedder, self.given.texts, assemble.make_embedder
+        )
+        return made
+
+    @property
+    def pictures(self) -> Embedder | None:
+        """Of page pictures."""
+        facts = self._manifest.page_embedder
+        if facts is not None and self.given.pictures is None and not self._config.page_embedder.name:
+            raise CorpusError(
+                f"{self._path} was made with page embedder {facts.name!r} and is opened without one; give it as "
+                "page_embedder, or name it: [page_embedder] name"
+            )
+        made: Embedder | None = self._one(
+            _PICTURES, self._manifest.page_embedder, self.given.pictures, assemble.make_page_embedder
+        )
+        return made
+
+    @property
+    def tokens(self) -> TokenEmbedder | None:
+        """Of the tokens of page pictures."""
+        made: TokenEmbedder | None = self._one(
+            _TOKENS, self._manifest.token_embedder, self.given.tokens, assemble.make_token_embedder
+        )
+        return made
+
+    @property
+    def all(self) -> Embedders:
+        """All of them, loaded."""
+        return Embedders(self.texts, self.pictures, self.tokens)
+
+    def _one(
+        self,
+        what: str,
+        facts: EmbedderFacts | None,
+        given: Embedder | TokenEmbedder | None,
+        make: Callable[[Config], Embedder | TokenEmbedder | None],
+    ) -> Any:
+        with self._lock:
+            if what not in self._loaded:
+                found = given if given is not None or facts is None else make(self._config)
+                check_embedder(self._path, what, facts, found)
+                self._loaded[what] = found
+            return self._loaded[what]
+
+
+def with_choices(config: Config, embed: str | None, model: str | None) -> Config:
+    """The configuration with what the command line says: what of a page is embedded, and by which model.
+
+    Raises:
+        ConfigError: pictures alone are to be embedded, and the model reads none.
+    """
+    tables: dict[str, dict[str, object]] = {}
+    if embed is not None:
+        tables["pages"] = {"embed": embed}
+    if model is not None:
+        from ragkit.indexers.page_embedders import reads_images
+
+        sees = model != assemble.NO_EMBEDDER and embed != "text" and reads_images(model)
+        if embed == "image" and not sees:
+            raise ConfigError(f"--pages image needs a model that reads images, and {model!r} reads text alone")
+        tables["page_embedder" if sees else "embedder"] = {"name": model}
+    changes = {name: getattr(config, name).model_copy(update=table) for name, table in tables.items()}
+    return config.model_copy(update=changes)
+
+
+def with_pages_decided(config: Config, given: Embedders) -> Config:
+    """The configuration with `pages.embed` as "text", "image" or "both"."""
+    if config.pages.embed != "auto":
+        return config
+    embed = "image" if config.page_embedder.name or given.pictures is not None else "text"
+    return config.model_copy(update={"pages": config.pages.model_copy(update={"embed": embed})})
+
+
+def make_embedders(config: Config, given: Embedders) -> Embedders:
+    """What a new corpus is made with; the user's own ones come first.
+
+    Raises:
+        ConfigError: pictures are to be embedded and nothing says by what, or an embedder is given
+            that the corpus would not use.
+    """
+    embed = config.pages.embed
+    if embed == "image" and given.texts is not None:
+        raise ConfigError(
+            "pages.embed = 'image' embeds no text, but an embedder of texts was given; "
+            "one that reads page pictures is given as page_embedder"
+        )
+    if embed == "text" and (given.pictures is not None or given.tokens is not None):
+        raise ConfigError("pages.embed = 'text' embeds no pictures, but a page embedder was given")
+    texts = None if embed == "image" else given.texts or assemble.make_embedder(config)
+    if embed == "text":
+        return Embedders(texts)
+    pictures = given.pictures or assemble.make_page_embedder(config)
+    return Embedders(texts, pictures, given.tokens or assemble.make_token_embedder(config))

@@ -1,0 +1,238 @@
+"""Corpora of page pictures: indexed without any text, resumed page by page, searched, and redrawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ragkit import Corpus, TextRecord
+from ragkit.errors import ConfigError, CorpusError, DocumentError
+from ragkit.indexers import draw_pages
+from ragkit.records import Box, FloatArray, Passage, TextLine
+from tests.fakes import HashEmbedder, ThumbnailEmbedder
+from tests.pdf_maker import PdfPage, make_pdf
+
+INK = {
+    "left": b"0 0 306 792 re f",
+    "right": b"306 0 306 792 re f",
+    "top": b"0 396 612 396 re f",
+    "bottom": b"0 0 612 396 re f",
+}
+PICTURES = {"pages": {"embed": "image", "dpi": 36}}
+
+
+def page(place: str, text: str = "") -> PdfPage:
+    return PdfPage(text=text, drawing=INK[place])
+
+
+def write_documents(folder: Path) -> None:
+    folder.mkdir()
+    make_pdf(folder / "a.pdf", [page("left"), page("top"), page("right")])
+    make_pdf(folder / "b.pdf", [page("bottom")])
+
+
+def places(corpus: Corpus, query: str, k: int = 1) -> list[tuple[str, int]]:
+    return [(hit.passage.document, hit.passage.page) for hit in corpus.search(query, k)]
+
+
+def test_pages_are_found_by_their_pictures(tmp_path: Path):
+    write_documents(tmp_path / "docs")
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(tmp_path / "docs")
+        assert (report.added, report.failed, report.num_pages, report.num_passages) == (["a.pdf", "b.pdf"], [], 4, 4)
+        for place, expected in (("left", ("a.pdf", 1)), ("top", ("a.pdf", 2)), ("bottom", ("b.pdf", 1))):
+            assert places(corpus, place) == [expected]
+        hit = corpus.search("right", 1)[0]
+        assert (hit.passage.text, hit.passage.start, hit.passage.end) == ("", 0, 0)
+        assert hit.passage.image is not None
+        picture = hit.passage.image.load()
+        assert picture.size == (hit.passage.image.width, hit.passage.image.height) == (306, 396)
+        assert picture.getpixel((10, 200)) == (255, 255, 255)
+        assert picture.getpixel((296, 200)) == (0, 0, 0)
+        assert Path(hit.passage.image.path).is_relative_to(tmp_path / "c" / "pages")
+        assert corpus.verify() == []
+        again = corpus.add(tmp_path / "docs")
+        assert (again.unchanged, again.num_pages) == (["a.pdf", "b.pdf"], 0)
+
+
+def test_pictures_that_are_not_kept_are_drawn_anew(tmp_path: Path):
+    write_documents(tmp_path / "docs")
+    config = {"pages": {"embed": "image", "dpi": 36, "keep_pages": False}}
+    with Corpus.open(tmp_path / "c", config=config, page_embedder=ThumbnailEmbedder()) as corpus:
+        corpus.add(tmp_path / "docs")
+        assert not (tmp_path / "c" / "pages").exists()
+        image = corpus.search("left", 1)[0].passage.image
+        assert image is not None
+        assert (image.path, image.width, image.height) == ("", 306, 396)
+        assert image.load().size == (306, 396)
+        (tmp_path / "docs" / "a.pdf").unlink()
+        with pytest.raises(DocumentError, match="is gone, so its page 1 cannot be drawn"):
+            image.load()
+
+
+def test_equal_pages_are_kept_once_and_removed_ones_are_swept(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left"), page("left")])
+    make_pdf(tmp_path / "docs" / "b.pdf", [page("right")])
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        corpus.add(tmp_path / "docs")
+        assert len(list((tmp_path / "c" / "pages").glob("*/*.jpg"))) == 2
+        (tmp_path / "docs" / "b.pdf").unlink()
+        corpus.add(tmp_path / "docs", prune=True)
+        assert len(list((tmp_path / "c" / "pages").glob("*/*.jpg"))) == 1
+        assert corpus.verify() == []
+        next((tmp_path / "c" / "pages").glob("*/*.jpg")).write_bytes(b"other")
+        assert ["was altered" in problem for problem in corpus.verify()] == [True]
+
+
+class StopsAfter(ThumbnailEmbedder):
+    """Ctrl-C comes with batch number `batches_left` + 1."""
+
+    def __init__(self, batches_left: int) -> None:
+        super().__init__(batch_pages=2)
+        self.batches_left = batches_left
+
+    def embed_passages(self, passages: list[Passage]) -> FloatArray:  # type: ignore[override]
+        if self.batches_left == 0:
+            raise KeyboardInterrupt
+        self.batches_left -= 1
+        return super().embed_passages(passages)
+
+
+def test_an_interrupted_document_goes_on_at_its_next_page(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page(place) for place in [*INK, *INK]])
+    first, second = StopsAfter(batches_left=3), ThumbnailEmbedder()
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=first) as corpus:
+        report = corpus.add(tmp_path / "docs")
+        assert (report.interrupted, report.added, corpus.documents()) == (True, [], [])
+    with Corpus.open(tmp_path / "c", page_embedder=second) as corpus:
+        assert corpus.add(tmp_path / "docs").added == ["a.pdf"]
+        assert second.batches == [2]  # six of the eight were there
+        assert sorted(places(corpus, "top", 2)) == [("a.pdf", 3), ("a.pdf", 7)]
+        assert corpus.verify() == []
+        assert not (tmp_path / "c" / "unfinished.sqlite").exists()
+
+
+def test_remembered_pages_that_were_damaged_are_embedded_again(tmp_path: Path):
+    write_documents(tmp_path / "docs")
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        (tmp_path / "c" / "unfinished.sqlite").write_bytes(b"no database at all, but long enough" * 99)
+        assert corpus.add(tmp_path / "docs").added == ["a.pdf", "b.pdf"]
+
+
+def test_one_bad_page_is_a_warning_and_a_bad_document_a_failure(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    whole = make_pdf(tmp_path / "docs" / "a.pdf", [page("left"), page("right")]).read_bytes()
+    kids = whole.index(b"/Kids [") + len(b"/Kids [")
+    second = whole.index(b"0 R", whole.index(b"0 R", kids) + 1) - 2
+    broken = whole[:second] + b"3" + whole[second + 1 :]  # the font object in place of the second page
+    (tmp_path / "docs" / "half.pdf").write_bytes(broken)
+    (tmp_path / "docs" / "cut.pdf").write_bytes(whole[:90])
+    (tmp_path / "docs" / "note.md").write_text("Nothing to draw.")
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(tmp_path / "docs")
+        assert report.added == ["a.pdf", "half.pdf"]
+        assert [Path(problem.path).name for problem in report.failed] == ["cut.pdf"]
+        assert [problem.reason for problem in report.warnings] == ["page 2 cannot be drawn: the page is damaged"]
+        assert [(Path(p.path).name, "has no pages to draw" in p.reason) for p in report.skipped] == [("note.md", True)]
+        assert [hit.passage.page for hit in corpus.search("left", 9, documents=["half.pdf"])] == [1]
+
+
+def test_a_page_that_crashes_its_process_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_documents(tmp_path / "docs")
+    monkeypatch.setattr(draw_pages, "draw_page", _crashes_on_page_two)
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(tmp_path / "docs")
+        assert report.added == ["a.pdf", "b.pdf"]
+        reasons = [problem.reason for problem in report.warnings]
+        assert reasons == ["page 2 cannot be drawn: the process that draws it crashed on it"]
+        assert places(corpus, "right") == [("a.pdf", 3)]
+
+
+def _crashes_on_page_two(task: draw_pages.DrawTask) -> draw_pages.DrawnPage:
+    import os
+
+    if task.page == 2:
+        os._exit(1)
+    return draw_pages.draw_page(task)
+
+
+def test_image_files_and_texts_beside_them(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    dark = Image.new("RGB", (80, 60), "white")
+    dark.paste((0, 0, 0), (0, 0, 40, 60))
+    dark.save(tmp_path / "docs" / "photo.png")
+    (tmp_path / "docs" / "note.md").write_text("Lake Ohm is nine metres deep.")
+    config = {"pages": {"embed": "both", "dpi": 36}, "documents": {"ocr": "never"}}
+    with Corpus.open(
+        tmp_path / "c", config=config, embedder=HashEmbedder(), page_embedder=ThumbnailEmbedder()
+    ) as corpus:
+        report = corpus.add([tmp_path / "docs", TextRecord("r", "A record of rain in Ohm.")])
+        assert (sorted(report.added), report.failed) == (["note.md", "photo.png", "r"], [])
+        assert places(corpus, "How deep is Lake Ohm?") == [("note.md", 1)]
+        assert ("photo.png", 1) in places(corpus, "left", 3)
+        assert corpus.store.page_image("note.md", 1) is None
+        assert corpus.verify() == []
+
+
+def test_both_gives_a_page_once_with_its_text(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left", "Otters sleep."), page("right", "Herons wait.")])
+    config = {"pages": {"embed": "both", "dpi": 36}}
+    with Corpus.open(
+        tmp_path / "c", config=config, embedder=HashEmbedder(), page_embedder=ThumbnailEmbedder()
+    ) as corpus:
+        corpus.add(tmp_path / "docs")
+        assert corpus.info().num_passages == 4
+        hits = corpus.search("left otters", 10)
+        assert [(hit.passage.page, hit.passage.text) for hit in hits] == [(1, "Otters sleep."), (2, "Herons wait.")]
+        keys = {kind: corpus.store.keys(kind=kind) for kind in ("text", "image")}  # type: ignore[misc, arg-type]
+        assert [len(found) for found in keys.values()] == [2, 2]
+        assert np.array_equal(np.sort(np.concatenate(list(keys.values()))), corpus.store.keys())
+
+
+def test_what_a_corpus_embeds_is_settled_when_it_is_made(tmp_path: Path):
+    Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()).close()
+    with pytest.raises(CorpusError, match=r"made with pages.embed = 'image' and is opened with 'text'"):
+        Corpus.open(tmp_path / "c", config={"pages": {"embed": "text"}})
+    with pytest.raises(CorpusError, match=r"with page embedder 'ThumbnailEmbedder' and is opened without one"):
+        _ = Corpus.open(tmp_path / "c").page_embedder
+    with pytest.raises(ConfigError, match=r"no model is named for it"):
+        Corpus.open(tmp_path / "d", config=PICTURES)
+    with pytest.raises(ConfigError, match=r"given as page_embedder"):
+        Corpus.open(tmp_path / "e", config=PICTURES, embedder=HashEmbedder())
+    with pytest.raises(ConfigError, match=r"holds page pictures alone"):
+        settings = {**PICTURES, "retrieval": {"method": "bm25"}}
+        Corpus.open(tmp_path / "c", config=settings, page_embedder=ThumbnailEmbedder()).search("left")
+
+
+def test_text_read_by_ocr_is_remembered_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scan = bytes([255] * 300 + [0] * 300)
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [PdfPage(pixels=(20, 30, scan)) for _ in range(3)])
+    ocr = CountingOcr(pages_left=2)
+    monkeypatch.setattr("ragkit.assemble.make_ocr", lambda _: ocr)
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        assert corpus.add(tmp_path / "docs").interrupted
+        ocr.pages_left = 9
+        assert corpus.add(tmp_path / "docs").added == ["a.pdf"]
+        assert ocr.pages_left == 8
+        assert [corpus.store.page("a.pdf", number).text for number in (1, 2, 3)] == ["Ferry 2", "Ferry 1", "Ferry 9"]
+
+
+class CountingOcr:
+    """Reads so many pages, each as one word and the number of pages left; then comes Ctrl-C."""
+
+    def __init__(self, pages_left: int) -> None:
+        self.pages_left = pages_left
+
+    def read(self, image: Image.Image) -> list[TextLine]:
+        if self.pages_left == 0:
+            raise KeyboardInterrupt
+        self.pages_left -= 1
+        boxes = (Box(0.1, 0.1, 0.2, 0.2), Box(0.3, 0.1, 0.4, 0.2))
+        return [TextLine(("Ferry", str(self.pages_left + 1)), boxes)]
