@@ -10,7 +10,7 @@ from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
 from ragkit.indexers.model_files import read_model_file
 from ragkit.indexers.text_embedder import PACKAGED_MODEL
-from ragkit.indexers.vision_families import family_of
+from ragkit.indexers.vision_families import family_of, is_late_interaction
 from ragkit.indexers.visrag_config import is_visrag
 from ragkit.protocols import Embedder
 
@@ -30,7 +30,8 @@ def reads_images(name: str) -> bool:
         return True
     if read_model_file(name, "modules.json") is not None:
         return _st_reads_images(name, config or {})
-    return config is not None and family_of(config) is not None
+    # A late-interaction model does too; what is wrong with it here is said when it is loaded.
+    return config is not None and (family_of(config) is not None or is_late_interaction(config))
 
 
 def make_page_embedder(settings: PageEmbedderConfig) -> Embedder:

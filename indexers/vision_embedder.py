@@ -62,8 +62,8 @@ class VisionEmbedder:
         self.name = name
         self.placement = placement
         self.stage_seconds = {"preprocess": 0.0, "model": 0.0}
+        family = _known_family(name)
         self._folder = model_folder(name)
-        family = _known_family(name, self._folder)
         if family.towers == 2 and (pooling != "auto" or passage_prompt):
             raise ConfigError(
                 f"{name!r} is a dual encoder: it has no tokens to pool and no prompt beside a picture; "
@@ -169,8 +169,8 @@ def _projected(output: Any) -> Tensor:
     return features.float()
 
 
-def _known_family(name: str, folder: Path) -> VisionFamily:
-    config = read_model_file(str(folder), "config.json") or {}
+def _known_family(name: str) -> VisionFamily:
+    config = read_model_file(name, "config.json") or {}
     family = family_of(config)
     if is_late_interaction(config):
         raise ConfigError(

@@ -189,3 +189,55 @@ def _save(folder: Path, model: Any, processor: Any) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def make_colqwen2(folder: Path) -> Path:
+    from transformers import ColQwen2Config, ColQwen2ForRetrieval, ColQwen2Processor, Qwen2VLConfig
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    tokenizer = make_tokenizer(QWEN_MARKS)
+    vlm = Qwen2VLConfig(
+        text_config={**TEXT, "vocab_size": len(tokenizer), "rope_parameters": _rope([1, 1, 2])},
+        vision_config={"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2},
+        **_qwen_ids(tokenizer),
+    )
+    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 4 * 28**2, "longest_edge": 64 * 28**2})
+    model = ColQwen2ForRetrieval(ColQwen2Config(vlm_config=vlm, embedding_dim=16))
+    return _save(folder, model, ColQwen2Processor(images, tokenizer))
+
+
+def make_colpali(folder: Path) -> Path:
+    from transformers import ColPaliConfig, ColPaliForRetrieval, ColPaliProcessor, PaliGemmaConfig
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    tokenizer = make_tokenizer(["<image>", "<bos>"])
+    tokenizer.bos_token = "<bos>"
+    vlm = PaliGemmaConfig(
+        text_config={**TEXT, "model_type": "gemma", "vocab_size": len(tokenizer), "head_dim": 8},
+        vision_config={**VISION, "image_size": 32, "patch_size": 8, "projection_dim": 32},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+    )
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    model = ColPaliForRetrieval(ColPaliConfig(vlm_config=vlm, embedding_dim=16))
+    return _save(folder, model, ColPaliProcessor(images, tokenizer))
+
+
+def make_colmodernvbert(folder: Path) -> Path:
+    from transformers import ColModernVBertConfig, ColModernVBertForRetrieval, ColModernVBertProcessor
+    from transformers import ModernVBertConfig
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    tokenizer = make_tokenizer(IDEFICS_MARKS)
+    text = {name: TEXT[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers")}
+    text |= {"num_attention_heads": 4, "vocab_size": len(tokenizer), "pad_token_id": 0}
+    vlm = ModernVBertConfig(
+        text_config={**text, "model_type": "modernbert"},
+        vision_config={**VISION, "model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pixel_shuffle_factor=2,
+    )
+    images = Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    model = ColModernVBertForRetrieval(ColModernVBertConfig(vlm_config=vlm, embedding_dim=16))
+    return _save(folder, model, ColModernVBertProcessor(images, tokenizer, image_seq_len=4))
