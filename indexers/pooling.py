@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ragkit.errors import ConfigError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -30,7 +28,7 @@ def last_token(hidden: Tensor, mask: Tensor) -> Tensor:
     """The last real token, the only one that a causal model lets see all (E5-Mistral, arXiv 2401.00368)."""
     real = _counted(mask)
     last = (real * real.cumsum(dim=1)).argmax(dim=1)
-    return hidden[_rows(hidden), last].float()
+    return hidden[list(range(len(hidden))), last].float()
 
 
 # Names as the configuration writes them.
@@ -39,17 +37,6 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": mean,
     "last": last_token,
 }
-
-
-def pooling(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The pooling of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in POOLINGS:
-        raise ConfigError(f"unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
-    return POOLINGS[name]
 
 
 def _counted(mask: Tensor) -> Tensor:
@@ -64,7 +51,3 @@ def _average(hidden: Tensor, weights: Tensor) -> Tensor:
     # Padding may hold anything, and nan times 0 is nan.
     kept = hidden.float().masked_fill(weights.unsqueeze(-1) == 0, 0.0)
     return (shares.unsqueeze(-1) * kept).sum(dim=1)
-
-
-def _rows(hidden: Tensor) -> list[int]:
-    return list(range(hidden.shape[0]))

@@ -93,7 +93,10 @@ def _tensor_files(folder: Path) -> list[Path]:
 
 def _no_weights(folder: Path, pickles: list[str]) -> str:
     if not pickles:
-        return f"{folder} holds neither model.safetensors nor model.safetensors.index.json"
+        return (
+            f"{folder} holds neither model.safetensors nor model.safetensors.index.json; "
+            "give a checkpoint whose weights are safetensors"
+        )
     return (
         f"{folder} holds its weights as {', '.join(pickles)}; a pickle can run code when it is read, so ragkit "
         "takes safetensors alone. Convert a checkpoint that you trust: "
@@ -110,8 +113,12 @@ def _compare(folder: Path, wanted: Mapping[str, Shape], found: Mapping[str, Shap
         if name in found and found[name] != shape
     ]
     problems = [
-        f"{len(names)} tensors {what}: {_listed(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", reshaped))
+        f"{what} ({len(names)}): {_listed(names)}"
+        for what, names in (
+            ("missing tensors", missing),
+            ("unexpected tensors", unexpected),
+            ("tensors of the wrong shape", reshaped),
+        )
         if names
     ]
     if problems:

@@ -50,8 +50,8 @@ class VisragConfig:
 
 
 _DECODER_FIELDS = (
-    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
-    "hidden_act max_position_embeddings rms_norm_eps scale_emb scale_depth"
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads max_position_embeddings "
+    "rms_norm_eps scale_emb scale_depth"
 ).split()
 
 
@@ -75,7 +75,7 @@ def parse_config(config: Mapping[str, Any], origin: str) -> VisragConfig:
             f"{origin} is not VisRAG-Ret's: architectures {config.get('architectures')}, "
             f"model_type {config.get('model_type')!r}; expected architectures ['VisRAG_Ret']"
         )
-    missing = [name for name in (*_DECODER_FIELDS, "query_num", "vision_encoder") if config.get(name) is None]
+    missing = [name for name in (*_DECODER_FIELDS, "vision_encoder") if config.get(name) is None]
     if missing:
         raise ConfigError(f"{origin} lacks {', '.join(missing)}; take the config.json of the checkpoint")
     if config.get("rope_scaling"):
@@ -86,11 +86,14 @@ def parse_config(config: Mapping[str, Any], origin: str) -> VisragConfig:
         int(config.get("patch_size", 14)),
     )
     decoder = {name: config[name] for name in _DECODER_FIELDS}
+    # Where a checkpoint leaves these out, MiniCPM's own defaults hold.
+    decoder["num_key_value_heads"] = config.get("num_key_value_heads") or config["num_attention_heads"]
+    decoder["hidden_act"] = config.get("hidden_act", "silu")
     decoder["rope_theta"] = float(config.get("rope_theta", 10000.0))
     vision = _vision_shape(config, origin)
     if vision.patch != rule.patch:
         raise ConfigError(f"{origin}: patch_size {rule.patch} beside a vision tower of patches of {vision.patch}")
-    return VisragConfig(vision, rule, int(config["query_num"]), decoder)
+    return VisragConfig(vision, rule, int(config.get("query_num", 64)), decoder)
 
 
 def _vision_shape(config: Mapping[str, Any], origin: str) -> VisionShape:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -14,13 +13,15 @@ from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError
 from ragkit.extras import require
 from ragkit.indexers.model_files import model_folder
+from ragkit.indexers.pictures import load_pictures
 from ragkit.indexers.pooling import weighted_mean
+from ragkit.indexers.stages import in_stages
 from ragkit.indexers.text_embedder import model_digest
 from ragkit.indexers.visrag_config import is_visrag
 from ragkit.indexers.visrag_model import VisragModel
 from ragkit.indexers.visrag_slicing import SlicePlan, SliceRule, cut, plan_slices
 from ragkit.indexers.visrag_tokens import VisragTokenizer, page_prompt
-from ragkit.records import FloatArray, PageImage, Passage
+from ragkit.records import FloatArray, Passage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +35,17 @@ MAX_TOKENS = 2048
 
 _BATCH_PAGES = {"cpu": 1, "cuda": 16}
 _BATCH_QUERIES = 32
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """ids: of each input. slots: its positions that visual features take. images: of all inputs, in order."""
+
+    ids: list[list[int]]
+    slots: list[list[int]]
+    images: list[Image]
 
 
 class VisragEmbedder:
@@ -87,14 +99,14 @@ class VisragEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
         """float32 (len(texts), dim), rows of unit length."""
-        ids = [self._tokenizer.encode(self.query_prompt + text)[:MAX_TOKENS] for text in texts]
-        vectors = np.zeros((len(ids), self.dim), np.float32)
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        for start in range(0, len(order), _BATCH_QUERIES):
-            batch = order[start : start + _BATCH_QUERIES]
-            with self._timed("model"):
-                vectors[batch] = self._encode([ids[i] for i in batch], [[] for _ in batch], [])
-        return vectors
+
+        def prepare(batch: Sequence[str]) -> _Inputs:
+            ids = [self._tokenizer.encode(self.query_prompt + text)[:MAX_TOKENS] for text in batch]
+            return _Inputs(ids, [[] for _ in ids], [])
+
+        # Texts of like length, so that little is padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        return self._in_order(order, texts, _BATCH_QUERIES, prepare)
 
     def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
         """float32 (len(passages), dim), rows of unit length; reads `Passage.image` alone.
@@ -103,36 +115,41 @@ class VisragEmbedder:
             ConfigError: a passage has no image.
             DocumentError: a picture cannot be had.
         """
-        pages = [_page_image(passage) for passage in passages]
-        vectors = np.zeros((len(pages), self.dim), np.float32)
+
+        def prepare(batch: Sequence[Passage]) -> _Inputs:
+            return self._page_inputs(load_pictures(batch, self.name))
+
         # Pages of one size have slices of one size, which the vision tower takes together.
-        order = sorted(range(len(pages)), key=lambda i: (pages[i].width, pages[i].height))
-        for start in range(0, len(order), self._batch_pages):
-            batch = order[start : start + self._batch_pages]
-            vectors[batch] = self._embed_pages([pages[i] for i in batch])
+        sizes = [(p.image.width, p.image.height) if p.image else (0, 0) for p in passages]
+        order = sorted(range(len(passages)), key=lambda i: sizes[i])
+        return self._in_order(order, passages, self._batch_pages, prepare)
+
+    def _in_order(
+        self, order: list[int], items: Sequence[Item], size: int, prepare: Callable[[Sequence[Item]], _Inputs]
+    ) -> FloatArray:
+        vectors = np.zeros((len(items), self.dim), np.float32)
+        ordered = [items[i] for i in order]
+        parts = list(in_stages(ordered, size, prepare, self._encode, self.stage_seconds))
+        if parts:
+            vectors[order] = np.concatenate(parts)
         return vectors
 
-    def _embed_pages(self, pages: list[PageImage]) -> FloatArray:
-        with self._timed("preprocess"):
-            images, ids, slots = [], [], []
-            for page in pages:
-                picture = page.load()
-                plan = plan_slices(picture.size, self._rule)
-                images += cut(picture, plan)
-                ids.append(self._page_ids(plan))
-                slots.append(self._tokenizer.image_slots(ids[-1], self._model.config.num_queries))
-        with self._timed("model"):
-            return self._encode(ids, slots, images)
+    def _page_inputs(self, pictures: list[Image]) -> _Inputs:
+        num_queries = self._model.config.num_queries
+        plans = [plan_slices(picture.size, self._rule) for picture in pictures]
+        ids = [self._page_ids(plan) for plan in plans]
+        slots = [self._tokenizer.image_slots(row, num_queries) for row in ids]
+        images = [image for picture, plan in zip(pictures, plans, strict=True) for image in cut(picture, plan)]
+        return _Inputs(ids, slots, images)
 
     def _page_ids(self, plan: SlicePlan) -> list[int]:
         return self._tokenizer.encode(page_prompt(plan.grid, self._model.config.num_queries))
 
-    def _encode(self, ids: list[list[int]], slots: list[list[int]], images: list[Image]) -> FloatArray:
+    def _encode(self, inputs: _Inputs) -> FloatArray:
         torch = require("torch")
         with torch.inference_mode():
-            features = self._model.visual_features(images)
-            hidden, mask = self._model.hidden_states(ids, slots, features)
-            pooled = weighted_mean(hidden, mask)
+            features = self._model.visual_features(inputs.images)
+            pooled = weighted_mean(*self._model.hidden_states(inputs.ids, inputs.slots, features))
             vectors: FloatArray = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return vectors
 
@@ -144,20 +161,3 @@ class VisragEmbedder:
                 f"max_slices = {self._rule.max_slices} makes pages of {length} tokens, and the model reads "
                 f"{MAX_TOKENS}; set it lower"
             )
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds[stage] += time.perf_counter() - started
-
-
-def _page_image(passage: Passage) -> PageImage:
-    if passage.image is None:
-        raise ConfigError(
-            f"page {passage.page} of {passage.document!r} is given as text, and VisRAG-Ret embeds pictures of "
-            'pages alone; index with --pages image, or set page_embedder beside a text embedder for "both"'
-        )
-    return passage.image

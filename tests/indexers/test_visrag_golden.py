@@ -20,7 +20,7 @@ from ragkit.indexers.visrag_model import VisragModel
 from ragkit.indexers.visrag_slicing import SliceRule, cut, plan_slices
 from ragkit.indexers.visrag_tokens import VisragTokenizer, page_prompt
 from tests.deviations import Deviations
-from tests.indexers.visrag_checkpoint import GOLDEN, array, copy_checkpoint, page, picture, read
+from tests.indexers.tiny_visrag import GOLDEN, array, copy_checkpoint, page, picture, read
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
