@@ -38,27 +38,30 @@ class VisionTower:
         torch = require("torch")
         self.shape = shape
         with torch.device("meta"):
-            self.patches = torch.nn.Conv2d(3, shape.width, shape.patch, stride=shape.patch)
+            # A convolution whose step is its width: as a product it stays clear of cuDNN's TensorFloat-32.
+            self.patches = torch.nn.Linear(3 * shape.patch**2, shape.width)
             self.table = torch.empty(1, shape.table_side**2, shape.width)
             self.blocks = [_new_block(shape) for _ in range(shape.depth)]
             self.norm = torch.nn.LayerNorm(shape.width, eps=LAYER_NORM_EPS)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names in the checkpoint, and the shape that each tensor must have."""
-        wanted = {"pos_embed": tuple(self.table.shape)}
-        wanted |= _shapes(self.patches, "patch_embed.proj.") | _shapes(self.norm, "norm.")
+        width, patch = self.shape.width, self.shape.patch
+        wanted = {"pos_embed": tuple(self.table.shape), "patch_embed.proj.weight": (width, 3, patch, patch)}
+        wanted |= {"patch_embed.proj.bias": (width,)} | _shapes(self.norm, "norm.")
         for number, block in enumerate(self.blocks):
             start = f"blocks.{number}."
             for ours, theirs in _BLOCK_NAMES.items():
                 wanted |= _shapes(block.get_submodule(ours), f"{start}{theirs}.")
-            wanted[start + "attn.qkv.weight"] = (3 * self.shape.width, self.shape.width)
-            wanted[start + "attn.qkv.bias"] = (3 * self.shape.width,)
+            wanted[start + "attn.qkv.weight"] = (3 * width, width)
+            wanted[start + "attn.qkv.bias"] = (3 * width,)
         return {self.prefix + name: shape for name, shape in wanted.items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take the tensors named by `shapes`; they are kept, not copied."""
         own = {name.removeprefix(self.prefix): value for name, value in weights.items()}
         self.table = own["pos_embed"]
+        own["patch_embed.proj.weight"] = own["patch_embed.proj.weight"].flatten(1)
         _load(self.patches, own, "patch_embed.proj.")
         _load(self.norm, own, "norm.")
         for number, block in enumerate(self.blocks):
@@ -71,12 +74,19 @@ class VisionTower:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """pixels (n, 3, height, width) in -1..1, sides multiples of the patch -> (n, patches, width)."""
-        patches = self.patches(pixels)  # (n, width, rows, columns)
-        features = patches.flatten(2).transpose(1, 2) + self.positions(*patches.shape[2:])
+        rows, columns = (side // self.shape.patch for side in pixels.shape[2:])
+        features = self.patches(self.cells(pixels)) + self.positions(rows, columns)
         for block in self.blocks:
             features = block(features, attention_mask=None)
         normed: Tensor = self.norm(features)
         return normed
+
+    def cells(self, pixels: Tensor) -> Tensor:
+        """The pixels of each patch in a row, (n, patches, 3 * patch²)."""
+        patch = self.shape.patch
+        count, bands, height, width = pixels.shape
+        split = pixels.reshape(count, bands, height // patch, patch, width // patch, patch)
+        return split.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, bands * patch**2)
 
     def positions(self, rows: int, columns: int) -> Tensor:
         """The learned table for a grid of this size, (1, rows * columns, width)."""

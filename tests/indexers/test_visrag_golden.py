@@ -209,7 +209,7 @@ def test_every_stage_of_one_page(
     pixels = np.asarray(slices[name][0]).transpose(2, 0, 1)
     deviations.equal("visrag resized pictures", pixels.tolist(), trace["pixel_values"].tolist())
     with torch.inference_mode(), recorded(modules) as outputs:
-        patches = model.vision.patches(model._pixels(slices[name])).flatten(2).transpose(1, 2)
+        patches = model.vision.patches(model.vision.cells(model._pixels(slices[name])))
         seen = model.visual_features(slices[name])
         model.hidden_states([ids], [tokenizer.image_slots(ids, 64)], seen)
     outputs["patch_embed_out_NHWC"] = patches
