@@ -70,6 +70,7 @@ def make_tokenizer(marks: list[str], *, ends: bool = False) -> Any:
         pad_token="<|endoftext|>",
         eos_token="<|endoftext|>",
         additional_special_tokens=marks,
+        model_max_length=4096,
     )
 
 
@@ -96,6 +97,23 @@ def make_qwen3_vl(folder: Path) -> Path:
         **_qwen_ids(tokenizer),
     )
     return _save_qwen(folder, "Qwen3VL", Qwen3VLForConditionalGeneration(config), tokenizer, 16)
+
+
+def make_st_qwen3_vl(folder: Path) -> Path:
+    """As Qwen3-VL-Embedding is: last token, prompts as system messages, in sentence-transformers' form."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    from ragkit.indexers.without_video import without_video
+
+    make_qwen3_vl(folder)
+    prompts = {"query": "Find the page.", "document": "Represent the page."}
+    with without_video():
+        modules = [Transformer(str(folder)), Pooling(32, pooling_mode="lasttoken"), Normalize()]
+        model = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+        model.save(str(folder), create_model_card=False)
+    return folder
 
 
 def make_idefics3(folder: Path) -> Path:
