@@ -34,7 +34,7 @@ class BeirCollection:
             DataError: a line is malformed, or an id appears twice.
         """
         path = self.folder / "corpus.jsonl"
-        for place, document, row in _rows(path):
+        for place, document, row in read_rows(path):
             title = row.get("title") or ""
             if not isinstance(title, str):
                 raise DataError(f'{place}: "title" is {title!r}, expected text')
@@ -54,7 +54,7 @@ def read_beir(folder: Path, split: str = "test") -> BeirCollection:
     if not (folder / "corpus.jsonl").is_file():
         raise DataError(f"{folder} has no corpus.jsonl; give a folder in BEIR's layout")
     qrels = _read_qrels(folder, split)
-    queries = {query: _text_of(row, place) for place, query, row in _rows(folder / "queries.jsonl")}
+    queries = {query: _text_of(row, place) for place, query, row in read_rows(folder / "queries.jsonl")}
     missing = [query for query in qrels if query not in queries]
     if missing:
         raise DataError(
@@ -82,8 +82,12 @@ def _read_qrels(folder: Path, split: str) -> Qrels:
     return qrels
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Place, id and fields of each line; ids are unique."""
+def read_rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Place, id and fields of each line of a JSON Lines file; ids are unique.
+
+    Raises:
+        DataError: the file is missing, a line is malformed, or an id appears twice.
+    """
     if not path.is_file():
         raise DataError(f"there is no {path}")
     seen: set[str] = set()

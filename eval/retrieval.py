@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ragkit.errors import DataError
@@ -23,17 +23,22 @@ _BATCH_QUERIES = 64
 
 @dataclass(frozen=True, slots=True)
 class RetrievalReport:
-    """measures: mean by measure. by_query: measure, query id, value. seconds: by stage."""
+    """measures: mean by measure. by_query: measure, query id, value. seconds: by stage.
+
+    scope: what was searched and which questions were asked, where that is not the whole collection.
+    """
 
     measures: dict[str, float]
     by_query: dict[str, dict[str, float]]
     num_queries: int
     seconds: dict[str, float]
     run: Run
+    scope: Mapping[str, str | int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """What ``ragkit eval retrieval --json`` prints."""
-        return {"measures": self.measures, "queries": self.num_queries, "seconds": self.seconds}
+        scope = {"scope": dict(self.scope)} if self.scope else {}
+        return {"measures": self.measures, "queries": self.num_queries, "seconds": self.seconds, **scope}
 
     def table(self) -> Table:
         """What ``ragkit eval retrieval`` prints."""
@@ -44,6 +49,8 @@ class RetrievalReport:
             table.add_row(name, f"{value:.4f}")
         for stage, seconds in self.seconds.items():
             table.add_row(f"{stage}, s", f"{seconds:.2f}")
+        for name, fact in self.scope.items():
+            table.add_row(name.replace("_", " "), str(fact))
         return table
 
 
@@ -71,12 +78,45 @@ def evaluate_retrieval(
         parse_measure(measure)
     start = time.perf_counter()
     run = run_queries(collection.queries, search, k, progress)
-    searched = time.perf_counter()
+    return report_run(collection, run, measures, {**(seconds or {}), "search": time.perf_counter() - start})
+
+
+def report_run(
+    collection: BeirCollection,
+    run: Run,
+    measures: Sequence[str],
+    seconds: Mapping[str, float],
+    scope: Mapping[str, str | int] | None = None,
+) -> RetrievalReport:
+    """Score a run of all judged queries."""
+    start = time.perf_counter()
     scores = score_run(collection.qrels, run, measures)
-    stages = {"search": searched - start, "measure": time.perf_counter() - searched}
-    return RetrievalReport(
-        scores.means, scores.by_query, len(collection.qrels), {**(seconds or {}), **stages}, run
-    )
+    stages = {**seconds, "measure": time.perf_counter() - start}
+    return RetrievalReport(scores.means, scores.by_query, len(collection.qrels), stages, run, scope or {})
+
+
+def run_within(
+    queries: Mapping[str, str],
+    document_of: Mapping[str, str],
+    search_in: Callable[[str], Search],
+    k: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """As `run_queries`, each query run against its own document alone.
+
+    Args:
+        document_of: the document of each query.
+        search_in: gives the search of one document.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for query, text in queries.items():
+        groups.setdefault(document_of[query], {})[query] = text
+    found: Run = {}
+    for document, group in groups.items():
+        found.update(run_queries(group, search_in(document), k))
+        if progress is not None:
+            progress(len(found), len(queries))
+    return {query: found[query] for query in queries}
 
 
 def run_queries(

