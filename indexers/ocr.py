@@ -111,7 +111,7 @@ class _Recognizer:
         is_letter[line.steps] = True
         words = self._library.CTCLabelDecode.get_word_info(line.text, is_letter)
         words.line_txt_len = line.num_steps
-        words.confs = [line.score] * len(words.words)
+        words.confs = [line.score] * len(line.text)  # of each letter, as RapidOCR pairs them with boxes
         return words
 
 

@@ -59,7 +59,7 @@ class LineReader:
         self._input = self._session.get_inputs()[0].name
         self._num_threads = num_threads
         characters = ["", *model.metadata["character"].splitlines(), " "]
-        everything = _Head(model.weight, model.bias, np.array(characters))
+        everything = Head(model.weight, model.bias, np.array(characters))
         self._first = everything.restricted_to(classes_of(() if languages == "auto" else languages, characters))
         self._whole = everything if languages == "auto" else None
 
@@ -81,15 +81,17 @@ class LineReader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
-    """weight: (dim, classes), bias: (classes,), characters: (classes,), the first one for no letter."""
+class Head:
+    """A linear output layer.
+
+    weight: (dim, classes), bias: (classes,), characters: (classes,), the first one for no letter."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     characters: NDArray[np.str_]
 
-    def restricted_to(self, classes: NDArray[np.int64]) -> _Head:
-        return _Head(np.ascontiguousarray(self.weight[:, classes]), self.bias[classes], self.characters[classes])
+    def restricted_to(self, classes: NDArray[np.int64]) -> Head:
+        return Head(np.ascontiguousarray(self.weight[:, classes]), self.bias[classes], self.characters[classes])
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         scores: NDArray[np.float32] = features @ self.weight + self.bias
