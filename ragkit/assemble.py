@@ -20,6 +20,7 @@ from ragkit.protocols import (
     TokenEmbedder,
     VectorIndex,
 )
+from ragkit.records import ImageLimits
 
 if TYPE_CHECKING:
     from ragkit.protocols import OcrEngine
@@ -231,11 +232,12 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
         from ragkit.serve.smollm2 import load_smollm2
 
         return load_smollm2(placement=placement)
-    from ragkit.serve.transformers_engine import TransformersEngine
+    from ragkit.serve.transformers_engine import DEFAULT_LIMITS, TransformersEngine
 
     if not settings.model:
         raise ConfigError("generation.engine = 'transformers' needs generation.model: a hub name or a folder")
-    return TransformersEngine(settings.model, placement)
+    limits = ImageLimits(settings.max_images or DEFAULT_LIMITS.max_images, settings.max_pixels)
+    return TransformersEngine(settings.model, placement, image_limits=limits)
 
 
 def _openai_engine(settings: GenerationConfig) -> Engine:
@@ -252,4 +254,5 @@ def _openai_engine(settings: GenerationConfig) -> Engine:
         api_key_env=settings.api_key_env,
         context_tokens=settings.context_tokens,
         timeout_s=settings.timeout_s,
+        image_limits=ImageLimits(settings.max_images, settings.max_pixels) if settings.max_images else None,
     )

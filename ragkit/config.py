@@ -170,7 +170,7 @@ class GenerationConfig(_Table):
     ("weighted-selection"); "auto": images where there are any and the engine reads them. style "evidence"
     asks for observation, evidence and thought before the answer (VisRAG 2.0).
     max_images, max_pixels: what the engine accepts in a request, and of one image; max_images 0 stands for
-    an engine that reads text alone.
+    an "openai" model that reads text alone, and for 8 images with a vision-language model in process.
 
     "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env,
     where that is "" from OPENAI_API_KEY, and only for api.openai.com.

@@ -299,9 +299,13 @@ class ChatDelta:
 
 @dataclass(frozen=True, slots=True)
 class AskRequest:
-    """A question to a corpus. history: earlier turns and system messages, oldest first."""
+    """A question to a corpus.
+
+    history: earlier turns and system messages, oldest first. images: what the asker shows with the question.
+    """
 
     question: str
     history: tuple[ChatMessage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     where: Filter | None = None
+    images: tuple[Image, ...] = ()

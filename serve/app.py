@@ -2,6 +2,7 @@
 
 # FastAPI reads the endpoints' annotations, which name classes imported inside `create_app`;
 # postponed annotations would hide them.
+import asyncio
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ class _Endpoints:
     async def chat(self, body: ChatBody, request: "Request") -> "Response":
         from starlette.responses import Response, StreamingResponse
 
-        ask = ask_request(body, self._sampling)
+        # In a thread: images are decoded there.
+        ask = await asyncio.to_thread(ask_request, body, self._sampling)
         answerer = self._answerer(body.model)
         reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         connection = Connection(request)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from ragkit.records import AskRequest, ChatMessage, Sampling
 from ragkit.serve.http_errors import HttpProblem
+from ragkit.serve.image_url import image_of_url
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Fields of OpenAI's API that do not change what an answer says.
 _HARMLESS = frozenset(
@@ -55,18 +58,26 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class TextPart(BaseModel):
-    """A piece of a message's content."""
+class ImageUrl(BaseModel):
+    """An image as a data URI; `detail` has no effect, because the engine's own limit decides."""
+
+    url: StrictStr
+    detail: StrictStr | None = None
+
+
+class ContentPart(BaseModel):
+    """A piece of a message's content: text or an image."""
 
     type: StrictStr
     text: StrictStr = ""
+    image_url: ImageUrl | None = None
 
 
 class ApiMessage(BaseModel):
-    """One message; content is text or a list of text parts."""
+    """One message; content is text or a list of parts."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: StrictStr | list[TextPart] | None = None
+    content: StrictStr | list[ContentPart] | None = None
 
 
 class StreamOptions(BaseModel):
@@ -98,10 +109,10 @@ class ChatBody(BaseModel):
 
 
 def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
-    """The last user message is the question, what stands before it the history.
+    """The last user message is the question, what stands before it the history. It decodes images: not in a loop.
 
     Raises:
-        HttpProblem: 400, naming the field that is not supported, not known or no text.
+        HttpProblem: 400, naming the field that is not supported, not known, no text or no image.
     """
     _check_text("model", body.model)
     for stop in body.stop or ():
@@ -113,7 +124,8 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
         raise HttpProblem(400, "the last user message is the question, and there is none", param="messages")
     behind = [message for message in messages[asked + 1 :] if message.role == "system"]
     history = tuple(messages[:asked] + behind)
-    return AskRequest(messages[asked].content, history, _sampling(body, default))
+    question = messages[asked]
+    return AskRequest(question.content, history, _sampling(body, default), images=question.images)
 
 
 def _check_extra(extra: dict[str, Any]) -> None:
@@ -130,9 +142,15 @@ def _check_extra(extra: dict[str, Any]) -> None:
 def _message(index: int, message: ApiMessage) -> ChatMessage:
     role: Literal["system", "user", "assistant"] = "system" if message.role == "developer" else message.role
     place = f"messages[{index}].content"
-    content = _joined(place, message.content) if isinstance(message.content, list) else message.content or ""
+    parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
+    content = "\n".join(part.text for part in parts if part.type == "text")
     _check_text(place, content)
-    return ChatMessage(role, content)
+    images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type != "text"]
+    return ChatMessage(role, content, tuple(images))
+
+
+def _text_part(text: str) -> ContentPart:
+    return ContentPart(type="text", text=text)
 
 
 def _check_text(place: str, text: str) -> None:
@@ -141,13 +159,20 @@ def _check_text(place: str, text: str) -> None:
         raise HttpProblem(400, f"{place} holds the lone surrogate {lone.group()!r}, which is no text", param=place)
 
 
-def _joined(place: str, parts: Sequence[TextPart]) -> str:
-    for part in parts:
-        if part.type != "text":
-            raise HttpProblem(
-                400, f"{place} has a part of type {part.type!r}; only text is supported", param=place
-            )
-    return "\n".join(part.text for part in parts)
+def _image(place: str, part: ContentPart, role: str) -> Image:
+    if part.type != "image_url":
+        known = "only text and image_url are supported"
+        raise HttpProblem(400, f"{place} has a part of type {part.type!r}; {known}", param=place)
+    if role != "user":
+        raise HttpProblem(
+            400, f"{place} is an image in a message of {role!r}; only users show images", param=place
+        )
+    if part.image_url is None:
+        raise HttpProblem(400, f"{place} has no image_url", param=place)
+    try:
+        return image_of_url(part.image_url.url)
+    except ValueError as error:
+        raise HttpProblem(400, f"{place}.image_url.url: {error}", param=place, code="invalid_image") from error
 
 
 def _sampling(body: ChatBody, default: Sampling) -> Sampling:

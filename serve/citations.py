@@ -2,45 +2,118 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ragkit.errors import CorpusError
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import Box, Citation, Page, Passage, Source
 from ragkit.sentences import Span, sentence_spans
+from ragkit.serve.evidence_style import Evidence
 from ragkit.serve.marks import marks_in, without_marks
+from ragkit.serve.shown_hits import page_or_none
 from ragkit.serve.support import Quote, Support
 
-_log = logging.getLogger("ragkit.serve")
+_SENTENCES_NOTE = (
+    "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
+)
+_EVIDENCE_NOTE = "The engine wrote no marks of sources in its answer; those of its evidence were put behind it."
+_ONE_PAGE_NOTE = (
+    "The engine wrote no marks of sources; it saw one page alone, to which the answer is attributed unchecked."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CitedText:
     """An answer's text with its marks and what they stand for.
 
-    attributed: True where the engine wrote no mark and the marks in `text` were put in here.
+    note: how the marks came into `text` where the engine wrote none, or why there are none; else "".
+    is_backed: False where nothing speaks for the text: no source supports it and no picture can be its source.
     """
 
     text: str
     citations: tuple[Citation, ...]
-    attributed: bool
+    note: str = ""
+    is_backed: bool = True
 
 
-def cite(text: str, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None = None) -> CitedText:
+def cite(
+    text: str,
+    sources: Sequence[Source],
+    store: PassageStore,
+    embedder: Embedder | None = None,
+    evidence: Sequence[Evidence] = (),
+) -> CitedText:
     """Turn each mark into a citation; where there is no mark at all, find the sources of each sentence.
 
     `text` has passed `MarkFilter`: its marks are ``[n]`` and each names a source. A sentence that no
     source supports stays without a mark. The embedder, where given, must agree with every source found.
+    evidence: what the engine itself named; its sources are those of a text without marks.
+
+    Sources with an image are pictures of pages, which cannot be checked: a mark on one holds, with an empty
+    quote where the page's text is not known or does not have it. Text without marks that no known text
+    supports is attributed to the page where there is one source alone, and to none of several pictures.
     """
-    pages = _Pages(store)
-    support = Support(sources, embedder)
+    citer = _Citer(sources, store, embedder)
     if marks_in(text):
-        return CitedText(text, tuple(_of_marks(text, support, pages)), attributed=False)
-    spans = sentence_spans(text)
-    quotes = support.attribute([text[start:end] for start, end in spans])
-    return _insert_marks(text, spans, quotes, pages)
+        marked = tuple(citer.of_marks(text))
+        return CitedText(text, marked, is_backed=bool(marked))
+    if relevant := [line for line in evidence if line.is_relevant]:
+        quotes = [citer.quote(line.text, line.marker) for line in relevant]
+        return citer.behind(text, quotes, _EVIDENCE_NOTE)
+    cited = citer.of_sentences(text)
+    pictured = [source for source in sources if source.hit.passage.image is not None]
+    if cited.citations or not pictured or not text.strip():
+        return replace(cited, is_backed=bool(cited.citations))
+    if len(sources) == 1:
+        return citer.behind(text, [citer.quote(text, sources[0].marker)], _ONE_PAGE_NOTE)
+    return CitedText(text, (), _unattributed(pictured))
+
+
+class _Citer:
+    """Finds quotes; text that the corpus has of a pictured page takes the place of its empty passage."""
+
+    def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None) -> None:
+        self._pages = _Pages(store)
+        self._pictured = {source.marker for source in sources if source.hit.passage.image is not None}
+        known = [self._pages.with_text(s) if s.marker in self._pictured else s for s in sources]
+        self._known = {source.marker: source for source in known}
+        self._support = Support(known, embedder)
+
+    def quote(self, sentence: str, marker: int) -> Quote:
+        """The words of the source for the sentence; none of a picture whose known text does not have it."""
+        if marker in self._pictured:
+            return self._support.find(sentence, marker) or Quote(self._known[marker], 0, 0)
+        return self._support.quote(sentence, marker)
+
+    def of_marks(self, text: str) -> list[Citation]:
+        citations = []
+        for start, end in _sentences_with_marks(text):
+            sentence = without_marks(text[start:end])
+            for marker in marks_in(text[start:end]):
+                citations.append(self._pages.citation(self.quote(sentence, marker), start, end))
+        return citations
+
+    def of_sentences(self, text: str) -> CitedText:
+        spans = sentence_spans(text)
+        quotes = self._support.attribute([text[start:end] for start, end in spans])
+        return _insert_marks(text, spans, quotes, self._pages)
+
+    def behind(self, text: str, quotes: Sequence[Quote], note: str) -> CitedText:
+        """The marks of the quotes' sources at the end of the text, each citing all of it."""
+        whole = text.rstrip()
+        citations = []
+        for quote in quotes:
+            whole += f" [{quote.source.marker}]"
+            citations.append(self._pages.citation(quote, 0, len(whole)))
+        return CitedText(whole, tuple(citations), note)
+
+
+def _unattributed(pictured: Sequence[Source]) -> str:
+    names = ", ".join(f"{source.hit.passage.document} page {source.hit.passage.page}" for source in pictured)
+    return (
+        f"The engine wrote no marks of sources; it saw the pictures of {len(pictured)} pages ({names}), and from "
+        "which of them the answer comes is not known."
+    )
 
 
 class _Pages:
@@ -72,6 +145,14 @@ class _Pages:
             boxes=self._boxes(passage, text, page_start, page_end),
         )
 
+    def with_text(self, source: Source) -> Source:
+        """A page's picture as a source of the page's text, as far as it is known."""
+        passage = source.hit.passage
+        page = self._page(passage.document, passage.page)
+        text = page.text if page else ""
+        known = replace(passage, text=text, start=0, end=len(text))
+        return replace(source, hit=replace(source.hit, passage=known))
+
     def _boxes(self, passage: Passage, text: str, start: int, end: int) -> tuple[Box, ...]:
         page = self._page(passage.document, passage.page)
         if page is None or page.text[start:end] != text:
@@ -82,21 +163,8 @@ class _Pages:
         """None where the store does not give the page: the quote holds without it."""
         key = (document, number)
         if key not in self._read:
-            try:
-                self._read[key] = self._store.page(*key)
-            except CorpusError as error:
-                _log.warning("a citation has no boxes: %s", error)
-                self._read[key] = None
+            self._read[key] = page_or_none(self._store, document, number)
         return self._read[key]
-
-
-def _of_marks(text: str, support: Support, pages: _Pages) -> list[Citation]:
-    citations = []
-    for start, end in _sentences_with_marks(text):
-        sentence = without_marks(text[start:end])
-        for marker in marks_in(text[start:end]):
-            citations.append(pages.citation(support.quote(sentence, marker), start, end))
-    return citations
 
 
 def _sentences_with_marks(text: str) -> list[Span]:
@@ -121,4 +189,4 @@ def _insert_marks(text: str, spans: Sequence[Span], quotes: Sequence[Quote | Non
         if quote is not None:
             out += f" [{quote.source.marker}]"
             citations.append(pages.citation(quote, new_start, len(out)))
-    return CitedText(out + text[position:], tuple(citations), attributed=True)
+    return CitedText(out + text[position:], tuple(citations), _SENTENCES_NOTE if citations else "")

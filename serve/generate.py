@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import string
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
-from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, Hit, Sampling, Source, Usage
+from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, ChatRequest, Hit, Sampling, Usage
 from ragkit.serve.citations import CitedText, cite
 from ragkit.serve.extractive_engine import ExtractiveEngine
-from ragkit.serve.marks import MarkFilter, without_marks
-from ragkit.serve.prompts import NOT_FOUND_TEXT, build_request
+from ragkit.serve.not_found import says_not_found
+from ragkit.serve.page_answers import answer_by_page
+from ragkit.serve.prompts import NOT_FOUND_TEXT
+from ragkit.serve.reply_reader import ReplyReader
+from ragkit.serve.request_plan import plan_requests
 
 UNSUPPORTED_TEXT = "Not found in these documents: no source supports the text above."
-_AROUND = string.whitespace + string.punctuation + "“”„‟‘’‚«»‹›「」…。！"
 _QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engine adds a language model."
-_ATTRIBUTED_NOTE = (
-    "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
-)
 
 
 async def generate_answer(
@@ -30,24 +29,29 @@ async def generate_answer(
     store: PassageStore,
     embedder: Embedder | None = None,
     timings_ms: Mapping[str, float] | None = None,
+    settings: GenerationConfig | None = None,
 ) -> Answer:
     """Ask the engine and turn its marks into citations.
 
     An answer that has no mark and that no source supports is replaced by `NOT_FOUND_TEXT`; what the
     engine wrote is then in the notes. Without hits the engine is not asked. timings_ms: earlier stages.
+    settings: what of the hits is shown (show, num_pages) and in which style the engine answers.
 
     Raises:
         ContextLengthError: the question does not fit the engine's context.
+        ImageInputError: the request has images and the engine reads none, or not so many.
+        ConfigError: page pictures are to be shown and the engine reads none.
         EngineError: the engine failed.
     """
-    generation = _Generation(request, hits, engine, store, embedder, timings_ms)
-    sources = await generation.begin()
-    if not sources:
+    generation = _Generation(request, hits, engine, store, embedder, timings_ms, settings)
+    requests = await generation.begin()
+    if not requests:
         return generation.without_sources()
-    reply = await engine.chat(generation.prompt.request)
-    marks = MarkFilter(len(sources))
-    text = marks.push(reply.text) + marks.finish()
-    return await generation.end(text, reply, marks.unknown)
+    reply = await generation.chosen(requests) if len(requests) > 1 else await engine.chat(requests[0])
+    reader = generation.reader()
+    reader.push(reply.text)
+    reader.finish()
+    return await generation.end(reader, reply)
 
 
 async def stream_answer(
@@ -57,39 +61,42 @@ async def stream_answer(
     store: PassageStore,
     embedder: Embedder | None = None,
     timings_ms: Mapping[str, float] | None = None,
+    settings: GenerationConfig | None = None,
 ) -> AsyncIterator[AnswerEvent]:
     """As `generate_answer`, in pieces; the last event holds the answer.
 
     Where the engine writes marks, the pieces joined are the answer's text. Where it writes none, the
     marks that were found for it are only in the last event's answer; and where no source supports
-    the text, a last piece says so, because what was sent cannot be taken back.
+    the text, a last piece says so, because what was sent cannot be taken back. Of a reply in the
+    evidence style the answer alone is streamed; of weighted selection the chosen one, once it is chosen.
     """
-    generation = _Generation(request, hits, engine, store, embedder, timings_ms)
-    sources = await generation.begin()
-    if not sources:
+    generation = _Generation(request, hits, engine, store, embedder, timings_ms, settings)
+    requests = await generation.begin()
+    if not requests:
         yield AnswerEvent(NOT_FOUND_TEXT)
         yield AnswerEvent(answer=generation.without_sources())
         return
-    marks = MarkFilter(len(sources))
-    text, last = "", ChatDelta()
-    deltas = engine.stream(generation.prompt.request)
+    last = ChatDelta()
+    deltas = generation.deltas(requests)
+    # Weighted selection settles which sources the reply has when its first piece comes.
+    reader: ReplyReader | None = None
     try:
         async for delta in deltas:
+            reader = reader or generation.reader()
             last = delta if delta.finish_reason else last
-            if piece := marks.push(delta.text):
-                text += piece
+            if piece := reader.push(delta.text):
                 yield AnswerEvent(piece)
     finally:
         # A consumer that stops early must not leave the engine writing on.
         if close := getattr(deltas, "aclose", None):
             await close()
-    if piece := marks.finish():
-        text += piece
+    reader = reader or generation.reader()
+    if piece := reader.finish():
         yield AnswerEvent(piece)
-    reply = ChatReply(text, last.finish_reason or "stop", last.usage or Usage())
-    answer = await generation.end(text, reply, marks.unknown)
-    if not answer.found and not _says_not_found(text):
-        yield AnswerEvent(f"\n\n{UNSUPPORTED_TEXT}" if text else NOT_FOUND_TEXT)
+    reply = ChatReply(reader.text, last.finish_reason or "stop", last.usage or Usage())
+    answer = await generation.end(reader, reply)
+    if not answer.found and not says_not_found(reader.text):
+        yield AnswerEvent(f"\n\n{UNSUPPORTED_TEXT}" if reader.text else NOT_FOUND_TEXT)
     yield AnswerEvent(answer=answer)
 
 
@@ -103,44 +110,65 @@ class _Generation:
     store: PassageStore
     embedder: Embedder | None
     timings_ms: Mapping[str, float] | None
+    settings: GenerationConfig | None
 
     def __post_init__(self) -> None:
+        self._settings = self.settings or GenerationConfig()
         self._timings_ms = dict(self.timings_ms or {})
         quotes = isinstance(self.engine, ExtractiveEngine)
         self._notes = [_QUOTING_NOTE, *_note_unused(self.request.sampling)] if quotes else []
         self._started = time.perf_counter()
 
-    async def begin(self) -> tuple[Source, ...]:
-        """Build the prompt; the sources it holds."""
-        if not self.hits:
-            return ()
-        ask = self.request
-        self.prompt = await asyncio.to_thread(
-            build_request, ask.question, self.hits, self.engine, ask.history, ask.sampling
+    async def begin(self) -> tuple[ChatRequest, ...]:
+        """Build the prompts; none where the engine would see no source."""
+        plan = await asyncio.to_thread(
+            plan_requests, self.request, self.hits, self.engine, self.store, self._settings
         )
-        self._notes += self.prompt.notes
-        return self.prompt.request.sources
+        self._notes += plan.notes
+        if len(plan.requests) == 1:
+            self._asked = plan.requests[0]
+        return plan.requests
+
+    async def chosen(self, requests: Sequence[ChatRequest]) -> ChatReply:
+        """The reply that weighted selection keeps."""
+        kept = await answer_by_page(self.engine, requests)
+        self._asked = kept.request
+        self._notes.append(kept.note)
+        return kept.reply
+
+    def deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
+        return self.engine.stream(requests[0]) if len(requests) == 1 else self._chosen_deltas(requests)
+
+    async def _chosen_deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
+        reply = await self.chosen(requests)
+        yield ChatDelta(reply.text)
+        yield ChatDelta(finish_reason=reply.finish_reason, usage=reply.usage)
+
+    def reader(self) -> ReplyReader:
+        """For the reply to what was asked; with weighted selection, once it is chosen."""
+        return ReplyReader(self._asked.sources, self._settings.style)
 
     def without_sources(self) -> Answer:
         self._took("generate")
-        return self._answer(CitedText(NOT_FOUND_TEXT, (), attributed=False), ChatReply(""), ())
+        return self._answer(CitedText(NOT_FOUND_TEXT, (), is_backed=False), ChatReply(""), ())
 
-    async def end(self, text: str, reply: ChatReply, unknown: tuple[int, ...]) -> Answer:
-        """The answer to a reply whose text, with the marks of no source taken out, is `text`."""
+    async def end(self, reader: ReplyReader, reply: ChatReply) -> Answer:
+        """The answer to a reply that was read to its end."""
         self._took("generate")
-        sampling = self.request.sampling
+        text, unknown = reader.text, reader.unknown_marks
+        evidence, notes = reader.evidence()
+        self._notes += notes
         if reply.finish_reason == "length":
-            self._notes.append(f"The answer was cut off at max_tokens = {sampling.max_tokens}.")
-        if _says_not_found(text):
-            return self._answer(CitedText(text, (), attributed=False), reply, unknown)
-        sources = self.prompt.request.sources
-        cited = await asyncio.to_thread(cite, text, sources, self.store, self.embedder)
+            self._notes.append(f"The answer was cut off at max_tokens = {self.request.sampling.max_tokens}.")
+        if says_not_found(text):
+            return self._answer(CitedText(text, (), is_backed=False), reply, unknown)
+        cited = await asyncio.to_thread(cite, text, self._asked.sources, self.store, self.embedder, evidence)
         self._took("cite")
-        if cited.citations and cited.attributed:
-            self._notes.append(_ATTRIBUTED_NOTE)
-        if not cited.citations:
+        if cited.note:
+            self._notes.append(cited.note)
+        if not cited.is_backed:
             self._notes.append(f"No source supports what the engine {self.engine.name} wrote: {text!r}")
-            cited = CitedText(NOT_FOUND_TEXT, (), attributed=False)
+            cited = CitedText(NOT_FOUND_TEXT, (), is_backed=False)
         return self._answer(cited, reply, unknown)
 
     def _took(self, stage: str) -> None:
@@ -153,7 +181,7 @@ class _Generation:
             question=self.request.question,
             text=cited.text,
             engine=self.engine.name,
-            found=bool(cited.citations),
+            found=cited.is_backed,
             citations=cited.citations,
             hits=tuple(self.hits),
             unknown_marks=unknown,
@@ -168,12 +196,3 @@ def _note_unused(sampling: Sampling) -> list[str]:
     """Quotes are whole sentences: neither shortened to max_tokens nor cut at a stop string."""
     names = [f.name for f in fields(Sampling) if getattr(sampling, f.name) != f.default]
     return [f"Quotes are not sampled: {', '.join(names)} had no effect."] if names else []
-
-
-def _says_not_found(text: str) -> bool:
-    """Whether the reply is the not-found sentence and nothing else; marks, quotes and full stops do not count."""
-    return _bare(text) == _bare(NOT_FOUND_TEXT)
-
-
-def _bare(text: str) -> str:
-    return without_marks(text).casefold().strip(_AROUND)

@@ -56,6 +56,14 @@ class Support:
             return self._nearest(sentence, marker)
         return Quote(source, units[first].start, units[last].end)
 
+    def find(self, sentence: str, marker: int) -> Quote | None:
+        """The place in one source that holds `MIN_COVERAGE` of the sentence's words, or None.
+
+        The source must hold all the sentence's numbers, and the sentence at least two content words.
+        """
+        found = self._place(self._content.of(sentence), marker)
+        return found[1] if found else None
+
     def attribute(self, sentences: Sequence[str]) -> list[Quote | None]:
         """For each sentence the place that supports it, or None.
 
@@ -79,17 +87,20 @@ class Support:
 
     def _best_place(self, sentence: str) -> Quote | None:
         wanted = self._content.of(sentence)
-        best, place = MIN_COVERAGE, None
-        if len(wanted) < _FEWEST_WORDS:
+        places = [place for marker in self._words if (place := self._place(wanted, marker))]
+        # The first of equals: max keeps it.
+        return max(places, key=lambda place: place[0])[1] if places else None
+
+    def _place(self, wanted: Words, marker: int) -> tuple[float, Quote] | None:
+        """Coverage and place, where a source holds enough of the words."""
+        listed = self._words[marker]
+        if len(wanted) < _FEWEST_WORDS or not numbers_in(wanted) <= frozenset().union(*listed):
             return None
-        for marker, listed in self._words.items():
-            if not numbers_in(wanted) <= frozenset().union(*listed):
-                continue
-            first, last, coverage = self._best_window(wanted, marker)
-            if coverage > best or (coverage == best and place is None):
-                units = self._units[marker]
-                best, place = coverage, Quote(self._sources[marker], units[first].start, units[last].end)
-        return place
+        first, last, coverage = self._best_window(wanted, marker)
+        if coverage < MIN_COVERAGE:
+            return None
+        units = self._units[marker]
+        return coverage, Quote(self._sources[marker], units[first].start, units[last].end)
 
     def _best_window(self, wanted: Words, marker: int) -> tuple[int, int, float]:
         """First and last of up to three units in a row that hold most of the words, and their coverage.

@@ -52,9 +52,10 @@ class FakeStore:
 
     pages: dict[tuple[str, int], Page]
     reads: list[tuple[str, int]] = field(default_factory=list)
+    images: dict[tuple[str, int], PageImage] = field(default_factory=dict)
 
     def page_image(self, document: str, number: int) -> PageImage | None:
-        return None
+        return self.images.get((document, number))
 
     def page(self, document: str, number: int) -> Page:
         self.reads.append((document, number))

@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from ragkit.records import AskRequest, ChatMessage, Sampling
 from ragkit.serve.chat_request import ChatBody, ask_request
 from ragkit.serve.http_errors import HttpProblem
+from ragkit.serve.image_url import image_url
 
+USER_PART = {"type": "text", "text": "this?"}
 USER = {"role": "user", "content": "How deep?"}
 DEFAULT = Sampling(max_tokens=99, temperature=0.25)
 
@@ -87,10 +90,43 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
     assert parse(messages=[{"role": "user", "content": content}]).question == "😀"
 
 
-def test_images_are_refused() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
-    with pytest.raises(HttpProblem, match=r"messages\[0\].content has a part of type 'image_url'; only text"):
-        parse(messages=[{"role": "user", "content": [image]}])
+def image_part(image: Image.Image, **fields: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": image_url(image), **fields}}
+
+
+RED, BLUE = Image.new("RGB", (4, 2), (200, 0, 0)), Image.new("RGB", (3, 3), (0, 0, 200))
+
+
+def test_images_of_users_are_read() -> None:
+    request = parse(
+        messages=[
+            {"role": "user", "content": [image_part(BLUE), {"type": "text", "text": "Look."}]},
+            {"role": "assistant", "content": "Blue."},
+            {"role": "user", "content": [{"type": "text", "text": "And"}, image_part(RED, detail="high"), USER_PART]},
+        ]
+    )
+    assert request.question == "And\nthis?"
+    assert [image.tobytes() for image in request.images] == [RED.tobytes()]
+    assert [(m.content, [image.size for image in m.images]) for m in request.history] == [
+        ("Look.", [(3, 3)]),
+        ("Blue.", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "message"),
+    [
+        ("user", {"type": "input_audio"}, "has a part of type 'input_audio'; only text and image_url"),
+        ("user", {"type": "image_url"}, r"messages\[0\].content\[0\] has no image_url"),
+        ("system", image_part(RED), "is an image in a message of 'system'; only users show images"),
+        ("user", {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "is no data URI"),
+        ("user", {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "neither PNG"),
+    ],
+)
+def test_other_parts_are_refused(role: str, part: dict[str, Any], message: str) -> None:
+    with pytest.raises(HttpProblem, match=message) as caught:
+        parse(messages=[{"role": role, "content": [part]}, USER])
+    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0]")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ SOURCES = (
 def test_a_mark_becomes_a_citation_of_its_sentence() -> None:
     text = "It is deep: 41 metres [1]. Clara Venn designed it in 1870. [2]"
     cited = cite(text, SOURCES, two_page_store())
-    assert (cited.text, cited.attributed) == (text, False)
+    assert (cited.text, cited.note) == (text, "")
     first, second = cited.citations
     assert (first.marker, first.document, first.page, first.score) == (1, "lake.txt", 1, 0.75)
     assert text[first.start : first.end] == "It is deep: 41 metres [1]."
@@ -59,7 +59,7 @@ def test_where_there_is_no_mark_supported_sentences_get_one() -> None:
     text = "Lake Ohm is 41 metres deep. Volcanoes are hot. The bridge was opened in 1874."
     cited = cite(text, SOURCES, two_page_store())
     assert cited.text == ("Lake Ohm is 41 metres deep. [1] Volcanoes are hot. The bridge was opened in 1874. [2]")
-    assert cited.attributed
+    assert "put behind the sentences that a source supports" in cited.note
     assert [cited.text[c.start : c.end] for c in cited.citations] == [
         "Lake Ohm is 41 metres deep. [1]",
         "The bridge was opened in 1874. [2]",

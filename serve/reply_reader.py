@@ -1,0 +1,54 @@
+"""A reply as it comes, read for its answer."""
+
+from __future__ import annotations
+
+from ragkit.records import Source
+from ragkit.serve.evidence_style import AnswerFilter, Evidence, parse_evidence
+from ragkit.serve.marks import MarkFilter
+
+
+class ReplyReader:
+    """Passes on the answer in pieces: without the parts before it, every mark written ``[n]``.
+
+    The pieces joined are `text`, however the reply was cut. style: "plain" or "evidence".
+    """
+
+    def __init__(self, sources: tuple[Source, ...], style: str) -> None:
+        self.text = ""
+        self._sources = sources
+        self._marks = MarkFilter(len(sources))
+        self._answer = AnswerFilter() if style == "evidence" else None
+
+    @property
+    def unknown_marks(self) -> tuple[int, ...]:
+        """Numbers that no source has, in the order they were met."""
+        return self._marks.unknown
+
+    def push(self, piece: str) -> str:
+        """What can be passed on now that `piece` has come."""
+        return self._pass(self._marks.push(self._answer.push(piece) if self._answer else piece))
+
+    def finish(self) -> str:
+        """The rest, after the last piece."""
+        rest = self._marks.push(self._answer.finish()) if self._answer else ""
+        return self._pass(rest + self._marks.finish())
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], list[str]]:
+        """What the whole reply names as evidence, and notes on it or on why none could be read."""
+        if self._answer is None:
+            return (), []
+        try:
+            lines = parse_evidence(self._answer.raw, len(self._sources)).evidence
+        except ValueError as error:
+            return (), [
+                f"The engine did not keep to the form of the evidence style ({error}); read as plain text."
+            ]
+        return lines, [self._note(line) for line in lines if line.is_relevant]
+
+    def _note(self, line: Evidence) -> str:
+        passage = self._sources[line.marker - 1].hit.passage
+        return f"Evidence that the engine named in {passage.document} page {passage.page}: {line.text}"
+
+    def _pass(self, piece: str) -> str:
+        self.text += piece
+        return piece
