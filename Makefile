@@ -33,10 +33,14 @@ $(VENV)/torch.installed: constraints.txt
 	$(PIP) torch
 	touch $@
 
+# The compatible mode puts this folder itself on the path. The default one has a finder that loses to a folder
+# named ragkit where Python starts: such as the clone, for a script that lies beside it.
+EDITABLE := --config-settings editable_mode=compat --editable
+
 $(VENV)/demo.installed: $(VENV)/torch.installed pyproject.toml
-	$(PIP) --editable '.[demo]'
+	$(PIP) $(EDITABLE) '.[demo]'
 	touch $@
 
 $(VENV)/dev.installed: $(VENV)/torch.installed pyproject.toml
-	$(PIP) --editable '.[dev]'
+	$(PIP) $(EDITABLE) '.[dev]'
 	touch $@ $(VENV)/demo.installed

@@ -29,7 +29,7 @@ _Results = Generator[Unpictured | FailedDocument, None, None]
 
 # A commit after so many passages or seconds: what a kill can cost at most, beside the document at hand.
 _COMMIT_PASSAGES = 1024
-_COMMIT_SECONDS = 15.0
+_COMMIT_SECONDS = 5.0
 # Passages given to the embedder at once: enough to sort by length, few enough to show progress.
 _EMBED_PASSAGES = 256
 
@@ -139,8 +139,8 @@ class IndexBuilder:
         except BaseException:
             self._unfinished.close(finished=False)
             raise
-        self._tell("lexical", "")
         if self._report.changes:
+            self._tell("lexical", "")
             sweep_pictures(self._corpus, self._picture_names())
         self._unfinished.close(finished=not self._report.interrupted)
         finish_commit(self._corpus, self._catalogue, self._embedders.dims, self._lexical)

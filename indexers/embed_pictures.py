@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BATCH_PAGES = 8
+_BATCHES_ON_GPU = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class PictureEmbedder:
         self._settings = settings
         self._keep_in = corpus if settings.keep_pages else None
         self._told = told
-        self._batch_pages: int = getattr(embedder, "batch_pages", 0) or _BATCH_PAGES
+        self._batch_pages = _pages_at_once(embedder)
 
     def embed(self, documents: Iterable[Unpictured]) -> Generator[Unpictured | FailedDocument, None, None]:
         """The documents in their order with their pictures, or what kept all of them away."""
@@ -164,6 +165,14 @@ class PictureEmbedder:
         ]
         pictures = [opened.pictures[number] for number in sorted(opened.pictures)]
         return replace(source, document=replace(document, pages=pages, pictures=pictures))
+
+
+def _pages_at_once(embedder: Embedder) -> int:
+    """One batch of the embedder; on a GPU several, so that it prepares one while the model works on another."""
+    batch: int = getattr(embedder, "batch_pages", 0) or _BATCH_PAGES
+    placement = getattr(embedder, "placement", None)
+    on_gpu = placement is not None and str(placement.device).startswith("cuda")
+    return batch * _BATCHES_ON_GPU if on_gpu else batch
 
 
 def _take(drawn: DrawnPage, waiting: Iterable[_Open], batch: list[tuple[_Open, DrawnPage]]) -> None:

@@ -65,7 +65,7 @@ class StVisionEmbedder:
         self.passage_prompt: str = passage_default if passage_prompt is None else passage_prompt
         self._max_pixels = max_pixels
         self._sizes = st_picture_sizes(self._model, self._folder, max_pixels)
-        self._batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
+        self.batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
         # Tokenizers are set to pad and cut at every call, which two threads must not do at once.
         self._preparing = threading.Lock()
         self._fingerprint: str | None = None
@@ -98,7 +98,7 @@ class StVisionEmbedder:
         def pictures(batch: Sequence[Passage]) -> list[Any]:
             return [self._sizes.shrunk(picture) for picture in load_pictures(batch, self.name)]
 
-        return self._embed(passages, self._batch_pages, pictures, self.passage_prompt, "document")
+        return self._embed(passages, self.batch_pages, pictures, self.passage_prompt, "document")
 
     def _texts(self, texts: Sequence[str]) -> list[Any]:
         return st_texts(texts, self._model)

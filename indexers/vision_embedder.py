@@ -78,7 +78,7 @@ class VisionEmbedder:
             max_pixels=max_pixels,
             trust_remote_code=trust_remote_code,
         )
-        self._batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
+        self.batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
         self._model = _load(name, self._folder, family, placement, trust_remote_code)
         self._max_tokens = int(self._model.config.get_text_config().max_position_embeddings)
         self._fingerprint: str | None = None
@@ -124,7 +124,7 @@ class VisionEmbedder:
         def prepare(batch: Sequence[Passage]) -> dict[str, Tensor]:
             return self._inputs.of_pages(load_pictures(batch, self.name))
 
-        return self._embed(passages, self._batch_pages, prepare, forward)
+        return self._embed(passages, self.batch_pages, prepare, forward)
 
     def _embed(
         self,

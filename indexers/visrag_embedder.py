@@ -75,7 +75,7 @@ class VisragEmbedder:
         self.placement = placement
         self.query_prompt = QUERY_PROMPT if query_prompt is None else query_prompt
         self.stage_seconds: dict[str, float] = {"preprocess": 0.0, "model": 0.0}
-        self._batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 4)
+        self.batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 4)
         self._folder = model_folder(name)
         self._tokenizer = VisragTokenizer(self._folder)
         with quiet_loading():
@@ -122,7 +122,7 @@ class VisragEmbedder:
         # Pages of one size have slices of one size, which the vision tower takes together.
         sizes = [(p.image.width, p.image.height) if p.image else (0, 0) for p in passages]
         order = sorted(range(len(passages)), key=lambda i: sizes[i])
-        return self._in_order(order, passages, self._batch_pages, prepare)
+        return self._in_order(order, passages, self.batch_pages, prepare)
 
     def _in_order(
         self, order: list[int], items: Sequence[Item], size: int, prepare: Callable[[Sequence[Item]], _Inputs]

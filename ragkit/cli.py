@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragkit import __version__
 from ragkit.cli_eval import eval_app
 from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, RagkitError
@@ -45,15 +46,34 @@ class Level(StrEnum):
 app.add_typer(eval_app, name="eval")
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Folder of the corpus.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file of settings; all of them stand in ragkit/config.py.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ragkit {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
 
 
 @app.command()
 def index(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or glob patterns.")],
     corpus: CorpusOption,
-    pages: Annotated[Pages | None, typer.Option(help="What of a page is indexed.")] = None,
+    pages: Annotated[
+        Pages | None, typer.Option(help="Index what pages say (text), how they look (image), or both.")
+    ] = None,
     embedder: Annotated[
         str | None, typer.Option(help="Model name or folder, of texts or of page pictures; 'none': BM25 alone.")
     ] = None,
@@ -158,7 +178,7 @@ def remove(
 def serve(
     corpus: Annotated[list[Path], typer.Option("--corpus", help="Folder of a corpus; may be repeated.")],
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     config: ConfigOption = None,
 ) -> None:
     """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""

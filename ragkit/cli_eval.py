@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ragkit.config import load_config
+
+if TYPE_CHECKING:
+    from ragkit.eval.page_speed import PageSpeedReport
+    from ragkit.eval.speed import SpeedReport
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
 
@@ -100,17 +104,50 @@ def retrieval(
 
 @eval_app.command()
 def speed(
-    data: Annotated[Path | None, typer.Option(help="BEIR folder whose documents are the texts.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="BEIR folder whose documents are the texts; with --pages a folder of PDFs.")
+    ] = None,
+    pages: Annotated[bool, typer.Option("--pages", help="Time drawing and embedding page pictures.")] = False,
+    num_pages: Annotated[int, typer.Option(min=1, help="With --pages: about how many pages.")] = 100,
     texts: Annotated[int, typer.Option(min=1, help="How many texts are indexed.")] = 400,
     passages: Annotated[int, typer.Option(min=1, help="How many passages are searched.")] = 100_000,
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions of indexing.")] = 3,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time indexing and searching beside the bare libraries below them."""
+    """Time indexing and searching beside the bare libraries below them, or page pictures stage by stage."""
     from ragkit.evaluation import measure_speed
+    from ragkit.demo import SAMPLES
+    from ragkit.page_speed import measure_page_speed
 
-    report = measure_speed(load_config(config), data, texts, passages, repeats)
+    settings = load_config(config)
+    report: SpeedReport | PageSpeedReport
+    if pages:
+        report = measure_page_speed(settings, data or SAMPLES / "documents", num_pages)
+    else:
+        report = measure_speed(settings, data, texts, passages, repeats)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))  # noqa: T201
+    else:
+        Console().print(report.table())
+
+
+@eval_app.command()
+def ocr(
+    pdf: Annotated[Path, typer.Argument(help="A PDF whose pages have a text layer.")],
+    pages: Annotated[str, typer.Option(help="Such as 1,5 or 2-4; all where none are named.")] = "",
+    password: Annotated[str | None, typer.Option(help="Of the PDF.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read drawn pages by OCR: seconds a page, and the share of the text layer's words that was read."""
+    from ragkit.ocr_evaluation import measure_ocr, parse_pages
+
+    try:
+        wanted = parse_pages(pages) if pages else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--pages") from error
+    report = measure_ocr(pdf, load_config(config), wanted, password)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))  # noqa: T201
     else:

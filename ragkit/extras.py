@@ -15,6 +15,7 @@ EXTRA_OF: dict[str, str] = {
     "tokenizers": "text",
     "huggingface_hub": "text",
     "safetensors": "vision",
+    "loky": "vision",
     "sentencepiece": "vision",
     "faiss": "cpu",
     "pdf2image": "pdf2image",

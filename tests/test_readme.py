@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand: shell and Python blocks in order, in a folder with `docs/`."""
+"""The README's examples, run as they stand: shell and Python blocks in order, in a folder with `manuals`."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def test_the_first_runnable_thing_stands_within_thirty_lines():
 
 @pytest.mark.timeout(900)  # seven processes that each load a model: slow where the machine is busy
 def test_every_example_runs(tmp_path: Path, samples: Path):
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "manuals").mkdir()
     # The note and the report: the scanned pages would add half a minute of OCR.
     for name in ("calibration-note.md", "annual-report-2025.pdf"):
-        shutil.copy(samples / name, tmp_path / "docs")
+        shutil.copy(samples / name, tmp_path / "manuals")
     outputs, servers = [], []
     try:
         for language, block in BLOCKS:
