@@ -119,8 +119,8 @@ def _recognition_model(settings: Any) -> bytes:
     """The model that RapidOCR would recognize lines with, from its package."""
     engine = require("rapidocr.inference_engine.base")
     wanted = engine.FileInfo(**{name: settings.Rec[name] for name in engine.FileInfo.__annotations__})
-    name = engine.InferSession.get_model_url(wanted)["model_dir"].rpartition("/")[2]
-    return (Path(settings.Global.model_root_dir) / name).read_bytes()
+    name = str(engine.InferSession.get_model_url(wanted)["model_dir"]).rpartition("/")[2]
+    return Path(str(settings.Global.model_root_dir), name).read_bytes()
 
 
 def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

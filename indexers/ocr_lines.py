@@ -110,7 +110,7 @@ class Head:
 
 
 def _input_width(image: NDArray[np.uint8]) -> int:
-    height, width = image.shape[:2]
+    height, width = int(image.shape[0]), int(image.shape[1])
     return max(_COLUMNS_PER_STEP, round(_HEIGHT * width / height * _SQUEEZE))
 
 
