@@ -13,6 +13,7 @@ import typer
 
 from ragkit import __version__
 from ragkit.cli_eval import eval_app
+from ragkit.cli_train import train_app
 from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, RagkitError
 
@@ -44,6 +45,7 @@ class Level(StrEnum):
 
 
 app.add_typer(eval_app, name="eval")
+app.add_typer(train_app, name="train")
 
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Folder of the corpus.")]
 ConfigOption = Annotated[
