@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ragkit.devices import Placement
+from ragkit.errors import ImageInputError
 from ragkit.protocols import Engine
 from ragkit.records import ChatDelta, ChatReply, ChatRequest, Sampling
 from ragkit.serve.app import create_app
@@ -21,19 +23,23 @@ from ragkit.serve.transformers_engine import TransformersEngine
 from tests.fakes import HashEmbedder
 from tests.serve.house import FakeAnswerer, FakeLibrary, running, two_hits
 from tests.serve.tiny_llm import make_tiny_llama
+from tests.serve.tiny_vlm import make_tiny_vlm
 
-ENGINES = ("echo", "extractive", "extractive with embedder", "transformers", "openai")
+ENGINES = ("echo", "extractive", "extractive with embedder", "transformers", "transformers with images", "openai")
+IMAGE = Image.new("RGB", (40, 60), (200, 0, 0))
 
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Engine]]:
     folder = make_tiny_llama(tmp_path_factory.mktemp("tiny"), max_position_embeddings=4096)
+    seeing = make_tiny_vlm(tmp_path_factory.mktemp("tiny-vlm"))
     with running(create_app(FakeLibrary(FakeAnswerer("papers", EchoEngine())))) as address:
         yield {
             "echo": EchoEngine(),
             "extractive": ExtractiveEngine(),
             "extractive with embedder": ExtractiveEngine(HashEmbedder()),
             "transformers": TransformersEngine(folder, Placement("cpu", "float32")),
+            "transformers with images": TransformersEngine(seeing, Placement("cpu", "float32")),
             "openai": OpenAIEngine(f"{address}/v1", "papers"),
         }
 
@@ -102,3 +108,26 @@ def test_a_cancelled_chat_ends(engine: Engine) -> None:
             await asyncio.wait_for(task, 10)
 
     asyncio.run(cancel())
+
+
+def with_image(request: ChatRequest) -> ChatRequest:
+    *before, last = request.messages
+    return replace(request, messages=(*before, replace(last, images=(IMAGE,))))
+
+
+def test_images_are_read_or_refused(engine: Engine) -> None:
+    plain, shown = make_request(engine), with_image(make_request(engine))
+    if engine.image_limits is None:
+        for ask in (engine.chat(shown), collect(engine, shown)):
+            with pytest.raises(ImageInputError, match="has an image and .* reads text alone"):
+                asyncio.run(ask)
+        with pytest.raises(ImageInputError):
+            engine.chat_batch([shown])
+    else:
+        assert engine.image_limits.max_images > 0
+        assert engine.count_tokens(shown.messages) > engine.count_tokens(plain.messages)
+        assert asyncio.run(engine.chat(shown)).usage.prompt_tokens > 0
+
+
+def test_logprobs_are_given_only_when_asked_for(engine: Engine) -> None:
+    assert asyncio.run(engine.chat(make_request(engine))).logprobs is None

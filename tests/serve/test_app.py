@@ -8,13 +8,16 @@ from urllib.request import Request, urlopen
 
 import openai
 import pytest
+from PIL import Image
 
 from ragkit.errors import ConfigError, ContextLengthError, CorpusError, EngineError
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest
 from ragkit.serve.app import create_app
 from ragkit.serve.echo_engine import EchoEngine
+from ragkit.serve.image_url import image_url
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from tests.serve.house import BRIDGE, LAKE, FakeAnswerer, FakeLibrary, running, wait_until
+from tests.serve.picture_house import SeeingEngine
 
 ECHO = "Lake Ohm lies in the north. It is [1]\nThe Stone Bridge was opened in 1874. Clara [2]"
 QUESTION: Any = [{"role": "user", "content": "How deep is Lake Ohm?"}]
@@ -46,9 +49,11 @@ class FailingEngine:
 
 
 SLOW = EchoEngine(pause_s=0.05)
+SEEING = SeeingEngine(["It is 41 metres deep [1]."])
 ANSWERERS = {
     "papers": FakeAnswerer("papers", EchoEngine()),
     "slow": FakeAnswerer("slow", SLOW),
+    "seeing": FakeAnswerer("seeing", SEEING),
     "broken": FakeAnswerer("broken", FailingEngine(EngineError("http://secret answered 500"))),
     "damaged": FakeAnswerer("damaged", FailingEngine(CorpusError("/secret/path/catalogue.sqlite is damaged"))),
     "unset": FakeAnswerer("unset", FailingEngine(ConfigError("/secret/path is no folder"))),
@@ -271,6 +276,29 @@ def test_bad_requests_are_400_and_name_the_field(
     assert reply["error"]["type"] == "invalid_request_error"
     assert reply["error"]["param"] == param
     assert headers["x-request-id"].startswith("req_")
+
+
+def test_images_for_an_engine_that_reads_none_are_400(client: openai.OpenAI) -> None:
+    url = image_url(Image.new("RGB", (4, 2)))
+    content: Any = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is it?"}]
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match="echo reads text alone") as caught:
+            client.chat.completions.create(
+                model="papers", messages=[{"role": "user", "content": content}], stream=stream
+            )
+        assert (caught.value.code, caught.value.param) == ("image_not_supported", "messages")
+
+
+def test_images_reach_an_engine_that_reads_them(client: openai.OpenAI) -> None:
+    image = Image.new("RGB", (4, 2), (200, 0, 0))
+    content: Any = [
+        {"type": "text", "text": "How deep?"},
+        {"type": "image_url", "image_url": {"url": image_url(image)}},
+    ]
+    reply = client.chat.completions.create(model="seeing", messages=[{"role": "user", "content": content}])
+    assert reply.choices[0].message.content == "It is 41 metres deep [1]."
+    assert [seen.tobytes() for seen in SEEING.last.images] == [image.tobytes()]
+    assert SEEING.last.content.endswith("Question: How deep?")
 
 
 def test_unknown_paths_have_openais_shape(address: str) -> None:

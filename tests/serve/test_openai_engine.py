@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ragkit.config import GenerationConfig
-from ragkit.errors import ConfigError, ContextLengthError, EngineError
-from ragkit.records import ChatMessage, ChatReply, ChatRequest, Sampling, Usage
+from ragkit.errors import ConfigError, ContextLengthError, EngineError, ImageInputError
+from ragkit.records import ChatMessage, ChatReply, ChatRequest, ImageLimits, Sampling, Usage
+from ragkit.serve.image_url import image_of_url
 from ragkit.serve.openai_engine import OpenAIEngine
 from tests.serve.house import running, wait_until
 
@@ -220,3 +222,53 @@ def test_url_and_model_are_needed() -> None:
         OpenAIEngine("ftp://user:secret@host/v1?key=secret", "m")
     with pytest.raises(ConfigError, match=r"generation\.model is empty"):
         OpenAIEngine("http://localhost:8000/v1", "")
+
+
+RED = Image.new("RGB", (56, 28), (200, 0, 0))
+SEEING = ChatRequest((ChatMessage("user", "What is it?", (RED,)),), "", logprobs=True)
+
+
+def completion(**choice: Any) -> Upstream:
+    return Upstream(json.dumps({**COMPLETION, "choices": [{**COMPLETION["choices"][0], **choice}]}).encode())  # type: ignore[index]
+
+
+def test_images_are_content_parts_before_the_text() -> None:
+    upstream = completion()
+    chat(upstream, SEEING, image_limits=ImageLimits(1, 10_000))
+    (message,) = upstream.bodies[0]["messages"]
+    image, text = message["content"]
+    assert text == {"type": "text", "text": "What is it?"}
+    assert image["type"] == "image_url"
+    assert image_of_url(image["image_url"]["url"]).tobytes() == RED.tobytes()
+    assert upstream.bodies[0]["logprobs"] is True
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1}]}, (-0.5, -1.0)),
+        ({"content": []}, ()),
+        (None, None),
+        ({"content": None}, None),
+        ({"content": [{"token": "a"}]}, None),
+        ({"content": [{"token": "a", "logprob": "x"}]}, None),
+        ([1], None),
+    ],
+)
+def test_logprobs_are_read_where_there_are_any(sent: Any, expected: tuple[float, ...] | None) -> None:
+    reply = chat(completion(logprobs=sent), SEEING, image_limits=ImageLimits(1, 10_000))
+    assert (reply.text, reply.logprobs) == ("Hello.", expected)
+    assert chat(completion(logprobs=sent)).logprobs is None
+
+
+def test_too_many_images_are_refused_before_anything_is_sent() -> None:
+    upstream = completion()
+    with pytest.raises(ImageInputError, match="an image and m reads text alone"):
+        chat(upstream, SEEING)
+    assert upstream.bodies == []
+
+
+def test_images_count_as_tokens() -> None:
+    engine = OpenAIEngine("http://localhost:1/v1", "m", image_limits=ImageLimits(1, 10_000))
+    text = [ChatMessage("user", "What is it?")]
+    assert engine.count_tokens(SEEING.messages) - engine.count_tokens(text) == 16 + 2

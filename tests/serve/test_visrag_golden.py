@@ -18,6 +18,7 @@ from ragkit.serve.page_concatenation import (
     vertical_sizes,
 )
 from ragkit.serve.weighted_selection import retrieval_shares, select_answer
+from tests.deviations import Deviations
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "visrag_gen"
 CONCATENATION = json.loads((GOLDEN / "concatenation.json").read_text())
@@ -27,7 +28,7 @@ TOLERANCE = 1e-6
 
 
 @pytest.mark.parametrize("case", CONCATENATION["with_pixels"], ids=lambda case: f"{case['triple']}-{case['kind']}")
-def test_concatenated_pixels(case: dict[str, Any]) -> None:
+def test_concatenated_pixels(case: dict[str, Any], deviations: Deviations) -> None:
     pages = []
     for number in range(3):
         with Image.open(GOLDEN / f"{case['triple']}_page{number}.png") as page:
@@ -35,25 +36,26 @@ def test_concatenated_pixels(case: dict[str, Any]) -> None:
     joined = JOIN[case["kind"]](pages)
     assert [list(page.size) for page in pages] == case["page_sizes"]
     assert (list(joined.size), joined.mode) == (case["result_size"], case["mode"])
-    assert hashlib.sha256(joined.tobytes()).hexdigest() == case["sha256_rgb"]
+    found = hashlib.sha256(joined.tobytes()).hexdigest()
+    deviations.equal("visrag concatenation: pixels", found, case["sha256_rgb"])
     assert np.asarray(joined).sum((0, 1)).tolist() == case["sum_rgb"]
     with Image.open(GOLDEN / f"{case['triple']}_{case['kind']}.png") as picture:
         assert joined.tobytes() == picture.convert("RGB").tobytes()
 
 
 @pytest.mark.parametrize("case", CONCATENATION["sizes_only"], ids=lambda case: str(case["page_sizes"]))
-def test_concatenated_sizes(case: dict[str, Any]) -> None:
+def test_concatenated_sizes(case: dict[str, Any], deviations: Deviations) -> None:
     sizes = [(width, height) for width, height in case["page_sizes"]]
     across, down = horizontal_sizes(sizes), vertical_sizes(sizes)
-    assert [sum(width for width, _ in across), across[0][1]] == case["horizontal"]
-    assert [down[0][0], sum(height for _, height in down)] == case["vertical"]
+    wide = [sum(width for width, _ in across), across[0][1]]
+    tall = [down[0][0], sum(height for _, height in down)]
+    deviations.equal("visrag concatenation: sizes", (wide, tall), (case["horizontal"], case["vertical"]))
 
 
 @pytest.mark.parametrize("case", SELECTION, ids=lambda case: case["name"])
-def test_weighted_selection(case: dict[str, Any]) -> None:
+def test_weighted_selection(case: dict[str, Any], deviations: Deviations) -> None:
     selection = select_answer(case["retrieval_score"], case["mean_logprob"])
-    shares = np.abs(retrieval_shares(case["retrieval_score"]) - case["softmax_weight"]).max()
-    weights = np.abs(selection.weights - case["weighted_score"]).max()
-    assert selection.index == case["chosen_index"]
-    assert shares <= TOLERANCE
-    assert weights <= TOLERANCE
+    shares = retrieval_shares(case["retrieval_score"])
+    deviations.equal("visrag weighted selection: choice", selection.index, case["chosen_index"])
+    deviations.near("visrag weighted selection: shares", shares, case["softmax_weight"], TOLERANCE)
+    deviations.near("visrag weighted selection: weights", selection.weights, case["weighted_score"], TOLERANCE)
