@@ -41,12 +41,13 @@ async def answer_by_page(engine: Engine, requests: Sequence[ChatRequest]) -> Pag
     chosen = answering[selection.index]
     weights = ", ".join(f"{weight:.3g}" for weight in selection.weights)
     why = (
-        f"the surest answer (weights {weights})"
+        f"the surest (weights {weights})"
         if is_known
-        else "kept by its retrieval score, because the engine gave no log-probabilities"
+        else "that of the best retrieval score, because the engine gave no log-probabilities"
     )
     passage = requests[chosen].sources[0].hit.passage
-    note = f"Of {len(replies)} pages asked one by one, {passage.document} page {passage.page} gave {why}."
+    place = f"{passage.document} page {passage.page}"
+    note = f"Of {len(replies)} pages asked one by one, the answer from {place} was kept: {why}."
     usages = [reply.usage for reply in replies]
     usage = Usage(sum(u.prompt_tokens for u in usages), sum(u.completion_tokens for u in usages))
     return PageAnswer(requests[chosen], replace(replies[chosen], usage=usage), note)

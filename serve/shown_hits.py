@@ -129,13 +129,13 @@ class _PageShow:
         notes = []
         if self._refused:
             notes.append(
-                f"The engine takes {self._budget.max_images} page pictures in a request (max_images); "
-                f"not shown: {_named(self._refused)}."
+                f"The engine takes {_pages(self._budget.max_images)} as pictures in this request (max_images); "
+                f"not shown as pictures: {_named(self._refused)}."
             )
         if self._surplus:
             notes.append(
-                f"The first {self._budget.num_pages} pages were shown as pictures (num_pages); "
-                f"not shown: {_named(self._surplus)}."
+                f"{_pages(self._budget.num_pages)} shown as pictures (num_pages); "
+                f"not shown as pictures: {_named(self._surplus)}."
             )
         return notes
 
@@ -173,3 +173,7 @@ def _key(hit: Hit) -> _PageKey:
 
 def _named(hits: Sequence[Hit]) -> str:
     return ", ".join(f"{document} page {page}" for document, page in dict.fromkeys(map(_key, hits)))
+
+
+def _pages(number: int) -> str:
+    return "1 page" if number == 1 else f"{number} pages"

@@ -110,7 +110,8 @@ def test_weighted_selection_keeps_the_surest_answer() -> None:
     assert [(c.document, c.page) for c in answer.citations] == [("b.pdf", 4)]
     # Softmax of 0.75, 0.5, 0.25 is 0.4191, 0.3264, 0.2542; times exp of the means -1.5, -0.1, -3.
     assert answer.notes == (
-        "Of 3 pages asked one by one, b.pdf page 4 gave the surest answer (weights 0.0935, 0.295, 0.0127).",
+        "Of 3 pages asked one by one, the answer from b.pdf page 4 was kept: "
+        "the surest (weights 0.0935, 0.295, 0.0127).",
     )
     streamed, same = ask_streamed(replace(engine, asked=[]), show="weighted-selection")
     assert (streamed, same.citations) == (answer.text, answer.citations)
@@ -129,7 +130,7 @@ def test_weighted_selection_without_logprobs_says_so() -> None:
         SeeingEngine(["Nine [1].", "Ten [1].", "Eleven [1]."], [(-9.0,), None, (-1.0,)]), show="weighted-selection"
     )
     assert answer.text == "Nine [1]."
-    assert "kept by its retrieval score, because the engine gave no log-probabilities" in answer.notes[0]
+    assert "that of the best retrieval score, because the engine gave no log-probabilities" in answer.notes[0]
 
 
 def test_an_answer_without_marks_from_one_page_is_attributed_to_it() -> None:
@@ -238,7 +239,7 @@ def test_pages_beyond_the_engines_limit_are_named() -> None:
     answer = ask(engine)
     assert len(engine.last.images) == 2
     assert answer.notes == (
-        "The engine takes 2 page pictures in a request (max_images); not shown: a.pdf page 2.",
+        "The engine takes 2 pages as pictures in this request (max_images); not shown as pictures: a.pdf page 2.",
     )
 
 
@@ -247,7 +248,7 @@ def test_pages_beyond_num_pages_are_named() -> None:
     answer = ask(engine, num_pages=1)
     assert len(engine.last.images) == 1
     assert answer.notes == (
-        "The first 1 pages were shown as pictures (num_pages); not shown: b.pdf page 4, a.pdf page 2.",
+        "1 page shown as pictures (num_pages); not shown as pictures: b.pdf page 4, a.pdf page 2.",
     )
 
 
@@ -291,7 +292,7 @@ def test_the_askers_own_images_come_last_and_count() -> None:
     assert engine.asked[0].messages[1] == earlier
     assert colours(engine.last) == [((40, 60), RED), ((9, 9), (1, 2, 3))]
     assert engine.last.content.endswith("Picture 2 belongs to the question.\n\nQuestion: And?")
-    assert "not shown: b.pdf page 4, a.pdf page 2" in answer.notes[0]
+    assert "not shown as pictures: b.pdf page 4, a.pdf page 2" in answer.notes[0]
 
 
 def test_the_askers_images_are_refused_where_nobody_sees_them() -> None:
