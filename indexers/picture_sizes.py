@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import ConfigError
-from ragkit.extras import require
 from ragkit.indexers.vision_families import VisionFamily
 
 if TYPE_CHECKING:
@@ -45,4 +44,6 @@ class PictureSizes:
             return image
         scale = math.sqrt(self._before / pixels)
         size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-        return image.resize(size, require("PIL.Image").Resampling.BICUBIC)
+        from PIL.Image import Resampling
+
+        return image.resize(size, Resampling.BICUBIC)

@@ -14,7 +14,7 @@ from ragkit.devices import Placement, choose_placement
 from ragkit.errors import ConfigError
 from ragkit.extras import require
 from ragkit.indexers.model_files import model_folder, read_model_file
-from ragkit.indexers.pictures import unit_rows
+from ragkit.indexers.pictures import load_pictures, unit_rows
 from ragkit.indexers.st_vision_embedder import load_st, st_texts
 from ragkit.indexers.stages import Item, in_stages
 from ragkit.indexers.text_embedder import model_digest
@@ -57,7 +57,7 @@ class MultiVectorEmbedder:
         # Transformers' own page models: their processor gives every text the form of a query.
         self._for_pages: bool = self._model[0].transformer_task == "retrieval"
         self._pool_factor = pool_factor
-        self._batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
+        self.batch_pages = batch_pages or _BATCH_PAGES.get(placement.device.partition(":")[0], 1)
         # Tokenizers are set to pad and cut at every call, which two threads must not do at once.
         self._preparing = threading.Lock()
         self._fingerprint: str | None = None
@@ -93,7 +93,7 @@ class MultiVectorEmbedder:
         def read(batch: Sequence[Passage]) -> Any:
             return self._features([self._input_of(passage) for passage in batch], "document")
 
-        rows = self._embed(passages, self._batch_pages, read, "document")
+        rows = self._embed(passages, self.batch_pages, read, "document")
         return [pool_tokens(row, self._pool_factor) for row in rows]
 
     def _input_of(self, passage: Passage) -> Any:
@@ -104,7 +104,9 @@ class MultiVectorEmbedder:
                 f"{self.name!r} reads {reads}, and the passage of page {passage.page} of {passage.document!r} "
                 f"is {'a picture' if wanted == 'image' else 'text'}; choose another [late_interaction] name"
             )
-        return st_texts([passage.titled_text], self._model)[0] if passage.image is None else passage.image.load()
+        if passage.image is None:
+            return st_texts([passage.titled_text], self._model)[0]
+        return load_pictures([passage], self.name)[0]
 
     def _features(self, inputs: list[Any], task: str) -> Any:
         """What the model reads, as its processor makes it."""

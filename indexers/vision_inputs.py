@@ -74,7 +74,9 @@ class VisionInputs:
             for text in texts
         ]
         if side:
-            blank = require("PIL.Image").new("RGB", (side, side), "white")
+            from PIL import Image as PillowImage
+
+            blank = PillowImage.new("RGB", (side, side), "white")
             return self._with_pictures(framed, [blank] * len(texts))
         with self._preparing:
             return dict(self._tokenizer(framed, return_tensors="pt", **self._text_settings(framed)))

@@ -74,6 +74,12 @@ def test_a_passage_of_text_is_refused_by_name(embedder: Embedder):
         embedder.embed_passages([tiny_vision.PAGES[0], text])
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 250), (900, 4), (2500, 3300)])
+def test_pictures_of_any_shape_are_embedded(embedder: Embedder, size: tuple[int, int]):
+    vectors = embedder.embed_passages([tiny_vision.page(*size, 0), tiny_vision.PAGES[0]])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
 def test_the_fingerprint_is_stable_text_and_time_is_kept(embedder: Embedder):
     assert embedder.fingerprint == embedder.fingerprint
     assert len(embedder.fingerprint) == 64

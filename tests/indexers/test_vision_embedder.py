@@ -155,6 +155,17 @@ def test_other_decoders_get_smaller_pictures_before_their_processor(folders):
     assert sizes.settings == {}
 
 
+def test_strips_get_a_white_margin():
+    from ragkit.indexers.pictures import load_pictures
+
+    wide, tall, plain = load_pictures(
+        [tiny_vision.page(900, 4, 0), tiny_vision.page(1, 101, 0), tiny_vision.page(4, 400, 0)], "tiny"
+    )
+    assert (wide.size, tall.size, plain.size) == ((900, 9), (2, 101), (4, 400))
+    assert wide.crop((0, 4, 900, 9)).getextrema() == ((255, 255),) * 3
+    assert wide.crop((0, 0, 900, 4)).tobytes() == tiny_vision.page(900, 4, 0).image.load().tobytes()
+
+
 def test_prompts_pooling_and_sizes_change_the_fingerprint_and_precision_does_not(folders):
     name = str(folders["idefics3"])
     own = VisionEmbedder(name, CPU).fingerprint
