@@ -13,7 +13,7 @@ import numpy as np
 
 from ragkit.config import LexicalConfig
 from ragkit.errors import DocumentError
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue, NewDocument, Picture
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured, check_vectors
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.find_files import FileList, FoundFile, Problem
@@ -21,6 +21,8 @@ from ragkit.indexers.lexical_files import refresh_lexical
 from ragkit.indexers.page_images import Drawing, sweep_pictures
 from ragkit.indexers.prepare import NotDrawableError, Preparer, content_hash_of, digest_of, record_hash
 from ragkit.indexers.shards import merge_shards, sweep
+from ragkit.indexers.token_shards import merge_token_shards
+from ragkit.indexers.token_vectors import write_token_shard
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace, write_shard
 from ragkit.records import FloatArray, Passage, TextRecord
@@ -261,6 +263,7 @@ class IndexBuilder:
                 keys[PICTURES] += added[len(document.passages) :]
             self._add_shard(TEXTS, generation, keys[TEXTS], texts)
             self._add_shard(PICTURES, generation, keys[PICTURES], [picture.vector for picture in pictures])
+            self._add_tokens(generation, keys[PICTURES], pictures)
         for document in self._pending:
             (self._report.changed if document.id in known else self._report.added).append(document.id)
             self._report.num_pages += len(document.pages)
@@ -276,6 +279,14 @@ class IndexBuilder:
         if vectors is None or not keys:
             return
         for file in write_shard(self._corpus, space, generation, np.asarray(keys, np.int64), np.asarray(vectors)):
+            self._catalogue.add_file(file)
+
+    def _add_tokens(self, generation: int, keys: list[int], pictures: list[Picture]) -> None:
+        rows = [picture.tokens for picture in pictures if picture.tokens is not None]
+        if not rows:
+            return
+        dtype = self._embedders.token_dtype
+        for file in write_token_shard(self._corpus, generation, np.asarray(keys, np.int64), rows, dtype):
             self._catalogue.add_file(file)
 
     def _digests(self, document: NewDocument) -> list[str]:
@@ -361,6 +372,7 @@ def finish_commit(
     """Bring what is derived from the catalogue up to date: merged shards, the BM25 index, no left-over files."""
     for space, dim in dims.items():
         merge_shards(corpus, catalogue, space, dim)
+    merge_token_shards(corpus, catalogue)
     refresh_lexical(corpus, catalogue, lexical)
     sweep(corpus, catalogue)
 

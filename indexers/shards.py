@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.indexers import lexical_files
+from ragkit.indexers import lexical_files, token_vectors
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors import SPACES, VectorSpace, living, read_shards, write_shard
@@ -24,7 +24,7 @@ def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, dim: in
     files = space_files(catalogue, space)
     generations = sorted({file.generation for file in files})
     counts = [len(keys) for keys, _ in read_shards(corpus, space, files)]
-    merged = set(generations[_first_to_merge(counts) :])
+    merged = set(generations[first_to_merge(counts) :])
     if len(merged) < 2:
         return
     old = [file for file in files if file.generation in merged]
@@ -38,7 +38,8 @@ def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, dim: in
             catalogue.add_file(file)
 
 
-def _first_to_merge(counts: Sequence[int]) -> int:
+def first_to_merge(counts: Sequence[int]) -> int:
+    """Where the shards to merge begin; counts: passages in each, oldest first."""
     start, total = len(counts), 0
     while start > 0 and (total == 0 or counts[start - 1] <= 2 * total):
         start -= 1
@@ -49,8 +50,8 @@ def _first_to_merge(counts: Sequence[int]) -> int:
 def sweep(corpus: Path, catalogue: Catalogue) -> None:
     """Delete data files that the current state does not name: left-overs of killed writers and of merges."""
     used = {file.path for file in catalogue.files()}
-    for space in SPACES:
-        for path in (corpus / space.folder).glob("*"):
+    for name in (*(space.folder for space in SPACES), token_vectors.FOLDER):
+        for path in (corpus / name).glob("*"):
             if path.relative_to(corpus).as_posix() not in used:
                 path.unlink()
     for folder in (corpus / lexical_files.FOLDER).glob("*"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, StoredFile
-from ragkit.indexers.shards import _first_to_merge
+from ragkit.indexers.shards import first_to_merge
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.token_coding import CodedRows
 from ragkit.indexers.token_vectors import KINDS, TokenShard, TokenVectors, write_coded
@@ -31,7 +31,7 @@ def merge_token_shards(corpus: Path, catalogue: Catalogue) -> None:
     files = token_files(catalogue)
     generations = sorted({file.generation for file in files})
     shards = TokenVectors.open(corpus, files).shards
-    first = _first_to_merge([len(shard.keys) for shard in shards])
+    first = first_to_merge([len(shard.keys) for shard in shards])
     if len(shards) - first < 2:
         return
     merged = shards[first:]

@@ -18,6 +18,8 @@ from ragkit.indexers.manifest import EmbedderFacts, Manifest
 from ragkit.indexers.page_images import kept_path
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.token_shards import token_files
+from ragkit.indexers.token_vectors import TokenVectors
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 
 _ATTEMPTS = 20
@@ -46,6 +48,7 @@ def _problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[st
         if not problems:
             problems += _vector_problems(catalogue, TEXTS, manifest.embedder)
             problems += _vector_problems(catalogue, PICTURES, manifest.page_embedder)
+            problems += _token_problems(catalogue, manifest)
             problems += [*_picture_problems(corpus, catalogue), *_lexical_problems(corpus, catalogue)]
     except FileNotFoundError as error:
         return [f"{error.filename} is missing"]
@@ -96,6 +99,19 @@ def _vector_problems(catalogue: Catalogue, space: VectorSpace, facts: EmbedderFa
     bad = ~np.isfinite(norms) if facts.metric == "dot" else ~(np.abs(norms - 1) < 1e-3)
     if bad.any():
         yield f"{int(bad.sum())} vectors are not of unit length (first: passage {keys[bad][0]})"
+
+
+def _token_problems(catalogue: Catalogue, manifest: Manifest) -> Iterator[str]:
+    if manifest.token_embedder is None:
+        return
+    try:
+        vectors = TokenVectors.open(catalogue.folder, token_files(catalogue))
+    except CorpusDamagedError as error:
+        yield str(error)
+        return
+    missing = [key for key in SqlitePassageStore(catalogue).keys(kind="image").tolist() if key not in vectors]
+    if missing:
+        yield f"{len(missing)} page pictures have no token vectors (first: passage {missing[0]})"
 
 
 def _picture_problems(corpus: Path, catalogue: Catalogue) -> Iterator[str]:

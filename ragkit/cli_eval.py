@@ -116,8 +116,8 @@ def speed(
     as_json: JsonOption = False,
 ) -> None:
     """Time indexing and searching beside the bare libraries below them, or page pictures stage by stage."""
-    from ragkit.evaluation import measure_speed
     from ragkit.demo import SAMPLES
+    from ragkit.evaluation import measure_speed
     from ragkit.page_speed import measure_page_speed
 
     settings = load_config(config)

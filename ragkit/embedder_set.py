@@ -72,7 +72,7 @@ class EmbedderSet:
     @property
     def all(self) -> Embedders:
         """All of them, loaded."""
-        return Embedders(self.texts, self.pictures, self.tokens)
+        return Embedders(self.texts, self.pictures, self.tokens, self._config.late_interaction.dtype)
 
     def _one(
         self,

@@ -56,7 +56,9 @@ def measure_page_speed(config: Config, documents: Path, num_pages: int) -> PageS
             report = corpus.add([path for path, _ in files])
             pipeline_s = time.perf_counter() - started
     if report.num_pages != len(tasks):
-        raise DataError(f"{report.num_pages} of {len(tasks)} pages were indexed: {report.failed or report.warnings}")
+        raise DataError(
+            f"{report.num_pages} of {len(tasks)} pages were indexed: {report.failed or report.warnings}"
+        )
     facts = _facts(settings, embedder)
     return PageSpeedReport(len(tasks), render_s, embed_s, preprocess_s, model_s, pipeline_s, facts)
 

@@ -16,9 +16,12 @@ from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical_files import open_lexical
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.token_shards import token_files
+from ragkit.indexers.token_vectors import TokenVectors
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 from ragkit.protocols import Embedder, Reranker, Retriever, VectorIndex
 from ragkit.records import Filter, Hit, Query
+from ragkit.retrievers.late_interaction import LateInteractionReranker
 from ragkit.retrievers.levels import Level, best_per
 
 _ATTEMPTS = 5
@@ -105,7 +108,10 @@ class Searcher:
         return index
 
     def _late_interaction(self) -> Reranker | None:
-        return None
+        embedder = self._embedders.tokens
+        if embedder is None:
+            return None
+        return LateInteractionReranker(embedder, TokenVectors.open(self._path, token_files(self._catalogue)))
 
     @contextmanager
     def _current(self) -> Iterator[Retriever]:

@@ -75,3 +75,22 @@ class ThumbnailEmbedder:
     def _unit(self, rows: Sequence[FloatArray]) -> FloatArray:
         table = np.array(rows, np.float32).reshape(len(rows), self.dim) + 1e-3
         return (table / np.linalg.norm(table, axis=1, keepdims=True)).astype(np.float32)
+
+
+class RowTokenEmbedder:
+    """A deterministic `TokenEmbedder` of page pictures: a token is a row of `ThumbnailEmbedder`'s small copy."""
+
+    def __init__(self) -> None:
+        self._thumbnails = ThumbnailEmbedder()
+        self.dim = self._thumbnails.side
+        self.fingerprint = "thumbnail rows"
+
+    def embed_query_tokens(self, texts: Sequence[str]) -> list[FloatArray]:
+        return [self._rows(vector) for vector in self._thumbnails.embed_queries(texts)]
+
+    def embed_passage_tokens(self, passages: Sequence[Passage]) -> list[FloatArray]:
+        return [self._rows(vector) for vector in self._thumbnails.embed_passages(passages)]
+
+    def _rows(self, vector: FloatArray) -> FloatArray:
+        rows = vector.reshape(-1, self.dim)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ from ragkit import Corpus, TextRecord
 from ragkit.errors import ConfigError, CorpusError, DocumentError
 from ragkit.indexers import draw_pages
 from ragkit.records import Box, FloatArray, Passage, TextLine
-from tests.fakes import HashEmbedder, ThumbnailEmbedder
+from tests.fakes import HashEmbedder, RowTokenEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
 
 INK = {
@@ -42,7 +42,12 @@ def test_pages_are_found_by_their_pictures(tmp_path: Path):
     write_documents(tmp_path / "docs")
     with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
         report = corpus.add(tmp_path / "docs")
-        assert (report.added, report.failed, report.num_pages, report.num_passages) == (["a.pdf", "b.pdf"], [], 4, 4)
+        assert (report.added, report.failed, report.num_pages, report.num_passages) == (
+            ["a.pdf", "b.pdf"],
+            [],
+            4,
+            4,
+        )
         for place, expected in (("left", ("a.pdf", 1)), ("top", ("a.pdf", 2)), ("bottom", ("b.pdf", 1))):
             assert places(corpus, place) == [expected]
         hit = corpus.search("right", 1)[0]
@@ -138,7 +143,9 @@ def test_one_bad_page_is_a_warning_and_a_bad_document_a_failure(tmp_path: Path):
         assert report.added == ["a.pdf", "half.pdf"]
         assert [Path(problem.path).name for problem in report.failed] == ["cut.pdf"]
         assert [problem.reason for problem in report.warnings] == ["page 2 cannot be drawn: the page is damaged"]
-        assert [(Path(p.path).name, "has no pages to draw" in p.reason) for p in report.skipped] == [("note.md", True)]
+        assert [(Path(p.path).name, "has no pages to draw" in p.reason) for p in report.skipped] == [
+            ("note.md", True)
+        ]
         assert [hit.passage.page for hit in corpus.search("left", 9, documents=["half.pdf"])] == [1]
 
 
@@ -189,10 +196,39 @@ def test_both_gives_a_page_once_with_its_text(tmp_path: Path):
         corpus.add(tmp_path / "docs")
         assert corpus.info().num_passages == 4
         hits = corpus.search("left otters", 10)
-        assert [(hit.passage.page, hit.passage.text) for hit in hits] == [(1, "Otters sleep."), (2, "Herons wait.")]
+        assert [(hit.passage.page, hit.passage.text) for hit in hits] == [
+            (1, "Otters sleep."),
+            (2, "Herons wait."),
+        ]
         keys = {kind: corpus.store.keys(kind=kind) for kind in ("text", "image")}  # type: ignore[misc, arg-type]
         assert [len(found) for found in keys.values()] == [2, 2]
         assert np.array_equal(np.sort(np.concatenate(list(keys.values()))), corpus.store.keys())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_late_interaction_scores_pages_anew(tmp_path: Path, dtype: str):
+    write_documents(tmp_path / "docs")
+    config = {**PICTURES, "late_interaction": {"dtype": dtype, "depth": 2}}
+    tokens = RowTokenEmbedder()
+    parts = {"page_embedder": ThumbnailEmbedder(), "token_embedder": tokens}
+    with Corpus.open(tmp_path / "c", config=config, **parts) as corpus:
+        for name in ("a.pdf", "b.pdf"):
+            corpus.add(tmp_path / "docs" / name)
+        hits = corpus.search("left", 4)
+        assert hits[0].passage.page == 1
+        assert hits[0].passage.image is not None
+        query, page_rows = (
+            tokens.embed_query_tokens(["left"])[0],
+            tokens.embed_passage_tokens([hits[0].passage])[0],
+        )
+        assert hits[0].score == pytest.approx(float((query @ page_rows.T).max(axis=1).sum()), abs=0.02)
+        assert len(hits) == 4
+        assert corpus.verify() == []
+        corpus.remove("b.pdf")
+        assert corpus.verify() == []
+        assert len(corpus.search("bottom", 9)) == 3
+    with pytest.raises(CorpusError, match="with a late-interaction embedder and is opened without one"):
+        Corpus.open(tmp_path / "c", page_embedder=ThumbnailEmbedder()).search("left")
 
 
 def test_what_a_corpus_embeds_is_settled_when_it_is_made(tmp_path: Path):
@@ -221,7 +257,11 @@ def test_text_read_by_ocr_is_remembered_page_by_page(tmp_path: Path, monkeypatch
         ocr.pages_left = 9
         assert corpus.add(tmp_path / "docs").added == ["a.pdf"]
         assert ocr.pages_left == 8
-        assert [corpus.store.page("a.pdf", number).text for number in (1, 2, 3)] == ["Ferry 2", "Ferry 1", "Ferry 9"]
+        assert [corpus.store.page("a.pdf", number).text for number in (1, 2, 3)] == [
+            "Ferry 2",
+            "Ferry 1",
+            "Ferry 9",
+        ]
 
 
 class CountingOcr:

@@ -9,7 +9,7 @@ import pytest
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.shards import _first_to_merge, current_vectors, merge_shards, space_files, sweep
+from ragkit.indexers.shards import current_vectors, first_to_merge, merge_shards, space_files, sweep
 from ragkit.indexers.vectors import TEXTS, living, read_shards, write_shard
 from ragkit.records import Page
 
@@ -28,7 +28,7 @@ from ragkit.records import Page
     ],
 )
 def test_the_newest_shards_are_merged(counts: list[int], first: int):
-    assert _first_to_merge(counts) == first
+    assert first_to_merge(counts) == first
 
 
 def add(corpus: Path, catalogue: Catalogue, document_id: str) -> None:

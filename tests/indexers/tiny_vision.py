@@ -243,8 +243,12 @@ def make_colpali(folder: Path) -> Path:
 
 
 def make_colmodernvbert(folder: Path) -> Path:
-    from transformers import ColModernVBertConfig, ColModernVBertForRetrieval, ColModernVBertProcessor
-    from transformers import ModernVBertConfig
+    from transformers import (
+        ColModernVBertConfig,
+        ColModernVBertForRetrieval,
+        ColModernVBertProcessor,
+        ModernVBertConfig,
+    )
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
     tokenizer = make_tokenizer(IDEFICS_MARKS)

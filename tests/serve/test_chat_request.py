@@ -102,7 +102,10 @@ def test_images_of_users_are_read() -> None:
         messages=[
             {"role": "user", "content": [image_part(BLUE), {"type": "text", "text": "Look."}]},
             {"role": "assistant", "content": "Blue."},
-            {"role": "user", "content": [{"type": "text", "text": "And"}, image_part(RED, detail="high"), USER_PART]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "And"}, image_part(RED, detail="high"), USER_PART],
+            },
         ]
     )
     assert request.question == "And\nthis?"
