@@ -19,8 +19,9 @@ class _Table(BaseModel):
 
 # ISO 639-1 codes of what the packaged OCR model reads.
 OcrLanguage = Literal[
-    "af", "cs", "da", "de", "el", "en", "es", "et", "eu", "fi", "fr", "ga", "gl", "hr", "hu", "id", "is", "it", "ja",
-    "ku", "lt", "lv", "ms", "mt", "nl", "no", "oc", "pl", "pt", "ro", "sk", "sl", "sq", "sv", "sw", "tr", "uz", "zh",
+    "af", "cs", "da", "de", "el", "en", "es", "et", "eu", "fi", "fr", "ga", "gl", "hr", "hu", "id", "is", "it",
+    "ja", "ku", "lt", "lv", "ms", "mt", "nl", "no", "oc", "pl", "pt", "ro", "sk", "sl", "sq", "sv", "sw", "tr",
+    "uz", "zh",
 ]  # fmt: skip
 
 

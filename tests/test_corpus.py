@@ -124,7 +124,7 @@ def test_pages_left_unread_for_want_of_ocr_are_read_once_it_is_there(
             words = ("Beacons", "are", "painted", "white")
             return [TextLine(words, (Box(0.1, 0.1, 0.2, 0.2),) * len(words))]
 
-    def missing(_: Config) -> OneLine:
+    def missing(_: object) -> OneLine:
         raise MissingExtraError("rapidocr is not installed")
 
     with open_corpus(tmp_path) as corpus:
