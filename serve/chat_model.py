@@ -12,6 +12,9 @@ from ragkit.serve.chat_template import ChatTemplate
 from ragkit.serve.vision_template import VisionTemplate
 from ragkit.without_video import without_video
 
+# SmolVLM's own processor does with images what Idefics3's does, and wants num2words and a part for videos.
+_PROCESSOR_OF = {"smolvlm": "Idefics3Processor"}
+
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
@@ -35,7 +38,8 @@ def load_chat_model(path: str, name: str, placement: Placement, trust_remote_cod
     try:
         config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
         reads_images = _reads_images(config)
-        kind = transformers.AutoProcessor if reads_images else transformers.AutoTokenizer
+        processor = _PROCESSOR_OF.get(config.model_type, "AutoProcessor")
+        kind = getattr(transformers, processor if reads_images else "AutoTokenizer")
         with without_video():
             reader = kind.from_pretrained(path, trust_remote_code=trust_remote_code)
         loader = transformers.AutoModelForImageTextToText if reads_images else transformers.AutoModelForCausalLM
