@@ -69,7 +69,7 @@ def retrieval(
         Evidence, typer.Option(help="Judge all evidence pages, or only those without a text layer.")
     ] = Evidence.all,
     corpus: Annotated[
-        Path | None, typer.Option(help="Folder of the corpus to index into and search; default: one in the cache.")
+        Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
     run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
     as_json: JsonOption = False,
@@ -77,7 +77,7 @@ def retrieval(
     """Measure retrieval on a judged collection.
 
     Of a page-level collection, whose ids are <document>#p<page>, the PDFs are indexed with --documents pdfs, and
-    with auto where documents.ocr = "always" or pages.embed = "image" or "both".
+    with auto where documents.ocr = "always" or page pictures are embedded, or a corpus is named.
     """
     from ragkit.eval.page_sets import PageScope, read_names
     from ragkit.eval.ranking_metrics import DEFAULT_MEASURES

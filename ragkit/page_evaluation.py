@@ -10,6 +10,7 @@ from typing import Literal
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
+from ragkit.embedder_set import with_pages_decided
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.page_sets import PageScope, PageSet, page_id, read_page_set
 from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure
@@ -17,6 +18,7 @@ from ragkit.eval.retrieval import RetrievalReport, Search, report_run, run_queri
 from ragkit.eval.trec import Run
 from ragkit.files import cache_folder
 from ragkit.indexers.build_index import IndexProgress
+from ragkit.indexers.embedders import Embedders
 from ragkit.records import Filter
 
 _MOST_PAGES = 1000
@@ -39,7 +41,8 @@ def evaluate_pages(
     same; one that was interrupted is gone on with.
 
     Args:
-        folder: of the corpus, instead of one in the cache. What it holds besides is not searched.
+        folder: of the corpus, instead of one in the cache; "auto" then stands for the PDFs. What it holds
+            besides is not searched.
 
     Raises:
         ConfigError: the settings ask for more of a page than its text, and the scope for corpus.jsonl.
@@ -48,7 +51,7 @@ def evaluate_pages(
     scope = scope or PageScope()
     for measure in measures:
         parse_measure(measure)
-    source = source_of(scope, config)
+    source = "pdfs" if folder is not None and scope.documents == "auto" else source_of(scope, config)
     page_set = read_page_set(data, split, scope)
     started = time.perf_counter()
     with Corpus.open(folder or page_corpus(page_set, source, config), config=config) as corpus:
@@ -96,9 +99,8 @@ def _reads_pictures(config: Config) -> str:
     """The setting that makes pictures of pages be read, or ""."""
     if config.documents.ocr == "always":
         return "documents.ocr = 'always'"
-    if config.pages.embed in ("image", "both"):
-        return f"pages.embed = {config.pages.embed!r}"
-    return ""
+    embed = with_pages_decided(config, Embedders()).pages.embed
+    return f"pages.embed = {embed!r}" if embed in ("image", "both") else ""
 
 
 def _index(

@@ -123,7 +123,7 @@ def test_what_else_a_given_corpus_holds_is_not_searched(data: Path, tmp_path: Pa
     config = parse_config(CONFIG)
     with Corpus.open(tmp_path / "mine", config=config) as corpus:
         corpus.add(make_pdf(tmp_path / "gamma.pdf", ["harbour harbour harbour"]))
-    report = evaluate_pages(data, config, PageScope("pdfs"), folder=tmp_path / "mine")
+    report = evaluate_pages(data, config, folder=tmp_path / "mine")
     assert set(report.run["q1"]) == {"beta#p2", "alpha#p1"}
 
 
@@ -141,7 +141,8 @@ def test_a_document_that_cannot_be_read_is_an_error(data: Path):
         ({"documents": {"ocr": "always"}}, "auto", "pdfs"),
         ({"pages": {"embed": "image"}}, "auto", "pdfs"),
         ({"pages": {"embed": "both"}}, "auto", "pdfs"),
-        ({"pages": {"embed": "text"}}, "auto", "corpus"),
+        ({"page_embedder": {"name": "some/model"}}, "auto", "pdfs"),
+        ({"pages": {"embed": "text"}, "page_embedder": {"name": "some/model"}}, "auto", "corpus"),
     ],
 )
 def test_settings_that_read_pictures_ask_for_the_pdfs(tables, documents, expected):
