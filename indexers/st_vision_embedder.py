@@ -21,8 +21,8 @@ from ragkit.indexers.stages import Item, in_stages
 from ragkit.indexers.text_embedder import model_digest
 from ragkit.indexers.vision_embedder import placed
 from ragkit.indexers.vision_families import OTHER_DECODER, family_of
-from ragkit.indexers.without_video import without_video
 from ragkit.records import FloatArray, Passage
+from ragkit.without_video import without_video
 
 _BATCH_PAGES = {"cpu": 1, "cuda": 8}
 _BATCH_QUERIES = 16

@@ -13,7 +13,7 @@ from ragkit.extras import require
 from ragkit.indexers.control_tokens import without_control_tokens
 from ragkit.indexers.picture_sizes import PictureSizes
 from ragkit.indexers.vision_families import VisionFamily
-from ragkit.indexers.without_video import without_video
+from ragkit.without_video import without_video
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -74,7 +74,7 @@ def test_asking_loads_no_torch():
 
 def test_a_damaged_file_is_named(tmp_path: Path):
     (tmp_path / "config.json").write_text("{", "utf-8")
-    with pytest.raises(ConfigError, match=r"config.json is not valid JSON"):
+    with pytest.raises(ConfigError, match=r"config.json of .* is not valid JSON"):
         reads_images(str(tmp_path))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ragkit.devices import Placement
 from ragkit.indexers.st_vision_embedder import StVisionEmbedder
-from ragkit.indexers.without_video import without_video
+from ragkit.without_video import without_video
 from tests.indexers import tiny_vision
 from tests.indexers.tiny_vision import PAGES
 

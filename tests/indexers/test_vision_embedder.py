@@ -15,7 +15,7 @@ from ragkit.errors import ConfigError
 from ragkit.indexers.vision_embedder import VisionEmbedder
 from ragkit.indexers.vision_families import family_of
 from ragkit.indexers.vision_inputs import VisionInputs
-from ragkit.indexers.without_video import without_video
+from ragkit.without_video import without_video
 from tests.indexers import tiny_vision
 from tests.indexers.tiny_vision import PAGES
 

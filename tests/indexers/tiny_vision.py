@@ -105,7 +105,7 @@ def make_st_qwen3_vl(folder: Path) -> Path:
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    from ragkit.indexers.without_video import without_video
+    from ragkit.without_video import without_video
 
     make_qwen3_vl(folder)
     prompts = {"query": "Find the page.", "document": "Represent the page."}
@@ -161,7 +161,7 @@ def _save_qwen(folder: Path, prefix: str, model: Any, tokenizer: Any, patch: int
     import transformers
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from ragkit.indexers.without_video import without_video
+    from ragkit.without_video import without_video
 
     images = Qwen2VLImageProcessorPil(
         patch_size=patch, size={"shortest_edge": 4 * (2 * patch) ** 2, "longest_edge": 64 * (2 * patch) ** 2}
