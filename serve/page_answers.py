@@ -33,24 +33,28 @@ async def answer_by_page(engine: Engine, requests: Sequence[ChatRequest]) -> Pag
     """
     replies = await _ask_all(engine, requests)
     answering = [i for i, reply in enumerate(replies) if not _holds_none(reply.text)] or list(range(len(replies)))
-    logprobs = [replies[i].logprobs for i in answering]
-    known = [mean_logprob(values) for values in logprobs if values is not None]
-    scores = [requests[i].sources[0].hit.score for i in answering]
-    is_known = len(known) == len(answering)
-    selection = select_answer(scores, known if is_known else [0.0] * len(answering))
-    chosen = answering[selection.index]
-    weights = ", ".join(f"{weight:.3g}" for weight in selection.weights)
-    why = (
-        f"the surest (weights {weights})"
-        if is_known
-        else "that of the best retrieval score, because the engine gave no log-probabilities"
-    )
-    passage = requests[chosen].sources[0].hit.passage
+    chosen, why = _choose([requests[i] for i in answering], [replies[i] for i in answering])
+    request, reply = requests[answering[chosen]], replies[answering[chosen]]
+    passage = request.sources[0].hit.passage
     place = f"{passage.document} page {passage.page}"
+    usage = Usage(
+        sum(reply.usage.prompt_tokens for reply in replies),
+        sum(reply.usage.completion_tokens for reply in replies),
+    )
     note = f"Of {len(replies)} pages asked one by one, the answer from {place} was kept: {why}."
-    usages = [reply.usage for reply in replies]
-    usage = Usage(sum(u.prompt_tokens for u in usages), sum(u.completion_tokens for u in usages))
-    return PageAnswer(requests[chosen], replace(replies[chosen], usage=usage), note)
+    return PageAnswer(request, replace(reply, usage=usage), note)
+
+
+def _choose(requests: Sequence[ChatRequest], replies: Sequence[ChatReply]) -> tuple[int, str]:
+    """Which reply to keep, and why."""
+    scores = [request.sources[0].hit.score for request in requests]
+    means = [mean_logprob(reply.logprobs) for reply in replies if reply.logprobs is not None]
+    if len(means) < len(replies):
+        best = select_answer(scores, [0.0] * len(scores)).index
+        return best, "that of the best retrieval score, because the engine gave no log-probabilities"
+    selection = select_answer(scores, means)
+    weights = ", ".join(f"{weight:.3g}" for weight in selection.weights)
+    return selection.index, f"the surest (weights {weights})"
 
 
 async def _ask_all(engine: Engine, requests: Sequence[ChatRequest]) -> list[ChatReply]:

@@ -10,7 +10,7 @@ from ragkit.errors import ConfigError
 from ragkit.protocols import Engine, PassageStore
 from ragkit.records import AskRequest, ChatMessage, ChatRequest, Hit
 from ragkit.serve.evidence_style import EVIDENCE_RULES
-from ragkit.serve.image_size import check_images
+from ragkit.serve.image_size import check_images, scaled_down
 from ragkit.serve.prompts import RULES, Layout, Prompt, build_request
 from ragkit.serve.shown_hits import PictureBudget, Shown, any_picture, show_pages, show_text
 
@@ -47,11 +47,18 @@ def plan_requests(
 
 class _Planner:
     def __init__(self, ask: AskRequest, engine: Engine, store: PassageStore, settings: GenerationConfig) -> None:
-        self._ask, self._engine, self._store, self._settings = ask, engine, store, settings
+        self._engine, self._store, self._settings = engine, store, settings
         own = [*ask.history, ChatMessage("user", ask.question, ask.images)]
         check_images(own, engine.image_limits, engine.name)
         self._num_own = sum(len(message.images) for message in own)
+        self._ask = replace(ask, history=tuple(map(self._scaled, ask.history)))
         self._rules = EVIDENCE_RULES if settings.style == "evidence" else RULES
+
+    def _scaled(self, message: ChatMessage) -> ChatMessage:
+        limits = self._engine.image_limits
+        if limits is None or not message.images:
+            return message
+        return replace(message, images=tuple(scaled_down(image, limits.max_pixels) for image in message.images))
 
     def plan(self, hits: Sequence[Hit]) -> RequestPlan:
         show = self._show(hits)

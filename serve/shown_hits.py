@@ -134,8 +134,8 @@ class _PageShow:
             )
         if self._surplus:
             notes.append(
-                f"{_pages(self._budget.num_pages)} shown as pictures (num_pages); "
-                f"not shown as pictures: {_named(self._surplus)}."
+                f"The first {self._budget.num_pages} of the {len(self._seen)} pages found were shown as pictures "
+                "(num_pages)."
             )
         return notes
 

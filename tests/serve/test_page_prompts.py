@@ -243,13 +243,11 @@ def test_pages_beyond_the_engines_limit_are_named() -> None:
     )
 
 
-def test_pages_beyond_num_pages_are_named() -> None:
+def test_pages_beyond_num_pages_are_counted() -> None:
     engine = SeeingEngine(["Yes [1]."])
     answer = ask(engine, num_pages=1)
     assert len(engine.last.images) == 1
-    assert answer.notes == (
-        "1 page shown as pictures (num_pages); not shown as pictures: b.pdf page 4, a.pdf page 2.",
-    )
+    assert answer.notes == ("The first 1 of the 3 pages found were shown as pictures (num_pages).",)
 
 
 def test_a_picture_that_cannot_be_loaded_is_named() -> None:
@@ -287,9 +285,10 @@ def test_pictures_are_scaled_further_before_one_is_left_out() -> None:
 
 def test_the_askers_own_images_come_last_and_count() -> None:
     engine = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(3, 1_000_000))
-    earlier = ChatMessage("user", "Look.", (OWN,))
+    earlier = ChatMessage("user", "Look.", (Image.new("RGB", (2000, 1000)),))
     answer = ask(engine, request=AskRequest("And?", (earlier,), images=(OWN,)))
-    assert engine.asked[0].messages[1] == earlier
+    assert engine.asked[0].messages[1].content == "Look."
+    assert [image.size for image in engine.asked[0].messages[1].images] == [(1414, 707)]
     assert colours(engine.last) == [((40, 60), RED), ((9, 9), (1, 2, 3))]
     assert engine.last.content.endswith("Picture 2 belongs to the question.\n\nQuestion: And?")
     assert "not shown as pictures: b.pdf page 4, a.pdf page 2" in answer.notes[0]
