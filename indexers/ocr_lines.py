@@ -18,8 +18,8 @@ from ragkit.indexers.onnx_head import PartedModel
 _HEIGHT = 48
 _COLUMNS_PER_STEP = 8
 # Lines are this much narrower than their height asks for: the time falls with the width, and letters of print
-# stay apart. At 0.75 it began to lose words of small print.
-_SQUEEZE = 0.85
+# stay apart. At 0.7 it began to lose words of small print.
+_SQUEEZE = 0.78
 # The lowest score (before softmax) that the best letter of a read line should have at every step. Steps of Latin
 # print have 14 to 25, those that show a Chinese character -15 to 10 when only Latin letters may be chosen.
 _LOWEST_SCORE = 12.0
@@ -54,7 +54,6 @@ class LineReader:
         options.log_severity_level = 4
         # Each line is one thread's: lines are too small to be worth sharing, which took twice the processor time.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
         self._session = ort.InferenceSession(model.body, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._num_threads = num_threads
