@@ -185,7 +185,14 @@ class Corpus:
     @property
     def answerer(self) -> Answerer:
         """The asynchronous and streaming side of `ask`."""
-        return Pipeline(self.name, self.store, self._hits_for, lambda: self.engine, lambda: self.embedder)
+        return Pipeline(
+            self.name,
+            self.store,
+            self._hits_for,
+            lambda: self.engine,
+            lambda: self.embedder,
+            self.config.generation,
+        )
 
     def add(
         self,

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
 from ragkit.serve.generate import generate_answer, stream_answer
@@ -27,7 +28,8 @@ class Pipeline:
 
     Args:
         search: the hits for a request, reranked.
-        engine, embedder: called when a question comes; they may load a model.
+        engine, embedder: called when a question comes; they may load a model. embedder: of texts.
+        settings: what of the hits the engine is shown, and in which style it answers.
     """
 
     def __init__(
@@ -37,24 +39,28 @@ class Pipeline:
         search: Callable[[AskRequest], list[Hit]],
         engine: Callable[[], Engine],
         embedder: Callable[[], Embedder | None],
+        settings: GenerationConfig,
     ) -> None:
         self.name = name
         self._store = store
         self._search = search
         self._engine = engine
         self._embedder = embedder
+        self._settings = settings
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
         found = await asyncio.to_thread(self._find, request)
         return await generate_answer(
-            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms
+            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms, self._settings
         )
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
         found = await asyncio.to_thread(self._find, request)
-        events = stream_answer(request, found.hits, found.engine, self._store, found.embedder, found.timings_ms)
+        events = stream_answer(
+            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms, self._settings
+        )
         async for event in events:
             yield event
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from ragkit.corpus import CorpusInfo
 from ragkit.indexers.build_index import IndexReport
 from ragkit.indexers.find_files import Problem
-from ragkit.records import Answer, Hit
+from ragkit.records import Answer, Hit, Passage
 from ragkit.serve.wire import hit_json
 
 
@@ -40,7 +40,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
     """Rank, score, place, and the beginning of the text."""
     for rank, hit in enumerate(hits, 1):
         print(f"{rank:>3}  {hit.score:.4f}  {hit.passage.document}, page {hit.passage.page}")
-        print(f"     {_shortened(hit.passage.text, 160)}")
+        print(f"     {_shown(hit.passage)}")
 
 
 def hits_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
@@ -55,8 +55,8 @@ def print_answer(answer: Answer) -> None:
     for citation in answer.citations:
         if (citation.marker, citation.quote) not in shown:
             shown.add((citation.marker, citation.quote))
-            quote = _shortened(citation.quote, 200)
-            print(f"  [{citation.marker}] {citation.document}, page {citation.page}: “{quote}”")
+            quote = f": “{_shortened(citation.quote, 200)}”" if citation.quote else ""
+            print(f"  [{citation.marker}] {citation.document}, page {citation.page}{quote}")
     for note in answer.notes:
         print(f"  note: {note}")
 
@@ -72,6 +72,12 @@ def _print_problems(heading: str, problems: Sequence[Problem]) -> None:
         print(f"{heading} ({len(problems)}):")
         for problem in problems:
             print(f"  {problem.path}: {problem.reason}")
+
+
+def _shown(passage: Passage) -> str:
+    if passage.image is None:
+        return _shortened(passage.text, 160)
+    return f"page picture {passage.image.path}".rstrip()
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -140,7 +140,7 @@ def citation_url(citation: Citation, corpus: str) -> str:
 
 
 def hit_json(rank: int, hit: Hit) -> dict[str, Any]:
-    """A hit as searches and answers print it."""
+    """A hit as searches and answers print it; image: the file of a page picture, where it is kept."""
     passage = hit.passage
     return {
         "rank": rank,
@@ -152,6 +152,8 @@ def hit_json(rank: int, hit: Hit) -> dict[str, Any]:
         "passage": passage.key,
         "start": passage.start,
         "end": passage.end,
+        "kind": "text" if passage.image is None else "image",
+        "image": passage.image.path or None if passage.image is not None else None,
     }
 
 

@@ -18,8 +18,8 @@ config = {"pages": {"embed": "image", "dpi": 150, "keep_pages": False, "render_p
 with Corpus.open(sys.argv[1], config=config, page_embedder=ThumbnailEmbedder(batch_pages=8)) as corpus:
     report = corpus.add(sys.argv[2])
 assert report.num_passages == int(sys.argv[3]), report
-own, children = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(own, children)
+for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+    print(resource.getrusage(who).ru_maxrss / 1024)
 """
 
 
