@@ -26,12 +26,9 @@ def model_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     hub = require("huggingface_hub")
-    try:
-        folder = Path(hub.snapshot_download(name, local_files_only=True))
-        if _is_whole(folder):
-            return folder
-    except _not_to_be_had():
-        pass  # Not in the cache: it is fetched.
+    cached = _cached_folder(name)
+    if cached is not None:
+        return cached
     try:
         folder = Path(hub.snapshot_download(name, ignore_patterns=_NOT_FETCHED))
     except _not_to_be_had() as error:
@@ -45,6 +42,19 @@ def model_folder(name: str) -> Path:
             "fetch it on a machine that reaches the hub, or convert a model that only has pickled weights"
         )
     return folder
+
+
+def is_cached(name: str) -> bool:
+    """Whether the hub's cache holds all weights of a model."""
+    return _cached_folder(name) is not None
+
+
+def _cached_folder(name: str) -> Path | None:
+    try:
+        folder = Path(require("huggingface_hub").snapshot_download(name, local_files_only=True))
+    except _not_to_be_had():
+        return None
+    return folder if _is_whole(folder) else None
 
 
 def read_model_file(name: str, file: str) -> Any:

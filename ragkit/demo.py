@@ -8,13 +8,17 @@ import json
 import tempfile
 from pathlib import Path
 
+from ragkit.config import Config, parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import RagkitError
+from ragkit.extras import require
+from ragkit.indexers.model_files import is_cached
 from ragkit.progress import index_progress
 from ragkit.terminal import print_answer, print_report
 
 SAMPLES = Path(__file__).parent / "samples"
 _NUM_QUESTIONS = 3
+_PAGE_EMBEDDERS = ("openbmb/VisRAG-Ret", "Qwen/Qwen3-VL-Embedding-2B")
 
 
 def run_demo() -> None:
@@ -24,8 +28,10 @@ def run_demo() -> None:
         RagkitError: a document failed, or an answer does not cite the expected page.
     """
     questions = json.loads((SAMPLES / "questions.json").read_text("utf-8"))[:_NUM_QUESTIONS]
-    with tempfile.TemporaryDirectory() as folder, Corpus.open(Path(folder) / "demo") as corpus:
+    config = _config()
+    with tempfile.TemporaryDirectory() as folder, Corpus.open(Path(folder) / "demo", config=config) as corpus:
         print(f"Indexing the bundled documents in {SAMPLES / 'documents'}")
+        print(_route(config))
         with index_progress() as progress:
             report = corpus.add(SAMPLES / "documents", progress=progress)
         print_report(report)
@@ -34,6 +40,27 @@ def run_demo() -> None:
         for number, question in enumerate(questions, 1):
             _ask(corpus, number, question)
     print("\nNow your own documents: ragkit index FOLDER --corpus my-corpus, then ragkit ask")
+
+
+def page_embedder_at_hand() -> str:
+    """A vision embedder that this machine can run within a demo: it has a GPU and the weights; "" without one."""
+    if not require("torch").cuda.is_available():
+        return ""
+    return next((name for name in _PAGE_EMBEDDERS if is_cached(name)), "")
+
+
+def _config() -> Config:
+    name = page_embedder_at_hand()
+    return parse_config({"pages": {"embed": "both"}, "page_embedder": {"name": name}}) if name else Config()
+
+
+def _route(config: Config) -> str:
+    if config.page_embedder.name:
+        return f"Pages are searched by their text and, with {config.page_embedder.name}, as pictures."
+    return (
+        "Pages are searched by their text, scans after OCR. To search them as pictures too, a GPU and one of "
+        f"{', '.join(_PAGE_EMBEDDERS)} in the hub's cache are needed."
+    )
 
 
 def _ask(corpus: Corpus, number: int, question: dict[str, str | int]) -> None:
