@@ -16,10 +16,10 @@ from ragkit.errors import DocumentError
 from ragkit.indexers.catalogue import Catalogue, NewDocument, Picture
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured, check_vectors
 from ragkit.indexers.embedders import Embedders
-from ragkit.indexers.find_files import FileList, FoundFile, Problem
 from ragkit.indexers.lexical_files import refresh_lexical
 from ragkit.indexers.page_images import Drawing, sweep_pictures
 from ragkit.indexers.prepare import NotDrawableError, Preparer, content_hash_of, digest_of, record_hash
+from ragkit.indexers.readers.find_files import FileList, FoundFile, Problem
 from ragkit.indexers.shards import merge_shards, sweep
 from ragkit.indexers.token_shards import merge_token_shards
 from ragkit.indexers.token_vectors import write_token_shard

@@ -15,10 +15,10 @@ from ragkit.config import PagesConfig
 from ragkit.errors import ConfigError, DocumentError
 from ragkit.indexers.catalogue import NewDocument, Picture
 from ragkit.indexers.draw_pages import DrawnPage, DrawTask, PageDrawer, num_processes
-from ragkit.indexers.media_types import PDF
 from ragkit.indexers.page_images import DRAWABLE, Drawing
 from ragkit.indexers.prepare import check_unchanged, digest_of
-from ragkit.indexers.reading import page_ranges
+from ragkit.indexers.readers.media_types import PDF
+from ragkit.indexers.readers.reading import page_ranges
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.protocols import Embedder, TokenEmbedder
 from ragkit.records import FloatArray, Page, PageImage, Passage

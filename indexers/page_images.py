@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ragkit.config import DocumentsConfig, PagesConfig
 from ragkit.errors import DocumentError, RagkitError
 from ragkit.files import atomic_write
-from ragkit.indexers import media_types
-from ragkit.indexers.reading import Reading
-from ragkit.indexers.render import make_renderer, most_dpi, page_size_pt
+from ragkit.indexers.readers import media_types
+from ragkit.indexers.readers.reading import Reading
+from ragkit.indexers.readers.render import make_renderer, most_dpi, page_size_pt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +57,7 @@ class Drawing:
             width_pt, height_pt = page_size_pt(path, page, self.password)
             dpi = min(self.dpi, most_dpi(width_pt, height_pt, self.documents.max_page_pixels))
             return make_renderer(self.documents).render(path, page, dpi, self.password)
-        from ragkit.indexers.images import ImagePages
+        from ragkit.indexers.readers.images import ImagePages
 
         source = ImagePages(Reading(path, self.documents, make_renderer(self.documents), _no_ocr), media_type)
         try:

@@ -13,8 +13,8 @@ from ragkit.config import DocumentsConfig, PagesConfig, PassagesConfig
 from ragkit.errors import DocumentError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import NewDocument
-from ragkit.indexers.documents import open_document
 from ragkit.indexers.page_images import DRAWABLE
+from ragkit.indexers.readers.documents import open_document
 from ragkit.indexers.split import split_text
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.protocols import OcrEngine, Renderer, Tokenizer

@@ -56,7 +56,7 @@ def make_embedder(config: Config) -> Embedder | None:
     settings = config.embedder
     if settings.name == NO_EMBEDDER:
         return None
-    from ragkit.indexers.text_embedder import TextEmbedder
+    from ragkit.indexers.models.text_embedder import TextEmbedder
 
     return TextEmbedder(
         settings.name,
@@ -81,7 +81,7 @@ def make_vector_index(config: Config, dim: int) -> VectorIndex:
 
 def make_ocr(config: Config) -> OcrEngine:
     """The OCR engine, for the languages of the configuration."""
-    from ragkit.indexers.ocr import RapidOcrEngine
+    from ragkit.indexers.readers.ocr import RapidOcrEngine
 
     return RapidOcrEngine(config.documents.ocr_languages)
 
@@ -97,7 +97,7 @@ def make_page_embedder(config: Config) -> Embedder:
             "pages are to be embedded as pictures, but no model is named for it; name one: "
             "--embedder openbmb/VisRAG-Ret, or [page_embedder] name"
         )
-    from ragkit.indexers.page_embedders import make_page_embedder
+    from ragkit.indexers.models.page_embedders import make_page_embedder
 
     return make_page_embedder(config.page_embedder)
 
@@ -107,7 +107,7 @@ def make_token_embedder(config: Config) -> TokenEmbedder | None:
     settings = config.late_interaction
     if settings.name == NO_EMBEDDER:
         return None
-    from ragkit.indexers.token_embedder import make_token_embedder
+    from ragkit.indexers.models.token_embedder import make_token_embedder
 
     return make_token_embedder(settings)
 

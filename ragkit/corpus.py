@@ -29,11 +29,11 @@ from ragkit.indexers.build_index import (
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
-from ragkit.indexers.find_files import find_files, fixed_part
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
 from ragkit.indexers.prepare import Preparer
-from ragkit.indexers.render import make_renderer
+from ragkit.indexers.readers.find_files import find_files, fixed_part
+from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace

@@ -12,7 +12,7 @@ from ragkit.config import Config, parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import RagkitError
 from ragkit.extras import require
-from ragkit.indexers.model_files import is_cached
+from ragkit.indexers.models.model_files import is_cached
 from ragkit.progress import index_progress
 from ragkit.terminal import print_answer, print_report
 

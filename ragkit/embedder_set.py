@@ -99,7 +99,7 @@ def with_choices(config: Config, embed: str | None, model: str | None) -> Config
     if embed is not None:
         tables["pages"] = {"embed": embed}
     if model is not None:
-        from ragkit.indexers.page_embedders import reads_images
+        from ragkit.indexers.models.page_embedders import reads_images
 
         sees = model != assemble.NO_EMBEDDER and embed != "text" and reads_images(model)
         if embed == "image" and not sees:

@@ -10,9 +10,9 @@ from ragkit import assemble
 from ragkit.config import Config
 from ragkit.errors import DocumentError
 from ragkit.eval.ocr_quality import OcrPage, OcrReport, num_words, word_recall
-from ragkit.indexers.documents import open_document
-from ragkit.indexers.page_ocr import page_of_lines
-from ragkit.indexers.render import make_renderer, most_dpi
+from ragkit.indexers.readers.documents import open_document
+from ragkit.indexers.readers.page_ocr import page_of_lines
+from ragkit.indexers.readers.render import make_renderer, most_dpi
 from ragkit.protocols import OcrEngine
 from ragkit.records import Page
 

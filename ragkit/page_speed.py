@@ -16,10 +16,10 @@ from ragkit.errors import DataError
 from ragkit.eval.page_speed import PageSpeedReport
 from ragkit.eval.speed import Fact, machine_facts
 from ragkit.indexers.draw_pages import DrawnPage, DrawTask, PageDrawer, num_processes
-from ragkit.indexers.find_files import find_files
-from ragkit.indexers.media_types import PDF, kind_by_content
 from ragkit.indexers.page_images import Drawing
-from ragkit.indexers.pdfium import PDFIUM_LOCK, open_pdf
+from ragkit.indexers.readers.find_files import find_files
+from ragkit.indexers.readers.media_types import PDF, kind_by_content
+from ragkit.indexers.readers.pdfium import PDFIUM_LOCK, open_pdf
 from ragkit.protocols import Embedder
 from ragkit.records import PageImage, Passage
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from ragkit.corpus import CorpusInfo
 from ragkit.indexers.build_index import IndexReport
-from ragkit.indexers.find_files import Problem
+from ragkit.indexers.readers.find_files import Problem
 from ragkit.records import Answer, Hit, Passage
 from ragkit.serve.wire import hit_json
 

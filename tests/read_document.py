@@ -10,8 +10,8 @@ from PIL.Image import Image
 
 from ragkit.config import DocumentsConfig
 from ragkit.errors import MissingExtraError
-from ragkit.indexers.documents import open_document
-from ragkit.indexers.render import PdfiumRenderer
+from ragkit.indexers.readers.documents import open_document
+from ragkit.indexers.readers.render import PdfiumRenderer
 from ragkit.records import Box, Page, TextLine
 
 

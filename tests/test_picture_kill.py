@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of embedding page pictures: no page is lost, doubled, or embedded twice after it was kept."""
+"""SIGKILL while page pictures are embedded: no page is lost, doubled, or embedded again once it was kept."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from ragkit.devices import Placement, cpu_has_bfloat16
-from ragkit.indexers.text_embedder import TextEmbedder
-from ragkit.indexers.visrag_embedder import VisragEmbedder
+from ragkit.indexers.models.text_embedder import TextEmbedder
+from ragkit.indexers.models.visrag_embedder import VisragEmbedder
 from ragkit.protocols import Embedder
 from ragkit.records import Passage
 from tests.fakes import HashEmbedder
-from tests.indexers.tiny_visrag import copy_checkpoint, picture
+from tests.indexers.models.tiny_visrag import copy_checkpoint, picture
 
 WORDS = "harbour crane tide ledger pilot storm barge quay rope signal lantern anchor".split()
 

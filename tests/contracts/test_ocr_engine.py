@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ragkit.indexers.ocr import RapidOcrEngine
+from ragkit.indexers.readers.ocr import RapidOcrEngine
 from ragkit.protocols import OcrEngine
 
 

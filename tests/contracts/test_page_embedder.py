@@ -10,11 +10,11 @@ import pytest
 
 from ragkit.devices import Placement
 from ragkit.errors import ConfigError
-from ragkit.indexers.st_vision_embedder import StVisionEmbedder
-from ragkit.indexers.vision_embedder import VisionEmbedder
+from ragkit.indexers.models.st_vision_embedder import StVisionEmbedder
+from ragkit.indexers.models.vision_embedder import VisionEmbedder
 from ragkit.protocols import Embedder
 from ragkit.records import Passage
-from tests.indexers import tiny_vision
+from tests.indexers.models import tiny_vision
 
 CPU = Placement("cpu", "float32")
 QUESTIONS = ["How much?", "Which port has the deepest harbour, and what does a ship pay there in winter?", ""]

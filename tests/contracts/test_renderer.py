@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ragkit.errors import DocumentError, PasswordError
-from ragkit.indexers.render import Pdf2imageRenderer, PdfiumRenderer
+from ragkit.indexers.readers.render import Pdf2imageRenderer, PdfiumRenderer
 from ragkit.protocols import Renderer
 from tests.pdf_maker import PdfPage, make_pdf
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ragkit.devices import Placement
-from ragkit.indexers.token_embedder import MultiVectorEmbedder
+from ragkit.indexers.models.token_embedder import MultiVectorEmbedder
 from ragkit.protocols import TokenEmbedder
-from tests.indexers import tiny_vision
+from tests.indexers.models import tiny_vision
 
 QUESTIONS = ["How much?", "Which port has the deepest harbour, and what does a ship pay there?"]
 

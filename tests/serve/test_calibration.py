@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from ragkit.devices import Placement
-from ragkit.indexers.text_embedder import TextEmbedder
+from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.protocols import Embedder
 from ragkit.records import ChatRequest, Source
 from ragkit.serve.extractive_engine import ExtractiveEngine

@@ -12,7 +12,7 @@ from PIL import Image
 from ragkit.devices import Placement
 from ragkit.records import ChatMessage, ChatReply, ChatRequest, Sampling
 from ragkit.serve.transformers_engine import TransformersEngine
-from tests.indexers.tiny_vision import make_qwen2_vl, make_qwen3_vl, make_smolvlm
+from tests.indexers.models.tiny_vision import make_qwen2_vl, make_qwen3_vl, make_smolvlm
 
 PAGES = (Image.new("RGB", (90, 120), (220, 20, 20)), Image.new("RGB", (120, 90), (20, 20, 220)))
 

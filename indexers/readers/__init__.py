@@ -1,0 +1,1 @@
+"""Files of every kind as pages of text, and as pictures."""

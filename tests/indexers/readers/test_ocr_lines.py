@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ragkit.indexers.readers.ocr import RapidOcrEngine
+from ragkit.indexers.readers.ocr_languages import classes_of
+from ragkit.indexers.readers.ocr_lines import Head
+from ragkit.indexers.readers.page_ocr import page_of_lines
+
+CHINESE = Path(__file__).parents[2] / "golden" / "ocr" / "chinese.png"
+CHINESE_LINES = [
+    "本年度营业收入为4,512百万元，比上年增长7.3%。",
+    "净利润 Net profit 1,204",
+    "The harbour opened in 1912.",
+    "港口于一九一二年开放",
+]
+ENGLISH = ["Net income rose by 7.3 % to $1,204 million", "Total assets, in thousands", "(a) see Note 12"]
+
+
+@cache
+def engine(languages: tuple[str, ...] = ()) -> RapidOcrEngine:
+    return RapidOcrEngine(languages or "auto", num_threads=1)
+
+
+def text_of(image: Image.Image, languages: tuple[str, ...] = ()) -> str:
+    return page_of_lines(1, engine(languages).read(image), (612, 792)).text
+
+
+def english(turned: int = 0) -> Image.Image:
+    image = Image.new("RGB", (700, 200), "white")
+    draw = ImageDraw.Draw(image)
+    for row, line in enumerate(ENGLISH):
+        draw.text((30, 20 + 60 * row), line, "black", ImageFont.load_default(24))
+    return image.rotate(turned)
+
+
+def test_a_chinese_page_is_read_by_default() -> None:
+    image = Image.open(CHINESE)
+    assert text_of(image).replace(" ", "") == "\n".join(CHINESE_LINES).replace(" ", "")
+    assert text_of(image) == text_of(image, ("zh",))
+    words = [word for line in engine().read(image)[-1:] for word in line.words]
+    assert words == list("港口于一九一二年开放")
+
+
+def test_latin_alone_gives_no_chinese() -> None:
+    assert all(letter < "\u3000" for letter in text_of(Image.open(CHINESE), ("en",)))
+
+
+def test_latin_letters_come_out_as_with_all_letters() -> None:
+    read = text_of(english())
+    assert read == text_of(english(), ("en",)) == text_of(english(), ("zh", "ja", "el"))
+    assert read.split() == " ".join(ENGLISH).split()
+
+
+def test_lines_upside_down_are_read() -> None:
+    assert sorted(text_of(english(180)).split()) == sorted(" ".join(ENGLISH).split())
+
+
+def test_letters_of_languages() -> None:
+    characters = ["", "A", "é", "Ω", "中", "か", "한", "€", " "]
+    letters = {
+        code: "".join(characters[i] for i in classes_of([code], characters)) for code in ("de", "el", "zh", "ja")
+    }
+    assert letters == {"de": "Aé€ ", "el": "AéΩ€ ", "zh": "Aé中€ ", "ja": "Aé中か€ "}
+    assert classes_of([], characters).tolist() == [0, 1, 2, 7, 8]
+
+
+def test_letters_of_steps() -> None:
+    head = Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.array(["", "a", "b"]))
+    best = np.array([0, 1, 1, 0, 1, 2, 2, 0])  # -aa-abb-
+    line = head.decode(np.eye(3, dtype=np.float32)[best], 7.5)
+    assert (line.text, line.steps.tolist(), line.num_steps) == ("aab", [1, 4, 5], 7.5)
+    assert line.score == pytest.approx(np.e / (np.e + 2))
+    assert head.decode(np.eye(3, dtype=np.float32)[[0, 0]], 2).score == 0
