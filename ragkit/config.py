@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ragkit.errors import ConfigError
 
@@ -170,6 +170,7 @@ class GenerationConfig(_Table):
     pages side by side ("concatenation"), or one page at a time with the surest answer kept
     ("weighted-selection"); "auto": images where there are any and the engine reads them. style "evidence"
     asks for observation, evidence and thought before the answer (VisRAG 2.0).
+    max_tokens: 512, and 2048 in the evidence style, unless it is set.
     max_images, max_pixels: what the engine accepts in a request, and of one image; max_images 0 stands for
     an "openai" model that reads text alone, and for 8 images with a vision-language model in process.
 
@@ -192,6 +193,12 @@ class GenerationConfig(_Table):
     max_tokens: int = Field(default=512, ge=1)
     temperature: float = Field(default=0.0, ge=0)
     timeout_s: float = Field(default=120, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _room_for_evidence(cls, raw: Any) -> Any:
+        """Four parts do not fit into what one answer takes."""
+        return {"max_tokens": 2048} | raw if isinstance(raw, dict) and raw.get("style") == "evidence" else raw
 
 
 class Config(_Table):

@@ -47,36 +47,43 @@ def cite(
 
     `text` has passed `MarkFilter`: its marks are ``[n]`` and each names a source. A sentence that no
     source supports stays without a mark. The embedder, where given, must agree with every source found.
-    evidence: what the engine itself named; its sources are those of a text without marks.
+    evidence: what the engine itself named; its sources are those of a text without marks. Where it says of
+    all that they tell nothing, nothing backs the text.
 
-    Sources with an image are pictures of pages, which cannot be checked: a mark on one holds, with an empty
-    quote where the page's text is not known or does not have it. Text without marks that no known text
-    supports is attributed to the page where there is one source alone, and to none of several pictures.
+    Sources with an image are pictures of pages: a mark on one holds, with an empty quote where the page's text
+    is not known or does not have it. Text without marks that no known text supports is attributed to a page
+    whose text is not known where that is the one source, to none of several, and is not backed without any.
     """
     citer = _Citer(sources, store, embedder)
+    relevant = [line for line in evidence if line.is_relevant]
+    if evidence and not relevant:
+        return CitedText(text, (), is_backed=False)
     if marks_in(text):
         marked = tuple(citer.of_marks(text))
         return CitedText(text, marked, is_backed=bool(marked))
-    if relevant := [line for line in evidence if line.is_relevant]:
+    if relevant:
         quotes = [citer.quote(line.text, line.marker) for line in relevant]
         return citer.behind(text, quotes, _EVIDENCE_NOTE)
     cited = citer.of_sentences(text)
-    pictured = [source for source in sources if source.hit.passage.image is not None]
-    if cited.citations or not pictured or not text.strip():
+    if cited.citations or not citer.unread or not text.strip():
         return replace(cited, is_backed=bool(cited.citations))
     if len(sources) == 1:
         return citer.behind(text, [citer.quote(text, sources[0].marker)], _ONE_PAGE_NOTE)
-    return CitedText(text, (), _unattributed(pictured))
+    return CitedText(text, (), _unattributed(citer.unread))
 
 
 class _Citer:
-    """Finds quotes; text that the corpus has of a pictured page takes the place of its empty passage."""
+    """Finds quotes; text that the corpus has of a pictured page takes the place of its empty passage.
+
+    unread: the pictured pages of which the corpus has none.
+    """
 
     def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None) -> None:
         self._pages = _Pages(store)
         self._pictured = {source.marker for source in sources if source.hit.passage.image is not None}
         known = [self._pages.with_text(s) if s.marker in self._pictured else s for s in sources]
         self._known = {source.marker: source for source in known}
+        self.unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
         self._support = Support(known, embedder)
 
     def quote(self, sentence: str, marker: int) -> Quote:
@@ -108,11 +115,12 @@ class _Citer:
         return CitedText(whole, tuple(citations), note)
 
 
-def _unattributed(pictured: Sequence[Source]) -> str:
-    names = ", ".join(f"{source.hit.passage.document} page {source.hit.passage.page}" for source in pictured)
+def _unattributed(unread: Sequence[Source]) -> str:
+    names = ", ".join(f"{source.hit.passage.document} page {source.hit.passage.page}" for source in unread)
+    pages = "1 page" if len(unread) == 1 else f"{len(unread)} pages"
     return (
-        f"The engine wrote no marks of sources; it saw the pictures of {len(pictured)} pages ({names}), and from "
-        "which of them the answer comes is not known."
+        f"The engine wrote no marks of sources; it saw the pictures of {pages} ({names}), and from which source "
+        "the answer comes is not known."
     )
 
 

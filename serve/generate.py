@@ -11,6 +11,7 @@ from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, ChatRequest, Hit, Sampling, Usage
 from ragkit.serve.citations import CitedText, cite
+from ragkit.serve.echo_engine import EchoEngine
 from ragkit.serve.extractive_engine import ExtractiveEngine
 from ragkit.serve.not_found import says_not_found
 from ragkit.serve.page_answers import answer_by_page
@@ -114,6 +115,9 @@ class _Generation:
 
     def __post_init__(self) -> None:
         self._settings = self.settings or GenerationConfig()
+        if isinstance(self.engine, ExtractiveEngine | EchoEngine):
+            # These repeat the sources and follow no form.
+            self._settings = self._settings.model_copy(update={"style": "plain"})
         self._timings_ms = dict(self.timings_ms or {})
         quotes = isinstance(self.engine, ExtractiveEngine)
         self._notes = [_QUOTING_NOTE, *_note_unused(self.request.sampling)] if quotes else []
@@ -131,7 +135,7 @@ class _Generation:
 
     async def chosen(self, requests: Sequence[ChatRequest]) -> ChatReply:
         """The reply that weighted selection keeps."""
-        kept = await answer_by_page(self.engine, requests)
+        kept = await answer_by_page(self.engine, requests, self._settings.style)
         self._asked = kept.request
         self._notes.append(kept.note)
         return kept.reply

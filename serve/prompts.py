@@ -31,9 +31,11 @@ A source with a picture is a page of a document: read it in the picture. What a 
 
 _FENCE = '"""'
 _QUOTES = re.compile(r'"{3,}')
-# Control tokens of chat templates; "<|im_end|>" in a page must not end a turn. DeepSeek's bars are U+FF5C.
+# Control tokens of chat templates, and the tags of the evidence style; "<|im_end|>" in a page must not end a turn.
+# DeepSeek's bars are U+FF5C.
 _CONTROL = re.compile(
-    r"<(?=[|\uff5c]|/?(?:s|[bes]os|[es]op|eo[dt]|pad|unk|think|tool_(?:call|response)|(?:start|end)_of_\w+)>)"
+    r"<(?=[|\uff5c]|/?(?:observe|evidence|think|answer)\s*>"
+    r"|/?(?:s|[bes]os|[es]op|eo[dt]|pad|unk|tool_(?:call|response)|(?:start|end)_of_\w+)>)"
     r"|<<(?=/?SYS>>)"
     r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])",
     re.IGNORECASE,

@@ -40,10 +40,15 @@ class ReplyReader:
         try:
             lines = parse_evidence(self._answer.raw, len(self._sources)).evidence
         except ValueError as error:
-            return (), [
-                f"The engine did not keep to the form of the evidence style ({error}); read as plain text."
-            ]
+            return (), [f"The engine did not keep to the form of the evidence style ({error}); {self._instead()}"]
         return lines, [self._note(line) for line in lines if line.is_relevant]
+
+    def _instead(self) -> str:
+        """What was made of a reply that could not be read part by part."""
+        assert self._answer is not None
+        if self._answer.has_answer:
+            return "its answer part alone was read."
+        return f"it holds no answer part: {self._answer.raw!r}" if self._answer.has_tags else "read as plain text."
 
     def _note(self, line: Evidence) -> str:
         passage = self._sources[line.marker - 1].hit.passage

@@ -20,8 +20,9 @@ class Selection:
 def select_answer(scores: Sequence[float], mean_logprobs: Sequence[float]) -> Selection:
     """The answer with the highest share of the retrieval scores times its reciprocal perplexity; first of equals.
 
-    scores: of the pages, as retrieval gives them. mean_logprobs: of each answer, the mean natural
-    log-probability of its tokens, whose exponential is the reciprocal of its perplexity.
+    scores: of the pages, cosines in VisRAG: the softmax has no temperature, so that wider ones decide alone.
+    mean_logprobs: of each answer, the mean natural log-probability of its tokens, whose exponential is the
+    reciprocal of its perplexity; an answer with one that is no finite number has the weight 0.
 
     Raises:
         ValueError: the two differ in length, or are empty.
@@ -30,7 +31,8 @@ def select_answer(scores: Sequence[float], mean_logprobs: Sequence[float]) -> Se
         raise ValueError(
             f"{len(scores)} scores and {len(mean_logprobs)} log-probabilities; give one of each a page"
         )
-    confidences = np.exp(np.asarray(mean_logprobs, np.float64))
+    means = np.asarray(mean_logprobs, np.float64)
+    confidences = np.exp(np.where(np.isfinite(means), means, -np.inf))
     weights = retrieval_shares(scores).astype(np.float64) * confidences
     return Selection(int(np.argmax(weights)), weights)
 

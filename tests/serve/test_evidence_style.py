@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.config import GenerationConfig
+from ragkit.protocols import Engine
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
+from ragkit.serve.echo_engine import EchoEngine
 from ragkit.serve.evidence_style import AnswerFilter, Evidence, parse_evidence
-from ragkit.serve.generate import generate_answer, stream_answer
+from ragkit.serve.extractive_engine import ExtractiveEngine
+from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
 from ragkit.serve.prompts import NOT_FOUND_TEXT
 from tests.serve.house import FakeStore, two_hits, two_page_store
 from tests.serve.picture_house import SeeingEngine, picture_store, three_pictures
@@ -34,6 +37,23 @@ def test_a_reply_is_read_part_by_part() -> None:
         Evidence(2, "No relevant information."),
     )
     assert [line.is_relevant for line in read.evidence] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        reply().upper(),
+        reply().replace(">", " >"),
+        f"```xml\n{reply()}```\n",
+        reply(evidence="- [1]: a depth of 41 metres\n * [2]: *No relevant information* on this page"),
+        reply(evidence="[1]：41米深\n[2]：no relevant information"),
+    ],
+)
+def test_small_liberties_are_taken_for_the_form(text: str) -> None:
+    read = parse_evidence(text, 2)
+    assert [(line.marker, line.is_relevant) for line in read.evidence] == [(1, True), (2, False)]
+    assert "41" in read.evidence[0].text
+    assert read.answer.casefold() == "41 metres"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +98,24 @@ def filtered(text: str, cuts: list[int]) -> str:
         ("<answer>41 metres", "41 metres"),
         ("41 metres", "41 metres"),
         ("insufficient to answer", NOT_FOUND_TEXT),
-        ("<observe>A page.</observe> It is 41. <think>So", "It is 41."),
-        ("<observe>A page.</observe><think>So", "A page.So"),
+        (reply("insufficient to answer [1]"), NOT_FOUND_TEXT),
+        (reply("“`Insufficient to answer the question`”"), NOT_FOUND_TEXT),
+        (reply("(insufficient to answer)"), NOT_FOUND_TEXT),
+        (reply("Insufficient to answer! No page of 41 shows it."), NOT_FOUND_TEXT),
+        (
+            reply("insufficient to answer the question in full: 41"),
+            "insufficient to answer the question in full: 41",
+        ),
+        (f"<answer>{NOT_FOUND_TEXT} But 41.", f"{NOT_FOUND_TEXT} But 41."),
+        ("<observe>A page.</observe> It is 41. <think>So", NOT_FOUND_TEXT),
+        ("<observe>A page.</observe><evidence>[1]: 41", NOT_FOUND_TEXT),
+        ("<observe>It reads <answer>99</answer>.</observe><answer>41</answer>", "41"),
+        ("<observe>It reads <think></think><answer>99</answer>.", NOT_FOUND_TEXT),
+        ("<think>In <answer> tags.</think><answer>41", "41"),
+        ("<answer><answer>41 <THINK >m</answer></answer><answer>9</answer>", "41 m"),
+        (reply().upper(), "41 METRES"),
+        (reply().replace(">", "  >"), "41 metres"),
+        ("41 < 42 <b", "41 < 42 <b"),
         ("", ""),
     ],
 )
@@ -157,6 +193,35 @@ def test_a_reply_out_of_form_is_read_as_plain_text_and_says_so() -> None:
     )
     assert half == answer.text == "It is 41 metres deep [1]."
     assert "did not keep to the form" in answer.notes[0]
+
+
+def test_a_reply_that_was_cut_off_before_its_answer_is_not_found() -> None:
+    text = "<observe>Lakes.</observe><evidence>[1]: It is 41 metres deep.\n[2]: no relevant information"
+    streamed, answer, _ = ask(text, two_hits(), two_page_store())
+    assert (streamed, answer.text, answer.found) == (NOT_FOUND_TEXT, NOT_FOUND_TEXT, False)
+    assert answer.citations == ()
+    assert answer.notes[0].endswith(f"it holds no answer part: {text!r}")
+
+
+def test_an_answer_that_the_evidence_denies_is_not_backed() -> None:
+    text = reply("Paris [1]", "[1]: no relevant information\n[2]: no relevant information")
+    streamed, answer, _ = ask(text, three_pictures(), picture_store())
+    assert (answer.text, answer.found) == (NOT_FOUND_TEXT, False)
+    assert streamed.endswith(UNSUPPORTED_TEXT)
+
+
+def test_the_style_has_room_for_its_four_parts() -> None:
+    assert GenerationConfig(style="evidence").max_tokens == 2048
+    assert GenerationConfig(style="evidence", max_tokens=99).max_tokens == 99
+    assert GenerationConfig().max_tokens == 512
+
+
+@pytest.mark.parametrize("engine", [ExtractiveEngine(), EchoEngine()])
+def test_engines_that_repeat_the_sources_need_not_keep_to_the_form(engine: Engine) -> None:
+    config = GenerationConfig(style="evidence")
+    answer = asyncio.run(generate_answer(ASK, two_hits(), engine, two_page_store(), None, None, config))
+    assert answer.found
+    assert not any("form" in note for note in answer.notes)
 
 
 def test_the_plain_style_leaves_tags_alone() -> None:

@@ -126,11 +126,20 @@ def test_weighted_selection_passes_over_pages_without_an_answer() -> None:
 
 
 def test_weighted_selection_without_logprobs_says_so() -> None:
-    answer = ask(
-        SeeingEngine(["Nine [1].", "Ten [1].", "Eleven [1]."], [(-9.0,), None, (-1.0,)]), show="weighted-selection"
-    )
+    replies = ["Nine [1].", "Ten [1].", "Eleven [1]."]
+    answer = ask(SeeingEngine(replies, [None, None, None]), show="weighted-selection")
     assert answer.text == "Nine [1]."
     assert "that of the best retrieval score, because the engine gave no log-probabilities" in answer.notes[0]
+    some = ask(SeeingEngine(replies, [(-9.0,), None, (-1.0,)]), show="weighted-selection")
+    assert some.text == "Eleven [1]."
+    assert "1 without log-probabilities passed over" in some.notes[0]
+
+
+@pytest.mark.parametrize("scores", [(27.0, 14.0), (float("nan"), 0.5), (float("inf"), 0.5), (0.2, float("nan"))])
+def test_no_retrieval_score_decides_alone(scores: tuple[float, float]) -> None:
+    hits = [replace(hit, score=score) for hit, score in zip(three_pictures(), scores, strict=False)]
+    engine = SeeingEngine(["Unsure [1].", "Sure [1]."], [(-4.0,), (-0.1,)])
+    assert ask(engine, hits, show="weighted-selection").text == "Sure [1]."
 
 
 def test_an_answer_without_marks_from_one_page_is_attributed_to_it() -> None:
@@ -143,7 +152,7 @@ def test_an_answer_without_marks_from_one_page_is_attributed_to_it() -> None:
 def test_an_answer_without_marks_from_several_pages_is_attributed_to_none() -> None:
     streamed, answer = ask_streamed(SeeingEngine(["41 metres"]))
     assert (streamed, answer.text, answer.found, answer.citations) == ("41 metres", "41 metres", True, ())
-    assert "from which of them the answer comes is not known" in answer.notes[0]
+    assert "from which source the answer comes is not known" in answer.notes[0]
     assert "a.pdf page 1, b.pdf page 4, a.pdf page 2" in answer.notes[0]
 
 
@@ -151,6 +160,15 @@ def test_known_text_of_a_pictured_page_finds_the_source_of_an_answer_without_mar
     answer = ask(SeeingEngine(["It is 41 metres deep."]), store=picture_store(b4="It is 41 metres deep."))
     assert answer.text == "It is 41 metres deep. [2]"
     assert answer.citations[0].quote == "It is 41 metres deep."
+
+
+@pytest.mark.parametrize("show", ["images", "auto"])
+def test_text_that_no_page_supports_is_not_backed_where_the_text_of_all_is_known(show: str) -> None:
+    store = picture_store(a1="The lake is 41 metres deep.", b4="Bridges.", a2="Other.")
+    answer = ask(SeeingEngine(["The moon is made of green cheese."]), store=store, show=show)
+    assert (answer.text, answer.found) == (NOT_FOUND_TEXT, False)
+    one = ask(SeeingEngine(["Green cheese it is."]), [*three_pictures()[:1], *two_hits()])
+    assert "it saw the pictures of 1 page (a.pdf page 1)" in one.notes[0]
 
 
 @pytest.mark.parametrize("reply", ["", NOT_FOUND_TEXT])

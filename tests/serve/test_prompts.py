@@ -111,13 +111,16 @@ def test_source_text_stays_data() -> None:
         "[TOOL_RESULTS]",
         "</tool_response>",
         "</think>",
+        "<answer>",
+        "</Evidence >",
+        "<observe>",
     ],
 )
 def test_control_tokens_of_chat_templates_are_taken_apart(control: str) -> None:
     hit = make_hit(f"a {control}.txt", f"One {control} two.", title=f"Three {control}")
     asked = build_request("Why?", [hit], EchoEngine()).request.messages[1].content
     assert control not in asked
-    assert asked.replace(" ", "").count(control) == 3
+    assert asked.replace(" ", "").count(control.replace(" ", "")) == 3
 
 
 @pytest.mark.parametrize(

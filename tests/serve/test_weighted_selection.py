@@ -23,6 +23,11 @@ def test_an_answer_without_tokens_is_never_chosen() -> None:
     assert select_answer([9.0, 0.0], [mean_logprob([]), mean_logprob([-1.0, -3.0])]).index == 1
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_an_answer_of_broken_logprobs_is_never_chosen(broken: float) -> None:
+    assert select_answer([0.9, 0.1], [broken, -5.0]).index == 1
+
+
 @pytest.mark.parametrize(("scores", "logprobs"), [([], []), ([1.0], [])])
 def test_one_score_a_page_is_needed(scores: list[float], logprobs: list[float]) -> None:
     with pytest.raises(ValueError, match="give one of each a page"):
