@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from ragkit.records import AskRequest, ChatMessage, Sampling
 from ragkit.serve.http_errors import HttpProblem
-from ragkit.serve.image_url import image_of_url
+from ragkit.serve.image_url import image_of_url, pixels_of_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+T = TypeVar("T")
 
 # Fields of OpenAI's API that do not change what an answer says.
 _HARMLESS = frozenset(
@@ -50,6 +53,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (None, 0),
     "web_search_options": (None,),
 }
+# All images of a request, decoded, at three bytes a pixel.
+_MOST_PIXELS = 150_000_000
 # The JSON reader has joined those that come in pairs.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -118,10 +123,12 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     for stop in body.stop or ():
         _check_text("stop", stop)
     _check_extra(body.model_extra or {})
+    _check_pixels(body.messages)
     messages = [_message(i, message) for i, message in enumerate(body.messages)]
     asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
     if asked < 0 or not messages[asked].content.strip():
-        raise HttpProblem(400, "the last user message is the question, and there is none", param="messages")
+        there = "it has images and no text" if asked >= 0 and messages[asked].images else "there is none"
+        raise HttpProblem(400, f"the last user message is the question, and {there}", param="messages")
     behind = [message for message in messages[asked + 1 :] if message.role == "system"]
     history = tuple(messages[:asked] + behind)
     question = messages[asked]
@@ -169,10 +176,33 @@ def _image(place: str, part: ContentPart, role: str) -> Image:
         )
     if part.image_url is None:
         raise HttpProblem(400, f"{place} has no image_url", param=place)
+    return _read(image_of_url, part.image_url.url, place)
+
+
+def _read(read: Callable[[str], T], url: str, place: str) -> T:
     try:
-        return image_of_url(part.image_url.url)
+        return read(url)
     except ValueError as error:
         raise HttpProblem(400, f"{place}.image_url.url: {error}", param=place, code="invalid_image") from error
+
+
+def _check_pixels(messages: list[ApiMessage]) -> None:
+    """Before any image is decoded: a file of a few kilobytes can hold a gigabyte of one colour."""
+    number, pixels = 0, 0
+    for index, message in enumerate(messages):
+        parts = message.content if isinstance(message.content, list) else []
+        for place, part in enumerate(parts):
+            if part.image_url is not None:
+                number += 1
+                pixels += _read(pixels_of_url, part.image_url.url, f"messages[{index}].content[{place}]")
+    if pixels > _MOST_PIXELS:
+        raise HttpProblem(
+            400,
+            f"the {number} images of the request have {pixels} pixels; at most {_MOST_PIXELS} are read: "
+            "send fewer or smaller ones",
+            param="messages",
+            code="invalid_image",
+        )
 
 
 def _sampling(body: ChatBody, default: Sampling) -> Sampling:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from ragkit.pictures import rgb_on_white, upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -13,25 +17,27 @@ if TYPE_CHECKING:
 # Pages of text are far smaller than this as PNG, and lossless; scans and photographs are larger.
 _LARGEST_PNG_BYTES = 1_000_000
 _JPEG_QUALITY = 90
+# Of either side.
+_LARGEST_JPEG = 65_500
 _MOST_PIXELS = 50_000_000
 # Pillow's name of a format -> its media type.
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
 def image_url(image: Image) -> str:
-    """A data URI: PNG up to a million bytes, beyond that JPEG of quality 90."""
-    rgb = image.convert("RGB")
+    """A data URI: PNG up to a million bytes, beyond that JPEG of quality 90 where its format is wide enough."""
+    rgb = rgb_on_white(image)
     held = io.BytesIO()
     rgb.save(held, "PNG")
     kind = "PNG"
-    if held.tell() > _LARGEST_PNG_BYTES:
+    if held.tell() > _LARGEST_PNG_BYTES and max(rgb.size) <= _LARGEST_JPEG:
         held, kind = io.BytesIO(), "JPEG"
         rgb.save(held, kind, quality=_JPEG_QUALITY)
     return f"data:{_FORMATS[kind]};base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
 
 
 def image_of_url(url: str) -> Image:
-    """The image of a data URI, upright and in RGB.
+    """The image of a data URI, upright and in RGB on white.
 
     Addresses of other kinds are refused: a server must not fetch what its clients name.
 
@@ -39,19 +45,32 @@ def image_of_url(url: str) -> Image:
         ValueError: it is no base64 data URI of a PNG, JPEG or WebP image, is damaged, or has more than 50
             megapixels.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with _opened(url) as image:
+        return upright_rgb(image)
+
+
+def pixels_of_url(url: str) -> int:
+    """What `image_of_url` would decode, by the image's header. Raises ValueError as that does."""
+    with _opened(url) as image:
+        return image.width * image.height
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Image]:
+    """The image with its header read alone."""
+    from PIL import Image, UnidentifiedImageError
 
     head, comma, data = url.partition(",")
     if not comma or not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
         raise ValueError(f"{url[:40]!r} is no data URI, such as 'data:image/png;base64,…'; nothing else is read")
     try:
-        held = io.BytesIO(base64.b64decode(data, validate=True))
+        held = io.BytesIO(base64.b64decode("".join(data.split()), validate=True))
         with Image.open(held, formats=list(_FORMATS)) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError(
                     f"an image of {image.width} x {image.height} pixels; at most {_MOST_PIXELS} are read"
                 )
-            return ImageOps.exif_transpose(image).convert("RGB")
+            yield image
     except binascii.Error as error:
         raise ValueError(f"the data of an image is no base64: {error}") from error
     except UnidentifiedImageError as error:

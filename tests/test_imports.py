@@ -31,6 +31,7 @@ GROUND_FLOOR = {
         "config",
         "files",
         "devices",
+        "pictures",
         "sentences",
         "without_video",
     )

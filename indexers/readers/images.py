@@ -12,6 +12,7 @@ from ragkit.indexers.readers.media_types import JPEG, PNG, TIFF, WEBP
 from ragkit.indexers.readers.page_ocr import PageOcr
 from ragkit.indexers.readers.reading import Reading, as_document_error
 from ragkit.indexers.readers.render import is_uniform
+from ragkit.pictures import upright_rgb
 from ragkit.records import Page
 
 if TYPE_CHECKING:
@@ -90,10 +91,7 @@ class ImagePages:
             width, height = self._image.size
             across, down = _dots_per_inch(self._image)
             self._fit(number)
-            self._image.load()
-            from PIL import ImageOps
-
-            picture = _rgb(ImageOps.exif_transpose(self._image))
+            picture = upright_rgb(self._image)
         size_pt = (width / across * 72, height / down * 72)
         if (picture.width > picture.height) != (width > height) and width != height:
             size_pt = size_pt[::-1]  # the camera was held upright
@@ -135,18 +133,3 @@ def _dots_per_inch(image: Any) -> tuple[float, float]:
     dpi = image.info.get("dpi", (72, 72))
     across, down = (float(value) for value in dpi)
     return (across, down) if min(across, down) >= 1 else (72.0, 72.0)
-
-
-def _rgb(image: Image) -> Image:
-    """In RGB on white, with 16 bits and floating point brought to 8."""
-    from PIL import Image as PillowImage
-
-    if image.mode[0] in "IF":
-        low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
-        scale = 255 / (high - low) if high > low else 0.0
-        image = image.convert("F").point(lambda value: value * scale - low * scale).convert("L")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = PillowImage.new("RGBA", image.size, "white")
-        image = PillowImage.alpha_composite(white, image)
-    return image.convert("RGB")

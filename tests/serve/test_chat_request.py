@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 from typing import Any
 
@@ -130,6 +132,22 @@ def test_other_parts_are_refused(role: str, part: dict[str, Any], message: str) 
     with pytest.raises(HttpProblem, match=message) as caught:
         parse(messages=[{"role": role, "content": [part]}, USER])
     assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0]")
+
+
+def test_an_image_alone_is_no_question() -> None:
+    with pytest.raises(HttpProblem, match="the last user message is the question, and it has images and no text"):
+        parse(messages=[{"role": "user", "content": [image_part(RED)]}])
+
+
+def test_all_images_together_are_bounded_before_any_is_decoded() -> None:
+    held = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(held, "PNG")
+    # Cut off: to decode it would be another error.
+    url = f"data:image/png;base64,{base64.b64encode(held.getvalue()[:500]).decode()}"
+    parts = [USER_PART, *[{"type": "image_url", "image_url": {"url": url}}] * 4]
+    with pytest.raises(HttpProblem, match="the 4 images of the request have 196000000 pixels") as caught:
+        parse(messages=[{"role": "user", "content": parts}])
+    assert (caught.value.status, caught.value.param) == (400, "messages")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from ragkit.serve.image_size import estimate_image_tokens, scaled_down
@@ -41,6 +43,40 @@ def test_images_are_turned_upright_and_made_rgb() -> None:
     assert image_of_url(data_uri(Image.new("RGB", (40, 20)), "JPEG", exif=exif)).size == (20, 40)
     assert image_of_url(data_uri(Image.new("LA", (4, 2)), "PNG")).mode == "RGB"
     assert image_of_url(data_uri(Image.new("RGB", (4, 2)), "WEBP")).size == (4, 2)
+
+
+def test_what_is_transparent_is_white_and_16_bits_become_8() -> None:
+    drawn = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    drawn.putpixel((1, 0), (0, 0, 0, 255))
+    grey = Image.fromarray(np.array([[0, 30000, 60000]], np.uint16))
+    for image, expected in ((drawn, [255, 0]), (grey, [0, 128, 255])):
+        for url in (image_url(image), data_uri(image, "PNG")):
+            assert np.asarray(image_of_url(url))[0, :, 0] == pytest.approx(expected, abs=1)
+
+
+# Pillow says on its own of much damaged EXIF data that they are.
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@given(data=st.data())
+def test_damaged_exif_data_turn_nothing_and_break_nothing(kind: str, data: st.DataObject) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 6, "x" * 30, 72.5
+    damaged = bytearray(exif.tobytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(6, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    size = image_of_url(data_uri(Image.new("RGB", (4, 2)), kind, exif=bytes(damaged))).size
+    assert size in ((4, 2), (2, 4))
+
+
+def test_base64_may_be_broken_into_lines() -> None:
+    head, _, data = image_url(noise(30, 30)).partition(",")
+    assert image_of_url(f"{head},{data[:76]}\r\n{data[76:]}\n").size == (30, 30)
+
+
+def test_strips_too_long_for_jpeg_stay_png() -> None:
+    url = image_url(noise(70_000, 10))
+    assert url.startswith("data:image/png")
+    assert image_of_url(url).size == (70_000, 10)
 
 
 @pytest.mark.parametrize(
