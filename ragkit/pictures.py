@@ -9,16 +9,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # What Pillow raises on damaged EXIF data.
-_BAD_EXIF = (
-    struct.error,
-    TypeError,
-    ValueError,
-    SyntaxError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    ZeroDivisionError,
-)
+_BAD_EXIF = (struct.error, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
 
 
 def upright_rgb(image: Image) -> Image:
