@@ -14,10 +14,11 @@ import numpy as np
 from ragkit.config import LexicalConfig
 from ragkit.errors import DocumentError
 from ragkit.indexers.catalogue import Catalogue, NewDocument, Picture
-from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured, check_vectors
+from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.lexical_files import refresh_lexical
 from ragkit.indexers.page_images import Drawing, sweep_pictures
+from ragkit.indexers.picture_vectors import check_vectors
 from ragkit.indexers.prepare import NotDrawableError, Preparer, content_hash_of, digest_of, record_hash
 from ragkit.indexers.readers.find_files import FileList, FoundFile, Problem
 from ragkit.indexers.shards import merge_shards, sweep
@@ -119,6 +120,7 @@ class IndexBuilder:
         self._pending: list[NewDocument] = []
         self._num_pending = self._num_pages_pending = self._num_pictures_done = 0
         self._moved: list[tuple[str, str]] = []
+        self._digests: dict[str, str] = {}
         self._last_commit = time.monotonic()
         self._total = 0
 
@@ -139,12 +141,12 @@ class IndexBuilder:
         except KeyboardInterrupt:
             self._report.interrupted = True
         except BaseException:
-            self._unfinished.close(finished=False)
+            self._unfinished.close()
             raise
         if self._report.changes:
             self._tell("lexical", "")
-            sweep_pictures(self._corpus, self._picture_names())
-        self._unfinished.close(finished=not self._report.interrupted)
+            sweep_pictures(self._corpus, self._catalogue, self._unfinished.picture_names())
+        self._unfinished.close()
         finish_commit(self._corpus, self._catalogue, self._embedders.dims, self._lexical)
         self._report.seconds = time.monotonic() - started
         return self._report
@@ -217,6 +219,8 @@ class IndexBuilder:
                     yield found
 
     def _fail(self, id_: str, name: str, error: DocumentError, known: dict[str, _Known]) -> None:
+        if id_ in self._digests:
+            self._unfinished.forget([self._digests.pop(id_)])
         kept = " (the version indexed earlier stays)" if id_ in known else ""
         self._report.failed.append(Problem(name, f"{error}{kept}"))
 
@@ -232,9 +236,13 @@ class IndexBuilder:
                 self._moved.append((item.id, item.source))
             return None
         self._tell("read", item.id)
+        digest = digest_of(content_hash, self._preparer.settings_hash)
+        self._digests[item.id] = digest
         if isinstance(item.origin, TextRecord):
-            return Unpictured(self._preparer.from_record(item.origin), [])
-        return Unpictured(*self._preparer.from_file(item.origin.path, item.id, content_hash, self._unfinished))
+            return Unpictured(self._preparer.from_record(item.origin), [], digest)
+        remembered = self._unfinished.of(digest)
+        document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash, remembered)
+        return Unpictured(document, warnings, digest)
 
     def _known(self) -> dict[str, _Known]:
         return {id_: _Known(*hashes) for id_, hashes in self._catalogue.hashes_by_id().items()}
@@ -268,7 +276,7 @@ class IndexBuilder:
             (self._report.changed if document.id in known else self._report.added).append(document.id)
             self._report.num_pages += len(document.pages)
         self._report.num_passages += sum(map(len, keys.values()))
-        self._unfinished.forget([digest for document in self._pending for digest in self._digests(document)])
+        self._unfinished.forget([self._digests.pop(document.id) for document in self._pending])
         self._pending.clear()
         self._num_pending = self._num_pages_pending = 0
         self._last_commit = time.monotonic()
@@ -282,20 +290,12 @@ class IndexBuilder:
             self._catalogue.add_file(file)
 
     def _add_tokens(self, generation: int, keys: list[int], pictures: list[Picture]) -> None:
-        rows = [picture.tokens for picture in pictures if picture.tokens is not None]
+        rows = [np.asarray(picture.tokens, np.float32) for picture in pictures if picture.tokens is not None]
         if not rows:
             return
         dtype = self._embedders.token_dtype
         for file in write_token_shard(self._corpus, generation, np.asarray(keys, np.int64), rows, dtype):
             self._catalogue.add_file(file)
-
-    def _digests(self, document: NewDocument) -> list[str]:
-        settings = {document.settings_hash, self._preparer.settings_hash}
-        return [digest_of(document.content_hash, each) for each in settings]
-
-    def _picture_names(self) -> frozenset[str]:
-        rows = self._catalogue.rows("SELECT image FROM pages WHERE image != ''")
-        return frozenset(name for (name,) in rows) | self._unfinished.picture_names()
 
     def _embed(self, passages: list[Passage]) -> FloatArray | None:
         embedder = self._embedders.texts

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.records import AttributeValue, FloatArray, Page, WordBoxes
@@ -53,7 +54,7 @@ _DIGITS = 65535.0
 class Picture:
     """A page's picture as it is stored: file name below pages/ ("" where it is not kept), and size in pixels.
 
-    vector: float32 (dim,). tokens: float32 (n, dim) for late interaction, or None.
+    vector: float32 (dim,). tokens: float16 (n, dim) for late interaction, or None.
     """
 
     page: int
@@ -61,7 +62,7 @@ class Picture:
     width: int
     height: int
     vector: FloatArray
-    tokens: FloatArray | None = None
+    tokens: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)

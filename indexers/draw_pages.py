@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -14,15 +16,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ragkit.config import PagesConfig
+from ragkit.devices import num_cores
 from ragkit.errors import RagkitError
 from ragkit.extras import require
-from ragkit.indexers.page_images import Drawing, keep
+from ragkit.indexers.page_images import Drawing, encoded, keep
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# A process with nothing to do ends after so many seconds: also those of a run that was killed.
+# A process with nothing to do ends after so many seconds, and looks so often whether its parent is still there.
 _IDLE_S = 20
+_LOOK_S = 1.0
+
+_Waiting = deque[tuple["DrawTask | None", "Future[DrawnPage] | None"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class PageDrawer:
 
     def draw(self, tasks: Iterable[DrawTask | None]) -> Iterator[DrawnPage | None]:
         """The tasks' pages in their order. None is passed through, so that tasks can be told apart in groups."""
-        waiting: deque[tuple[DrawTask | None, Future[DrawnPage] | None]] = deque()
+        waiting: _Waiting = deque()
         pending = iter(tasks)
         exhausted = False
         while waiting or not exhausted:
@@ -95,25 +101,23 @@ class PageDrawer:
 
     def _submit(self, task: DrawTask) -> Future[DrawnPage]:
         if self._pool is None:
-            self._pool = self._loky.ProcessPoolExecutor(
-                self._processes, timeout=_IDLE_S, initializer=_ignore_interrupts
-            )
-        future: Future[DrawnPage] = self._pool.submit(draw_page, task)
+            self._pool = self._loky.ProcessPoolExecutor(self._processes, timeout=_IDLE_S, initializer=_settle)
+        try:
+            future: Future[DrawnPage] = self._pool.submit(draw_page, task)
+        except BrokenProcessPool as error:
+            # A page ahead of this one crashed: that is found out when its turn comes.
+            future = Future()
+            future.set_exception(error)
         return future
 
-    def _result(
-        self,
-        task: DrawTask,
-        future: Future[DrawnPage],
-        waiting: deque[tuple[DrawTask | None, Future[DrawnPage] | None]],
-    ) -> DrawnPage:
+    def _result(self, task: DrawTask, future: Future[DrawnPage], waiting: _Waiting) -> DrawnPage:
         try:
             return future.result()
         except BrokenProcessPool:
             drawn = self._draw_alone(task)
-            # The crash took the other tasks with it.
-            for place, (other, _) in enumerate(waiting):
-                if other is not None:
+            # The crash took other tasks with it.
+            for place, (other, given) in enumerate(waiting):
+                if other is not None and given is not None and not _is_drawn(given):
                     waiting[place] = (other, self._submit(other))
             return drawn
 
@@ -128,20 +132,40 @@ class PageDrawer:
 
 
 def draw_page(task: DrawTask) -> DrawnPage:
-    """Draw one page and keep its picture if that is wanted; a page that cannot be drawn says why."""
+    """Draw one page and keep its picture if that is wanted; a page that cannot be drawn says why.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
     try:
-        picture = task.drawing.draw(task.path, task.media_type, task.page)
+        picture = task.drawing.draw(task.path, task.media_type, task.page, hold=True)
+        content = b"" if task.keep_in is None else encoded(picture, task.settings)
     except RagkitError as error:
         return DrawnPage(task, None, problem=str(error))
-    name = "" if task.keep_in is None else keep(task.keep_in, picture, task.settings)
+    except Exception as error:
+        return DrawnPage(task, None, problem=f"{type(error).__name__}: {error}")
+    name = "" if task.keep_in is None else keep(task.keep_in, content, task.settings)
     return DrawnPage(task, picture, name)
 
 
 def num_processes(settings: PagesConfig) -> int:
     """`pages.render_processes`, or one less than there are cores."""
-    return settings.render_processes or max(1, (os.cpu_count() or 2) - 1)
+    return settings.render_processes or max(1, num_cores() - 1)
 
 
-def _ignore_interrupts() -> None:
+def _is_drawn(future: Future[DrawnPage]) -> bool:
+    return future.done() and future.exception() is None
+
+
+def _settle() -> None:
+    """What each drawing process begins with."""
     # Ctrl-C reaches every process of the terminal; the one that indexes decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """One that waits to hand over a picture when its parent is killed would wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)

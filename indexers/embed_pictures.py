@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ragkit.config import PagesConfig
-from ragkit.errors import ConfigError, DocumentError
+from ragkit.errors import DocumentError
 from ragkit.indexers.catalogue import NewDocument, Picture
 from ragkit.indexers.draw_pages import DrawnPage, DrawTask, PageDrawer, num_processes
 from ragkit.indexers.page_images import DRAWABLE, Drawing
-from ragkit.indexers.prepare import check_unchanged, digest_of
+from ragkit.indexers.picture_vectors import PictureReader
+from ragkit.indexers.prepare import check_unchanged
 from ragkit.indexers.readers.media_types import PDF
 from ragkit.indexers.readers.reading import page_ranges
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.protocols import Embedder, TokenEmbedder
-from ragkit.records import FloatArray, Page, PageImage, Passage
+from ragkit.records import Page, PageImage, Passage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BATCH_PAGES = 8
 _BATCHES_ON_GPU = 4
+_MOST_FAILED_IN_A_ROW = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Unpictured:
-    """A document whose pages are still to be drawn and embedded, and the warnings about it so far."""
+    """A document whose pages are still to be drawn and embedded, and the warnings about it so far.
+
+    digest: names its content and the settings; what remembered pages hang on.
+    """
 
     document: NewDocument
     warnings: list[str]
-
-    @property
-    def digest(self) -> str:
-        """Names the document's content and settings: what remembered pages hang on."""
-        return digest_of(self.document.content_hash, self.document.settings_hash)
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class FailedDocument:
 class _Open:
     """A document at work.
 
-    pictures: so far, by page. failed: why a page has none. num_wanted: pages that should have one.
-    num_to_come: pages that the drawer has not given yet.
+    pictures: so far, by page. failed: why a page has none. num_wanted: pages asked for, or had before.
+    num_to_come: pages that the drawer has not given yet. all_asked: whether no more will be asked for.
     """
 
     source: Unpictured
@@ -64,10 +63,17 @@ class _Open:
     failed: dict[int, str] = field(default_factory=dict)
     num_wanted: int = 0
     num_to_come: int = 0
+    failed_in_a_row: int = 0
+    all_asked: bool = False
 
     @property
     def is_complete(self) -> bool:
-        return len(self.pictures) + len(self.failed) >= self.num_wanted
+        return self.all_asked and len(self.pictures) + len(self.failed) >= self.num_wanted
+
+    @property
+    def is_hopeless(self) -> bool:
+        """A page tree that is broken claims a million pages and has none of them."""
+        return self.failed_in_a_row >= _MOST_FAILED_IN_A_ROW
 
 
 class PictureEmbedder:
@@ -88,8 +94,7 @@ class PictureEmbedder:
         corpus: Path,
         told: Callable[[str, int], None],
     ) -> None:
-        self._embedder = embedder
-        self._tokens = tokens
+        self._reader = PictureReader(embedder, tokens)
         self._unfinished = unfinished
         self._drawing = drawing
         self._settings = settings
@@ -118,29 +123,34 @@ class PictureEmbedder:
         for source in documents:
             document = source.document
             opened = _Open(source, self._unfinished.pictures(source.digest))
+            opened.num_wanted = len(opened.pictures)
             waiting.append(opened)
-            if document.media_type in DRAWABLE:
-                missing = [page.number for page in document.pages if page.number not in opened.pictures]
-                opened.num_wanted, opened.num_to_come = len(document.pages), len(missing)
-                path, kind = Path(document.source), document.media_type
-                for number in missing:
-                    yield DrawTask(path, kind, number, self._drawing, self._settings, self._keep_in)
+            for page in document.pages if document.media_type in DRAWABLE else ():
+                if opened.is_hopeless:
+                    break
+                if page.number not in opened.pictures:
+                    opened.num_wanted += 1
+                    opened.num_to_come += 1
+                    yield self._task(document, page.number)
+            opened.all_asked = True
             yield None
+
+    def _task(self, document: NewDocument, page: int) -> DrawTask:
+        path = Path(document.source)
+        return DrawTask(path, document.media_type, page, self._drawing, self._settings, self._keep_in)
 
     def _embed_batch(self, batch: list[tuple[_Open, DrawnPage]]) -> None:
         if not batch:
             return
         passages = [_passage(opened.source.document, drawn) for opened, drawn in batch]
-        vectors = self._embedder.embed_passages(passages)
-        check_vectors(vectors, len(passages), self._embedder)
-        tokens: Sequence[FloatArray | None] = [None] * len(passages)
-        if self._tokens is not None:
-            tokens = self._tokens.embed_passage_tokens(passages)
         done: list[tuple[str, Picture]] = []
-        for (opened, drawn), vector, rows in zip(batch, vectors, tokens, strict=True):
+        for (opened, drawn), found in zip(batch, self._reader.read(passages), strict=True):
             assert drawn.picture is not None, "only drawn pages are embedded"
             number, size = drawn.task.page, drawn.picture.size
-            opened.pictures[number] = Picture(number, drawn.name, *size, vector, rows)
+            if isinstance(found, DocumentError):
+                opened.failed[number] = str(found)
+                continue
+            opened.pictures[number] = Picture(number, drawn.name, *size, found.vector, found.tokens)
             done.append((opened.source.digest, opened.pictures[number]))
         self._unfinished.add_pictures(done)
         self._told(batch[-1][0].source.document.id, len(batch))
@@ -154,12 +164,14 @@ class PictureEmbedder:
                 check_unchanged(Path(document.source), document.content_hash)
             except DocumentError as error:
                 return FailedDocument(document.id, error)
-        if opened.failed and not opened.pictures:
+        useless = opened.failed and not opened.pictures and not document.passages
+        if useless or opened.is_hopeless:
             reasons = "; ".join(dict.fromkeys(opened.failed.values()))
-            return FailedDocument(document.id, DocumentError(f"no page can be drawn: {reasons}"))
+            numbers = page_ranges(sorted(opened.failed))
+            return FailedDocument(document.id, DocumentError(f"{numbers} cannot be drawn: {reasons}"))
         for reason in dict.fromkeys(opened.failed.values()):
-            numbers = [number for number, problem in sorted(opened.failed.items()) if problem == reason]
-            source.warnings.append(f"{page_ranges(numbers)} cannot be drawn: {reason}")
+            numbers = page_ranges([number for number, why in sorted(opened.failed.items()) if why == reason])
+            source.warnings.append(f"{numbers} cannot be drawn: {reason}")
         pages = [
             _sized(page, opened.pictures.get(page.number), self._drawing, document) for page in document.pages
         ]
@@ -181,19 +193,10 @@ def _take(drawn: DrawnPage, waiting: Iterable[_Open], batch: list[tuple[_Open, D
     opened.num_to_come -= 1
     if drawn.picture is None:
         opened.failed[drawn.task.page] = drawn.problem
+        opened.failed_in_a_row += 1
     else:
+        opened.failed_in_a_row = 0
         batch.append((opened, drawn))
-
-
-def check_vectors(vectors: FloatArray, count: int, embedder: Embedder) -> None:
-    """Raises ConfigError where an embedder gave other than finite float rows, one an input."""
-    expected = (count, embedder.dim)
-    if vectors.shape != expected:
-        raise ConfigError(
-            f"the embedder gave an array of shape {vectors.shape} for {count} passages, not {expected}"
-        )
-    if not np.isfinite(vectors).all():
-        raise ConfigError("the embedder gave vectors that are not finite; try dtype = 'float32'")
 
 
 def _passage(document: NewDocument, drawn: DrawnPage) -> Passage:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.config import DocumentsConfig, PagesConfig
-from ragkit.errors import DocumentError, RagkitError
-from ragkit.files import atomic_write
+from ragkit.errors import DocumentError, PasswordError, RagkitError
+from ragkit.files import atomic_write, sha256_of
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.readers import media_types
+from ragkit.indexers.readers.images import ImagePages
 from ragkit.indexers.readers.reading import Reading
 from ragkit.indexers.readers.render import make_renderer, most_dpi, page_size_pt
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 FOLDER = "pages"
 # Kinds of files whose pages can be drawn.
 DRAWABLE = frozenset({media_types.PDF}) | media_types.IMAGES
+# Of a picture in pixels: the most that WebP holds.
+_LONGEST_SIDE = 16_383
 _SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
 
 
@@ -43,10 +48,11 @@ class Drawing:
             PagesConfig.model_validate(settings.get("pages", {})).dpi,
         )
 
-    def draw(self, path: Path, media_type: str, page: int) -> Image:
+    def draw(self, path: Path, media_type: str, page: int, *, hold: bool = False) -> Image:
         """Page `page` (from 1) in RGB, of at most documents.max_page_pixels.
 
-        A page of a PDF is drawn at `dpi`; an image keeps its own pixels.
+        A page of a PDF is drawn at `dpi`; an image keeps its own pixels. hold: keep an image file open for its
+        next frame, until another file's turn comes: finding frames in a long TIFF takes time.
 
         Raises:
             DocumentError: the file is gone, or the page cannot be drawn.
@@ -56,22 +62,63 @@ class Drawing:
         if media_type == media_types.PDF:
             width_pt, height_pt = page_size_pt(path, page, self.password)
             dpi = min(self.dpi, most_dpi(width_pt, height_pt, self.documents.max_page_pixels))
-            return make_renderer(self.documents).render(path, page, dpi, self.password)
-        from ragkit.indexers.readers.images import ImagePages
+            picture = make_renderer(self.documents).render(path, page, dpi, self.password)
+        else:
+            with _frames(path, media_type, self.documents, hold) as frames:
+                picture, _ = frames.picture(page)
+        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        return picture
 
-        source = ImagePages(Reading(path, self.documents, make_renderer(self.documents), _no_ocr), media_type)
+    def draw_again(self, path: Path, media_type: str, content_hash: str, page: int) -> Image:
+        """As `draw`, of a document that was indexed before.
+
+        Raises:
+            DocumentError: also where the file is not the one that was indexed, or is encrypted.
+        """
+        if path.exists() and sha256_of(path) != content_hash:
+            raise DocumentError(f"{path} changed since it was indexed, so its page {page} cannot be shown")
         try:
-            picture, _ = source.picture(page)
-            return picture
-        finally:
-            source.close()
+            return self.draw(path, media_type, page)
+        except PasswordError as error:
+            raise DocumentError(
+                f"{path} is encrypted and the corpus keeps no password, so its page {page} cannot be drawn anew; "
+                "index it with pages.keep_pages = true"
+            ) from error
 
 
-def keep(corpus: Path, picture: Image, settings: PagesConfig) -> str:
-    """Write a picture below the corpus's pages/ unless it is there; its name is the hash of its file."""
+_held: list[tuple[object, ImagePages]] = []
+
+
+@contextmanager
+def _frames(path: Path, media_type: str, documents: DocumentsConfig, hold: bool) -> Iterator[ImagePages]:
+    """An open image file; one that is held is closed when another is asked for."""
+    status = path.stat()
+    name = (path, status.st_mtime_ns, status.st_size)
+    if _held and _held[0][0] == name:
+        yield _held[0][1]
+        return
+    while _held:
+        _held.pop()[1].close()
+    frames = ImagePages(Reading(path, documents, make_renderer(documents), _no_ocr), media_type)
+    if hold:
+        _held.append((name, frames))
+        yield frames
+        return
+    try:
+        yield frames
+    finally:
+        frames.close()
+
+
+def encoded(picture: Image, settings: PagesConfig) -> bytes:
+    """A picture as the content of a file."""
     buffer = io.BytesIO()
     picture.save(buffer, settings.format.upper(), quality=settings.quality)
-    content = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def keep(corpus: Path, content: bytes, settings: PagesConfig) -> str:
+    """Write an encoded picture below the corpus's pages/ unless it is there; its name is the file's hash."""
     name = hashlib.sha256(content).hexdigest() + _SUFFIXES[settings.format]
     path = kept_path(corpus, name)
     if not path.exists():
@@ -98,8 +145,11 @@ def load_kept(path: Path) -> Image:
         raise DocumentError(f"the page's picture {path} is damaged ({error}); run ragkit verify") from error
 
 
-def sweep_pictures(corpus: Path, used: frozenset[str]) -> None:
-    """Delete kept pictures that no page and no unfinished document names."""
+def sweep_pictures(corpus: Path, catalogue: Catalogue, unfinished: Set[str]) -> None:
+    """Delete kept pictures that neither a page of the current state nor an unfinished document names."""
+    if not (corpus / FOLDER).is_dir():
+        return
+    used = {name for (name,) in catalogue.rows("SELECT image FROM pages WHERE image != ''")} | unfinished
     for path in (corpus / FOLDER).glob("*/*"):
         if path.name not in used:
             path.unlink(missing_ok=True)

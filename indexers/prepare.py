@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from ragkit.config import DocumentsConfig, PagesConfig, PassagesConfig
@@ -16,7 +16,7 @@ from ragkit.indexers.catalogue import NewDocument
 from ragkit.indexers.page_images import DRAWABLE
 from ragkit.indexers.readers.documents import open_document
 from ragkit.indexers.split import split_text
-from ragkit.indexers.unfinished import UnfinishedPages
+from ragkit.indexers.unfinished import RememberedPages
 from ragkit.protocols import OcrEngine, Renderer, Tokenizer
 from ragkit.records import Page, TextRecord
 
@@ -62,7 +62,7 @@ class Preparer:
         return min(self.passages.max_tokens or own, own)
 
     def from_file(
-        self, path: Path, document_id: str, content_hash: str, unfinished: UnfinishedPages
+        self, path: Path, document_id: str, content_hash: str, remembered: RememberedPages
     ) -> tuple[NewDocument, list[str]]:
         """Read a file's pages: their text, or only how many there are. The strings are warnings about it.
 
@@ -70,8 +70,7 @@ class Preparer:
             NotDrawableError: only pictures are embedded, and files of this kind have none.
             DocumentError: the file cannot be read, or it changed while it was.
         """
-        digest = digest_of(content_hash, self.settings_hash)
-        known, remember = unfinished.pages(digest), partial(unfinished.add_page, digest)
+        known, remember = remembered.pages(), remembered.add
         with open_document(
             path, self.documents, self.renderer, self.ocr, self.password, known, remember
         ) as opened:
@@ -92,7 +91,15 @@ class Preparer:
         return document, warnings
 
     def from_record(self, record: TextRecord) -> NewDocument:
-        """Make a document of one page from a text in memory."""
+        """Make a document of one page from a text in memory.
+
+        Raises:
+            NotDrawableError: only pictures are embedded.
+        """
+        if self.pages.embed == "image":
+            raise NotDrawableError(
+                "a text in memory has no pages to draw; add it to a corpus of texts, or of both"
+            )
         content_hash = record_hash(record)
         document = self._document(record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash)
         return replace(document, attributes=record.attributes)

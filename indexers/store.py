@@ -112,18 +112,20 @@ class SqlitePassageStore:
             CorpusError: there is no such page.
         """
         rows = self._catalogue.rows(
-            "SELECT documents.source, documents.media_type, pages.image, pages.image_width, pages.image_height"
+            "SELECT documents.source, documents.media_type, documents.content_hash, pages.image,"
+            " pages.image_width, pages.image_height"
             " FROM pages JOIN documents ON documents.key = pages.document"
             " WHERE documents.id = ? AND pages.number = ?",
             (document, number),
         )
         if not rows:
             raise CorpusError(f"document {document!r} has no page {number} in this corpus")
-        source, media_type, name, width, height = rows[0]
+        source, media_type, content_hash, name, width, height = rows[0]
         if name:
             path = kept_path(self._catalogue.folder, name)
             return PageImage(document, number, width, height, partial(load_kept, path), str(path))
         if media_type not in DRAWABLE or not source:
             return None
         drawing = Drawing.from_settings(self._catalogue.settings)
-        return PageImage(document, number, width, height, partial(drawing.draw, Path(source), media_type, number))
+        load = partial(drawing.draw_again, Path(source), media_type, content_hash, number)
+        return PageImage(document, number, width, height, load)

@@ -1,7 +1,7 @@
 """What is known of documents that are not finished: pages read and embedded before a run was interrupted.
 
 A database beside the catalogue, and no part of the corpus's state: it may be lost at any time, and the work
-in it is done again. It is deleted when nothing is left unfinished.
+in it is done again. It is deleted when nothing is left unfinished; after a month what is left is dropped.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import io
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragkit.indexers.catalogue import Picture, page_columns, read_page
-from ragkit.records import FloatArray, Page
+from ragkit.records import Page
 
 FILE_NAME = "unfinished.sqlite"
+_MOST_DAYS = 30
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
     document TEXT, number INTEGER, text TEXT, words BLOB, width_pt REAL, height_pt REAL, text_source TEXT,
-    PRIMARY KEY (document, number)) WITHOUT ROWID;
+    day INTEGER DEFAULT (CAST(julianday('now') AS INTEGER)), PRIMARY KEY (document, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pictures (
     document TEXT, number INTEGER, name TEXT, width INTEGER, height INTEGER, vector BLOB, tokens BLOB,
-    PRIMARY KEY (document, number));
+    day INTEGER DEFAULT (CAST(julianday('now') AS INTEGER)), PRIMARY KEY (document, number));
 """
 
 
@@ -54,7 +58,11 @@ class UnfinishedPages:
         """Remember a page that was costly to read."""
         with self._connection:
             row = (document, *page_columns(page))
-            self._connection.execute("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO pages (document, number, text, words, width_pt, height_pt, text_source)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
 
     def pictures(self, document: str) -> dict[int, Picture]:
         """Pictures embedded so far, by page number."""
@@ -67,7 +75,11 @@ class UnfinishedPages:
         """Remember embedded pictures, each with its document, in one commit."""
         with self._connection:
             rows = [(document, *_picture_columns(picture)) for document, picture in pictures]
-            self._connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO pictures (document, number, name, width, height, vector, tokens)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
 
     def picture_names(self) -> set[str]:
         """Names of the kept files of all remembered pictures."""
@@ -80,15 +92,48 @@ class UnfinishedPages:
             self._connection.executemany("DELETE FROM pages WHERE document = ?", rows)
             self._connection.executemany("DELETE FROM pictures WHERE document = ?", rows)
 
-    def close(self, finished: bool) -> None:
-        """Close it; where the run was finished, nothing in it is wanted any more and it is deleted."""
+    def of(self, document: str) -> RememberedPages:
+        """The pages of one document."""
+        return RememberedPages(self, document)
+
+    def close(self) -> None:
+        """Close it, and delete it where nothing is left in it."""
+        tables = "SELECT (SELECT count(*) FROM pages) + (SELECT count(*) FROM pictures)"
+        is_empty = self._connection.execute(tables).fetchone() == (0,)
         self._connection.close()
-        if finished:
+        if is_empty:
             self._delete()
 
     def _delete(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedPages:
+    """What is remembered of one document's pages."""
+
+    unfinished: UnfinishedPages
+    document: str
+
+    def pages(self) -> dict[int, Page]:
+        """By number."""
+        return self.unfinished.pages(self.document)
+
+    def add(self, page: Page) -> None:
+        """Remember one more."""
+        self.unfinished.add_page(self.document, page)
+
+
+def unfinished_picture_names(corpus: Path) -> set[str]:
+    """Names of the kept files that an unfinished run, which may be none, has remembered."""
+    if not (corpus / FILE_NAME).exists():
+        return set()
+    unfinished = UnfinishedPages(corpus)
+    try:
+        return unfinished.picture_names()
+    finally:
+        unfinished.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -98,7 +143,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Losing the last commits in a power cut costs time, not truth.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
-        connection.execute("SELECT count(*) FROM pages").fetchone()
+        for table in ("pages", "pictures"):
+            connection.execute(f"DELETE FROM {table} WHERE day < julianday('now') - ?", (_MOST_DAYS,))
+        connection.commit()
     except BaseException:
         connection.close()
         raise
@@ -115,12 +162,12 @@ def _read_picture(row: tuple[int, str, int, int, bytes, bytes | None]) -> Pictur
     return Picture(number, name, width, height, _unpacked(vector), None if tokens is None else _unpacked(tokens))
 
 
-def _packed(array: FloatArray) -> bytes:
+def _packed(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.asarray(array, np.float32), allow_pickle=False)
+    np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _unpacked(content: bytes) -> FloatArray:
-    array: FloatArray = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+def _unpacked(content: bytes) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array

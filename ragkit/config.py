@@ -71,7 +71,8 @@ class PagesConfig(_Table):
     """What of a page is embedded: its "text", its "image", or "both"; "auto" asks the embedder's name.
 
     dpi: of the pictures. keep_pages: whether the corpus keeps them as files (of `format`, at `quality`);
-    if not, they are drawn anew from the document when asked for. render_processes 0: one less than there
+    if not, they are drawn anew from the document when asked for. A change of it counts for documents that
+    are indexed from then on. render_processes 0: one less than there
     are cores, at least one.
     """
 

@@ -31,11 +31,13 @@ from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
+from ragkit.indexers.page_images import sweep_pictures
 from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part
 from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.unfinished import unfinished_picture_names
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
@@ -236,6 +238,7 @@ class Corpus:
         with writer_lock(self.path), _disk_errors_named(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
+                sweep_pictures(self.path, self._catalogue, unfinished_picture_names(self.path))
                 finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
         return removed
 
@@ -365,7 +368,7 @@ class Corpus:
             ("late_interaction", self.manifest.token_embedder, self._embedders.given.tokens),
         ):
             if given is not None or (facts is None and name == "page_embedder"):
-                tables[name] = {}
+                tables[name] = {key: value for key, value in tables[name].items() if key == "dtype"}
             elif facts is None:
                 tables[name] = {"name": assemble.NO_EMBEDDER}
         # The lexical table is written together with the index that it describes.
@@ -420,16 +423,32 @@ def _with_remembered(path: Path, config: Config, stored: dict[str, Any], made: m
     given = config.model_dump(exclude_unset=True)
     if config.pages.embed == "auto":
         given["pages"] = _without(given.get("pages", {}), {"embed"})
+    _refuse_other_contents(path, given, stored, made)
     embed = stored.get("pages", {}).get("embed", config.pages.embed)
-    if config.pages.embed not in ("auto", embed):
-        raise CorpusError(
-            f"{path} was made with pages.embed = {embed!r} and is opened with {config.pages.embed!r}; "
-            "open it as it was made, or make a new corpus"
-        )
     if made.embedder is None and embed != "image":
         given["retrieval"] = {"method": "bm25", **given.get("retrieval", {})}
     tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
     return parse_config({**given, **tables})
+
+
+def _refuse_other_contents(
+    path: Path, given: dict[str, Any], stored: dict[str, Any], made: manifest.Manifest
+) -> None:
+    """Raises CorpusError where the configuration asks for what this corpus was not made to hold."""
+    for table, name in (("pages", "embed"), ("late_interaction", "dtype")):
+        wanted, found = given.get(table, {}).get(name), stored.get(table, {}).get(name)
+        if None not in (wanted, found) and wanted != found:
+            raise CorpusError(
+                f"{path} was made with {table}.{name} = {found!r} and is opened with {wanted!r}; "
+                "open it as it was made, or make a new corpus"
+            )
+    for table, facts in (("page_embedder", made.page_embedder), ("late_interaction", made.token_embedder)):
+        named = given.get(table, {}).get("name", "")
+        if stored and facts is None and named not in ("", assemble.NO_EMBEDDER):
+            raise CorpusError(
+                f"{path} was made without {table.replace('_', ' ')}, and the settings name {named!r}; "
+                "make a new corpus for it"
+            )
 
 
 def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:

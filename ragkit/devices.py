@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -51,6 +52,12 @@ def cpu_has_bfloat16() -> bool:
         return False
     flags = set(_CPUINFO.read_text("utf-8", "replace").split())
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def num_cores() -> int:
+    """Cores this process may run on, which can be fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager

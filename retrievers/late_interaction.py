@@ -10,6 +10,7 @@ import numpy as np
 
 from ragkit.protocols import TokenEmbedder
 from ragkit.records import FloatArray, Hit, Query
+from ragkit.retrievers.reranking import just_below
 
 
 class TokenRows(Protocol):
@@ -45,7 +46,7 @@ class LateInteractionReranker:
     """A `Reranker` that orders hits by `max_sim` over token vectors computed beforehand.
 
     Hits without token vectors (passages of text, in a corpus of both) come after the others, in the order
-    they had, with falling scores below the lowest of the others.
+    they had, with scores just below the lowest of the others.
     """
 
     def __init__(self, embedder: TokenEmbedder, vectors: TokenRows) -> None:
@@ -62,5 +63,4 @@ class LateInteractionReranker:
         scored = [replace(hit, score=float(score)) for hit, score in zip(known, scores, strict=True)]
         ranked = sorted(scored, key=lambda hit: (-hit.score, hit.passage.key))
         others = [hit for hit in hits if hit.passage.key not in self._vectors]
-        lowest = ranked[-1].score
-        return [*ranked, *(replace(hit, score=lowest - place) for place, hit in enumerate(others, 1))]
+        return [*ranked, *just_below(ranked, others)]

@@ -8,18 +8,28 @@ from dataclasses import replace
 from ragkit.protocols import Reranker, Retriever
 from ragkit.records import Filter, Hit, Query
 
+_STEP = 1e-9
+
 
 def rerank_first(reranker: Reranker, query: Query, hits: Sequence[Hit], depth: int) -> list[Hit]:
     """The first `depth` hits in the reranker's order, then the others as they were.
 
-    The others' scores, which are of another kind, are replaced by falling ones below the reranked.
+    The others' scores, which are of another kind, are replaced by falling ones just below the reranked.
     """
     if not hits:
         return []
     reranked = reranker.rerank(query, hits[:depth])
-    lowest = min(hit.score for hit in reranked)
-    rest = [replace(hit, score=lowest - place) for place, hit in enumerate(hits[depth:], 1)]
-    return [*reranked, *rest]
+    return [*reranked, *just_below(reranked, hits[depth:])]
+
+
+def just_below(ranked: Sequence[Hit], others: Sequence[Hit]) -> list[Hit]:
+    """The others in their order, with scores that fall by next to nothing from the lowest of the ranked.
+
+    Next to nothing, because a fusion that looks at differences of scores must see those of the ranked.
+    """
+    lowest = min(hit.score for hit in ranked)
+    step = _STEP * max(1.0, abs(lowest))
+    return [replace(hit, score=lowest - place * step) for place, hit in enumerate(others, 1)]
 
 
 class RescoringRetriever:

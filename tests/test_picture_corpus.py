@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +162,189 @@ def test_a_page_that_crashes_its_process_costs_only_itself(tmp_path: Path, monke
         reasons = [problem.reason for problem in report.warnings]
         assert reasons == ["page 2 cannot be drawn: the process that draws it crashed on it"]
         assert places(corpus, "right") == [("a.pdf", 3)]
+
+
+def test_a_crash_far_ahead_of_a_slow_embedder_costs_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left")] + [page("top") for _ in range(29)])
+    monkeypatch.setattr(draw_pages, "draw_page", _crashes_on_page_two)
+    slow = SlowEmbedder(batch_pages=1)
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=slow) as corpus:
+        report = corpus.add(tmp_path / "docs")
+    assert [problem.reason for problem in report.warnings] == [
+        "page 2 cannot be drawn: the process that draws it crashed on it"
+    ]
+    assert report.num_passages == 29
+
+
+class SlowEmbedder(ThumbnailEmbedder):
+    def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
+        time.sleep(0.1)
+        return super().embed_passages(passages)
+
+
+def test_drawing_processes_end_when_their_parent_is_killed(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left") for _ in range(60)])
+    code = """
+import sys, time
+from ragkit import Corpus
+from tests.fakes import ThumbnailEmbedder
+class Stuck(ThumbnailEmbedder):
+    def embed_passages(self, passages):
+        print("stuck", flush=True)
+        time.sleep(600)
+config = {"pages": {"embed": "image", "dpi": 150, "render_processes": 2}}
+with Corpus.open(sys.argv[1], config=config, page_embedder=Stuck(batch_pages=2)) as corpus:
+    corpus.add(sys.argv[2])
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "c"), str(tmp_path / "docs")]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stuck\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if b"loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        time.sleep(1)  # for them to fill the pipe
+        process.kill()
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "drawing processes outlived their parent"
+        time.sleep(0.2)
+
+
+def test_a_page_the_model_fails_on_is_a_warning_and_a_model_that_always_fails_an_error(tmp_path: Path):
+    write_documents(tmp_path / "docs")
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ChokesOn({2})) as corpus:
+        report = corpus.add(tmp_path / "docs")
+        assert (report.added, report.num_passages) == (["a.pdf", "b.pdf"], 3)
+        reasons = [problem.reason for problem in report.warnings]
+        assert reasons == ["page 2 cannot be drawn: the model cannot read it (RuntimeError: too dark)"]
+    with (
+        Corpus.open(tmp_path / "d", config=PICTURES, page_embedder=ChokesOn({1, 2, 3})) as corpus,
+        pytest.raises(RuntimeError, match="too dark"),
+    ):
+        corpus.add(tmp_path / "docs")
+
+
+class ChokesOn(ThumbnailEmbedder):
+    def __init__(self, pages: set[int]) -> None:
+        super().__init__()
+        self._pages = pages
+
+    def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
+        if any(passage.page in self._pages for passage in passages):
+            raise RuntimeError("too dark")
+        return super().embed_passages(passages)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((0, 8), np.float32), r"shape \(0, 8\), not \(n, 8\) with n > 0"),
+        (np.zeros((3, 5), np.float32), r"shape \(3, 5\)"),
+        (np.full((3, 8), np.nan, np.float32), "not finite"),
+    ],
+)
+def test_token_vectors_are_checked_before_they_are_remembered(tmp_path: Path, rows: FloatArray, message: str):
+    class Wrong(RowTokenEmbedder):
+        def embed_passage_tokens(self, passages: Sequence[Passage]) -> list[FloatArray]:
+            return [rows for _ in passages]
+
+    write_documents(tmp_path / "docs")
+    parts = {"page_embedder": ThumbnailEmbedder(), "config": PICTURES}
+    with (
+        Corpus.open(tmp_path / "c", token_embedder=Wrong(), **parts) as corpus,
+        pytest.raises(ConfigError, match=message),
+    ):
+        corpus.add(tmp_path / "docs")
+    with Corpus.open(tmp_path / "c", token_embedder=RowTokenEmbedder(), **parts) as corpus:
+        assert corpus.add(tmp_path / "docs").added == ["a.pdf", "b.pdf"]
+
+
+def test_unfinished_work_outlives_a_run_over_other_files(tmp_path: Path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    make_pdf(tmp_path / "first" / "a.pdf", [page(place) for place in [*INK, *INK]])
+    make_pdf(tmp_path / "second" / "b.pdf", [page("left")])
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=StopsAfter(batches_left=3)) as corpus:
+        corpus.add(tmp_path / "first")
+    last = ThumbnailEmbedder()
+    with Corpus.open(tmp_path / "c", page_embedder=last) as corpus:
+        corpus.add(tmp_path / "second")
+        corpus.remove("b.pdf")
+        corpus.add(tmp_path / "first")
+        assert last.batches == [1, 2]
+        assert corpus.verify() == []
+        assert not (tmp_path / "c" / "unfinished.sqlite").exists()
+
+
+def test_a_page_tree_that_claims_too_much_is_given_up(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    whole = make_pdf(tmp_path / "docs" / "a.pdf", [page("left")]).read_bytes()
+    (tmp_path / "docs" / "a.pdf").write_bytes(whole.replace(b"/Count 1", b"/Count 30000"))
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(tmp_path / "docs")
+    assert (report.added, len(report.failed)) == ([], 1)
+    assert "cannot be drawn" in report.failed[0].reason
+
+
+def test_long_pictures_and_frames(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    Image.new("RGB", (10, 40_000), "white").save(tmp_path / "docs" / "receipt.png")
+    frames = [Image.new("L", (40 + i, 30), 255) for i in range(5)]
+    frames[0].save(tmp_path / "docs" / "fax.tiff", save_all=True, append_images=frames[1:])
+    for kind in ("jpeg", "webp"):
+        config = {"pages": {"embed": "image", "format": kind}}
+        with Corpus.open(tmp_path / kind, config=config, page_embedder=ThumbnailEmbedder()) as corpus:
+            report = corpus.add(tmp_path / "docs")
+            assert (sorted(report.added), report.warnings) == (["fax.tiff", "receipt.png"], [])
+            widths = [corpus.store.page_image("fax.tiff", i).width for i in range(1, 6)]  # type: ignore[union-attr]
+            assert widths == [40, 41, 42, 43, 44]
+            image = corpus.store.page_image("receipt.png", 1)
+            assert image is not None
+            assert (image.width, image.height) == (4, 16_383)
+
+
+def test_records_are_not_taken_into_a_corpus_of_pictures(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(TextRecord("r", "Rain."))
+        assert (report.added, [problem.path for problem in report.skipped]) == ([], ["r"])
+
+
+def test_removing_a_document_removes_its_pictures(tmp_path: Path):
+    write_documents(tmp_path / "docs")
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        corpus.add(tmp_path / "docs")
+        corpus.remove(["a.pdf", "b.pdf"])
+        assert list((tmp_path / "c" / "pages").glob("*/*")) == []
+
+
+def test_a_document_that_changed_or_is_encrypted_is_not_drawn_anew(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left")])
+    make_pdf(tmp_path / "docs" / "b.pdf", [page("right")], password="heron")
+    config = {"pages": {"embed": "image", "dpi": 36, "keep_pages": False}}
+    with Corpus.open(tmp_path / "c", config=config, page_embedder=ThumbnailEmbedder()) as corpus:
+        assert corpus.add(tmp_path / "docs", password="heron").failed == []
+        make_pdf(tmp_path / "docs" / "a.pdf", [page("top")])
+        for name, reason in (("a.pdf", "changed since it was indexed"), ("b.pdf", "keeps no password")):
+            image = corpus.store.page_image(name, 1)
+            assert image is not None
+            with pytest.raises(DocumentError, match=reason):
+                image.load()
+
+
+def test_settings_that_this_corpus_cannot_follow_are_refused(tmp_path: Path):
+    Corpus.open(tmp_path / "texts", embedder=HashEmbedder()).close()
+    for table in ("page_embedder", "late_interaction"):
+        with pytest.raises(CorpusError, match=rf"without {table.replace('_', ' ')}, and the settings name 'x/y'"):
+            Corpus.open(tmp_path / "texts", config={table: {"name": "x/y"}})
+    parts = {"page_embedder": ThumbnailEmbedder(), "token_embedder": RowTokenEmbedder()}
+    Corpus.open(tmp_path / "c", config=PICTURES, **parts).close()
+    with pytest.raises(CorpusError, match=r"late_interaction.dtype = 'float16' and is opened with 'int8'"):
+        Corpus.open(tmp_path / "c", config={"late_interaction": {"dtype": "int8"}}, **parts)
 
 
 def _crashes_on_page_two(task: draw_pages.DrawTask) -> draw_pages.DrawnPage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ragkit.devices import num_cores
 from ragkit.extras import require
 from ragkit.indexers.readers.ocr_lines import LineReader, LineText
 from ragkit.indexers.readers.onnx_head import part_model
@@ -41,7 +41,7 @@ class RapidOcrEngine:
         """
         require("onnxruntime")
         rapidocr = require("rapidocr")
-        threads = num_threads or _num_cores()
+        threads = num_threads or num_cores()
         settings = {
             # The level of RapidOCR's own logger, which writes to stderr and hands nothing on.
             "Global.log_level": "critical",
@@ -130,12 +130,6 @@ def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     least = max(64, max(height, width) // 20)
     below, right = max(0, least - height), max(0, least - width)
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), constant_values=255)
-
-
-def _num_cores() -> int:
-    """Cores this process may run on, which can be fewer than the machine has."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _lines_of(result: Any) -> list[Words]:
