@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -119,8 +120,18 @@ def _index(
 
 
 def _run(corpus: Corpus, page_set: PageSet, source: Literal["corpus", "pdfs"], scope: PageScope) -> Run:
-    search = _page_search if source == "pdfs" else _text_search
-    names = {document: _names(document, page_set, source) for document in page_set.pages}
+    search: Callable[[Corpus, Filter | None], Search]
+    if source == "pdfs":
+        ids = _ids_of_files(corpus, page_set)
+        document_of = {id_: document for document, id_ in ids.items()}
+        search = partial(_page_search, document_of=document_of)
+        names = {document: frozenset({id_}) for document, id_ in ids.items()}
+    else:
+        search = _text_search
+        names = {
+            document: frozenset(page_id(document, number) for number in numbers)
+            for document, numbers in page_set.pages.items()
+        }
     queries = page_set.collection.queries
     if scope.within == "doc":
 
@@ -133,20 +144,29 @@ def _run(corpus: Corpus, page_set: PageSet, source: Literal["corpus", "pdfs"], s
     return run_queries(queries, search(corpus, Filter(documents=everything) if has_others else None), _MOST_PAGES)
 
 
-def _names(document: str, page_set: PageSet, source: Literal["corpus", "pdfs"]) -> frozenset[str]:
-    """What the corpus calls a document of the collection."""
-    if source == "pdfs":
-        return frozenset({f"{document}.pdf"})
-    return frozenset(page_id(document, number) for number in page_set.pages[document])
+def _ids_of_files(corpus: Corpus, page_set: PageSet) -> dict[str, str]:
+    """What the corpus calls the document of each PDF of the collection.
+
+    Raises:
+        DataError: it has none that came from this file.
+    """
+    by_source = {
+        Path(document.source).resolve(): document.id for document in corpus.documents() if document.source
+    }
+    files = {path.stem: path.resolve() for path in page_set.files()}
+    missing = [str(path) for path in files.values() if path not in by_source]
+    if missing:
+        raise DataError(f"{len(missing)} files of the collection are not in {corpus.path}: {missing[0]}")
+    return {document: by_source[path] for document, path in files.items()}
 
 
-def _page_search(corpus: Corpus, where: Filter | None) -> Search:
+def _page_search(corpus: Corpus, where: Filter | None, document_of: Mapping[str, str]) -> Search:
     """Pages of the PDFs, by the ids of the collection."""
 
     def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         found = corpus.search_many(queries, k, level="page", where=where)
         return [
-            [(page_id(hit.passage.document.removesuffix(".pdf"), hit.passage.page), hit.score) for hit in hits]
+            [(page_id(document_of[hit.passage.document], hit.passage.page), hit.score) for hit in hits]
             for hits in found
         ]
 
