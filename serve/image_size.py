@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ImageInputError
+from ragkit.pictures import rgb_on_white
 from ragkit.records import ChatMessage, ImageLimits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Size = tuple[int, int]
 
 # Qwen2-VL's and InternVL's models have a token for each 28 x 28 pixels; most others have fewer.
 _PATCH = 28
 _MARKER_TOKENS = 16
 
 
+def size_within(size: Size, max_pixels: int) -> Size:
+    """(width, height) with the aspect of `size` and at most `max_pixels`; itself where it has no more."""
+    width, height = size
+    if width * height <= max_pixels:
+        return size
+    scale = math.sqrt(max_pixels / (width * height))
+    narrow = max(1, int(width * scale))
+    return narrow, max(1, min(int(height * scale), max_pixels // narrow))
+
+
 def scaled_down(image: Image, max_pixels: int) -> Image:
     """The image, with its aspect, of at most `max_pixels`; itself where it has no more."""
     from PIL.Image import Resampling
 
-    width, height = image.size
-    if width * height <= max_pixels:
-        return image
-    scale = math.sqrt(max_pixels / (width * height))
-    narrow = max(1, int(width * scale))
-    return image.resize((narrow, max(1, min(int(height * scale), max_pixels // narrow))), Resampling.BICUBIC)
+    size = size_within(image.size, max_pixels)
+    return image if size == image.size else image.resize(size, Resampling.BICUBIC)
+
+
+def latest_images(messages: Sequence[ChatMessage], limits: ImageLimits) -> list[ChatMessage]:
+    """The messages with the last images of all of them, as many and as large as the limits say."""
+    left = limits.max_images
+    kept: list[ChatMessage] = []
+    for message in reversed(messages):
+        images = message.images[-left:] if left > 0 else ()
+        left -= len(images)
+        scaled = tuple(scaled_down(rgb_on_white(image), limits.max_pixels) for image in images)
+        kept.insert(0, replace(message, images=scaled))
+    return kept
 
 
 def estimate_image_tokens(image: Image) -> int:

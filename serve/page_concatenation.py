@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
+
+from ragkit.serve.image_size import Size, size_within
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Size = tuple[int, int]
 
+def concatenate_horizontally(pages: Sequence[Image], max_pixels: int | None = None) -> Image:
+    """One RGB image with the pages from left to right, each scaled (bicubic) to the greatest height.
 
-def concatenate_horizontally(pages: Sequence[Image]) -> Image:
-    """One RGB image with the pages from left to right, each scaled (bicubic) to the greatest height."""
-    return _pasted(pages, horizontal_sizes([page.size for page in pages]), (1, 0))
+    max_pixels: of the whole; pages are scaled once, to what then is their part of it.
+    """
+    return _pasted(pages, horizontal_sizes([page.size for page in pages], max_pixels), (1, 0))
 
 
 def concatenate_vertically(pages: Sequence[Image]) -> Image:
@@ -22,11 +25,20 @@ def concatenate_vertically(pages: Sequence[Image]) -> Image:
     return _pasted(pages, vertical_sizes([page.size for page in pages]), (0, 1))
 
 
-def horizontal_sizes(sizes: Sequence[Size]) -> list[Size]:
-    """(width, height) of each page once all have the greatest height; fractions of a pixel are cut off."""
+def horizontal_sizes(sizes: Sequence[Size], max_pixels: int | None = None) -> list[Size]:
+    """(width, height) of each page once all have the greatest height; fractions of a pixel are cut off.
+
+    max_pixels: of all of them together.
+    """
     tallest = max(height for _, height in sizes)
     # The factor first, as in the authors' code: another order of the product can lose a pixel.
-    return [(int(width * (tallest / height)), tallest) for width, height in sizes]
+    widths = [int(width * (tallest / height)) for width, height in sizes]
+    whole = sum(widths)
+    if max_pixels is None or whole * tallest <= max_pixels:
+        return [(width, tallest) for width in widths]
+    across, height = size_within((whole, tallest), max_pixels)
+    edges = [across * end // whole for end in accumulate(widths, initial=0)]
+    return [(max(1, right - left), height) for left, right in pairwise(edges)]
 
 
 def vertical_sizes(sizes: Sequence[Size]) -> list[Size]:

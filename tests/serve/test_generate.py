@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ragkit.errors import EngineError
+from ragkit.errors import ContextLengthError, EngineError
 from ragkit.records import (
     Answer,
     AnswerEvent,
@@ -210,9 +210,8 @@ def test_what_did_not_fit_is_in_the_notes() -> None:
     one = ask(EchoEngine(context_tokens=512 + bare + 25))
     assert "1 source did not fit" in one.notes[0]
     assert {citation.marker for citation in one.citations} == {1}
-    none = ask(EchoEngine(context_tokens=512 + bare + 5))
-    assert "2 sources did not fit" in none.notes[0]
-    assert (none.text, none.found) == (NOT_FOUND_TEXT, False)
+    with pytest.raises(ContextLengthError, match="no source fits into the"):
+        ask(EchoEngine(context_tokens=512 + bare + 5))
 
 
 def test_an_engine_that_fails_is_an_error() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ragkit.config import GenerationConfig
-from ragkit.errors import ConfigError, ImageInputError
+from ragkit.errors import ConfigError, ContextLengthError, ImageInputError
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatMessage, Hit, ImageLimits, Usage
 from ragkit.serve.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import generate_answer, stream_answer
@@ -221,14 +221,14 @@ def mixed() -> tuple[list[Hit], FakeStore]:
 
 
 def test_auto_shows_pictures_with_the_text_that_was_found() -> None:
-    engine = SeeingEngine(["Ohm is deep [2]. It rains [5]."])
+    engine = SeeingEngine(["Ohm is deep [3]. It rains [5]."])
     answer = ask(engine, *mixed())
     assert colours(engine.last) == [((40, 60), RED), ((80, 60), GREEN)]
     headings = [line for line in engine.last.content.split("\n") if line.startswith("[")]
     assert headings == [
         "[1] a.pdf, page 1 (picture 1)",
-        "[2] a.pdf, page 1",
-        "[3] b.pdf, page 4 (picture 2)",
+        "[2] b.pdf, page 4 (picture 2)",
+        "[3] a.pdf, page 1",
         "[4] b.pdf, page 4",
         "[5] notes.md, page 1",
     ]
@@ -243,6 +243,26 @@ def test_images_shows_text_only_of_pages_without_a_picture() -> None:
     ask(engine, *mixed(), show="images")
     headings = [line for line in engine.last.content.split("\n") if line.startswith("[")]
     assert headings == ["[1] a.pdf, page 1 (picture 1)", "[2] b.pdf, page 4 (picture 2)", "[3] notes.md, page 1"]
+
+
+@pytest.mark.parametrize("limit", [{"num_pages": 1}, {"max_images": 1}])
+def test_pages_that_are_one_too_many_keep_their_text(limit: dict[str, int]) -> None:
+    engine = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(limit.pop("max_images", 8), 1_000_000))
+    ask(engine, *mixed(), show="images", **limit)
+    headings = [line for line in engine.last.content.split("\n") if line.startswith("[")]
+    assert headings == ["[1] a.pdf, page 1 (picture 1)", "[2] b.pdf, page 4", "[3] notes.md, page 1"]
+
+
+def test_no_page_is_shown_as_text_twice() -> None:
+    once, again = (picture_hit(page_image("a.pdf", 1, RED, (40, 60)), key=key) for key in (1, 2))
+    store = picture_store(a1="Ohm is deep.")
+    text_engine = SeeingEngine(["Yes [1]."], image_limits=None)
+    ask(text_engine, [once, again], store)
+    assert text_engine.last.content.count("Ohm is deep.") == 1
+    engine = SeeingEngine(["Yes [2]."])
+    broken = [picture_hit(broken_image("a.pdf", 1)), make_hit("a.pdf", "Ohm is deep."), *three_pictures()[1:]]
+    ask(engine, broken, store)
+    assert engine.last.content.count("Ohm is deep.") == 1
 
 
 def test_text_corpora_are_shown_as_text_by_default() -> None:
@@ -265,7 +285,7 @@ def test_pages_beyond_num_pages_are_counted() -> None:
     engine = SeeingEngine(["Yes [1]."])
     answer = ask(engine, num_pages=1)
     assert len(engine.last.images) == 1
-    assert answer.notes == ("The first 1 of the 3 pages found were shown as pictures (num_pages).",)
+    assert answer.notes == ("Only 1 of the 3 pages found were shown as pictures (num_pages).",)
 
 
 def test_a_picture_that_cannot_be_loaded_is_named() -> None:
@@ -295,21 +315,87 @@ def test_pictures_are_scaled_further_before_one_is_left_out() -> None:
     answer = ask(engine, hits, FakeStore({}))
     assert [size for size, _ in colours(engine.last)] == [(866, 1732)] * 2
     assert answer.notes[-1] == "Pictures were scaled down to 1500000 pixels each to fit the engine's context."
-    small = SeeingEngine(["Yes [1]."], image_limits=limits, tokens_per_pixel=1e-3, context_tokens=512 + 900)
-    answer = ask(small, hits, FakeStore({}))
-    assert len(small.last.images) == 1
-    assert "1 source did not fit into 900 prompt tokens and were left out: a.pdf page 2" in answer.notes[0]
+    small = SeeingEngine(["Yes [1]."], image_limits=limits, tokens_per_pixel=1e-3, context_tokens=512 + 220)
+    ask(small, hits, FakeStore({}))
+    assert [size for size, _ in colours(small.last)] == [(223, 447)] * 2
+
+
+def small_context(room: int, **fields: Any) -> SeeingEngine:
+    return SeeingEngine(["Yes [1]."], tokens_per_pixel=1e-3, context_tokens=512 + room, **fields)
+
+
+def test_a_page_whose_picture_does_not_fit_is_shown_as_text() -> None:
+    pages = [page_image("a.pdf", n, RED, (1000, 2000)) for n in (1, 2)]
+    store = FakeStore({("a.pdf", n): make_page(f"Text of page {n}.", n) for n in (1, 2)})
+    engine = small_context(150)
+    answer = ask(engine, [picture_hit(page, key=page.page) for page in pages], store)
+    assert len(engine.last.images) == 1
+    assert engine.last.content.startswith(
+        '[1] a.pdf, page 1 (picture 1)\n\n[2] a.pdf, page 2\n"""\nText of page 2.'
+    )
+    assert "takes 1 page as pictures in this request (context_tokens)" in answer.notes[0]
+    assert "not shown as pictures: a.pdf page 2" in answer.notes[0]
+    none = small_context(50)
+    ask(none, [picture_hit(page, key=page.page) for page in pages], store)
+    assert none.last.images == ()
+    assert "Text of page 1." in none.last.content
+
+
+def test_that_nothing_fits_is_an_error_and_no_answer() -> None:
+    with pytest.raises(ContextLengthError, match="question, instructions and images have"):
+        ask(small_context(50), [picture_hit(page_image("a.pdf", 1, RED, (1000, 2000)))], FakeStore({}))
+
+
+def test_only_what_was_scaled_is_said_to_be() -> None:
+    small = [picture_hit(page_image("a.pdf", n, RED, (100, 100)), key=n) for n in (1, 2)]
+    engine = small_context(25)
+    answer = ask(engine, small, FakeStore({}))
+    assert len(engine.last.images) == 1
+    assert not any("scaled" in note for note in answer.notes)
+
+
+def test_the_askers_image_is_scaled_to_the_context() -> None:
+    asked = AskRequest("And?", images=(Image.new("RGB", (1000, 1000)),))
+    engine = small_context(600)
+    answer = ask(engine, request=asked)
+    assert engine.last.images[-1].size == (707, 707)
+    assert "scaled down to 500000 pixels" in answer.notes[-1]
+
+
+def test_joined_pages_are_scaled_once_to_what_the_context_holds() -> None:
+    hits = [picture_hit(page_image("a.pdf", n, colour, (300, 400)), key=n) for n, colour in ((1, RED), (2, BLUE))]
+    engine = small_context(190)
+    ask(engine, hits, FakeStore({}), show="concatenation")
+    (joined,) = engine.last.images
+    # 600 x 400 is 240 tokens and the prompt's own 10; 180,000 pixels are 180. Half of 519 is 259.
+    assert joined.size == (519, 346)
+    assert [joined.getpixel((x, 100)) for x in (0, 258, 259, 518)] == [RED, RED, BLUE, BLUE]
 
 
 def test_the_askers_own_images_come_last_and_count() -> None:
-    engine = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(3, 1_000_000))
+    engine = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(5, 1_000_000))
     earlier = ChatMessage("user", "Look.", (Image.new("RGB", (2000, 1000)),))
     answer = ask(engine, request=AskRequest("And?", (earlier,), images=(OWN,)))
     assert engine.asked[0].messages[1].content == "Look."
     assert [image.size for image in engine.asked[0].messages[1].images] == [(1414, 707)]
-    assert colours(engine.last) == [((40, 60), RED), ((9, 9), (1, 2, 3))]
-    assert engine.last.content.endswith("Picture 2 belongs to the question.\n\nQuestion: And?")
-    assert "not shown as pictures: b.pdf page 4, a.pdf page 2" in answer.notes[0]
+    assert colours(engine.last) == [((40, 60), RED), ((80, 60), GREEN), ((40, 30), BLUE), ((9, 9), (1, 2, 3))]
+    assert engine.last.content.endswith("Picture 4 belongs to the question.\n\nQuestion: And?")
+    assert answer.notes == ()
+    few = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(3, 1_000_000))
+    answer = ask(few, request=AskRequest("And?", images=(OWN,)))
+    assert colours(few.last) == [((40, 60), RED), ((80, 60), GREEN), ((9, 9), (1, 2, 3))]
+    assert "not shown as pictures: a.pdf page 2" in answer.notes[0]
+
+
+def test_images_of_earlier_turns_make_way_for_pages() -> None:
+    earlier = tuple(ChatMessage("user", f"Look {n}.", (Image.new("RGB", (n, 1)),)) for n in (1, 2))
+    for most, shown, kept in ((1, 1, []), (4, 3, [2]), (5, 3, [1, 2])):
+        engine = SeeingEngine(["Yes [1]."], image_limits=ImageLimits(most, 1_000_000))
+        answer = ask(engine, request=AskRequest("And?", earlier))
+        assert len(engine.last.images) == shown
+        assert [image.width for m in engine.asked[0].messages[:-1] for image in m.images] == kept
+        assert ("left out: the engine seeing takes" in " ".join(answer.notes)) == (len(kept) < 2)
+    assert ask(ExtractiveEngine(), two_hits(), two_page_store(), AskRequest("How deep is it?", earlier)).found
 
 
 def test_the_askers_images_are_refused_where_nobody_sees_them() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from ragkit.errors import ContextLengthError
 from ragkit.records import ChatMessage, Sampling
 from ragkit.serve.echo_engine import EchoEngine
-from ragkit.serve.prompts import NOT_FOUND_TEXT, build_request
+from ragkit.serve.prompts import NOT_FOUND_TEXT, Layout, build_request
 from tests.serve.house import make_hit, two_hits
+from tests.serve.picture_house import SeeingEngine
 
 # The echo engine's tokens are words.
 EMPTY = EchoEngine().count_tokens(build_request("Why?", [], EchoEngine()).request.messages)
@@ -71,6 +73,17 @@ def test_the_oldest_turns_go_first_and_system_messages_stay() -> None:
     assert prompt.request.messages[0].content.endswith("Answer in verse.")
     assert prompt.request.messages[1].content == "recent"
     assert prompt.notes == ("The 2 oldest turns were left out of the prompt to make room.",)
+
+
+def test_a_question_goes_with_its_answer_and_images_are_no_part_of_the_history() -> None:
+    turns = [("user", "a " * 90), ("assistant", "b " * 90), ("user", "c " * 90), ("assistant", "d")]
+    history = [ChatMessage(role, text) for role, text in turns]  # type: ignore[arg-type]
+    prompt = build_request("Why?", [], engine_with_room_for(160), history, SHORT)
+    assert [message.role for message in prompt.request.messages] == ["system", "user", "assistant", "user"]
+    assert prompt.notes == ("The 2 oldest turns were left out of the prompt to make room.",)
+    engine = SeeingEngine([], tokens_per_pixel=1e-3, context_tokens=1000)
+    layout = Layout(images=(Image.new("RGB", (800, 1000)),))
+    assert build_request("Why?", [], engine, history, SHORT, layout).notes == ()
 
 
 def test_a_question_that_does_not_fit_is_an_error_with_the_numbers() -> None:
