@@ -71,10 +71,13 @@ def is_correct(predicted: str, golds: Sequence[str], rule: Rule = "exact") -> bo
     """Whether a prediction equals any of the right answers.
 
     rule: "exact", equal after normalisation and without per cent signs (SlideVQA, MP-DocVQA, InfoVQA); "number",
-    or both are numbers and at most 5 % apart (ChartQA, PlotQA); "letter", the same first letter (ArxivQA).
+    or both are numbers and at most 5 % apart (ChartQA, PlotQA); "letter", the same first character (ArxivQA), so
+    that "(B)" and "**B**" are wrong for "B", as the authors have it. An empty prediction is wrong.
     """
+    if not predicted.strip():
+        return False
     if rule == "letter":
-        return any(_first(predicted) == _first(gold) != "" for gold in golds)
+        return any(_first(predicted) == _first(gold) for gold in golds)
     said = _comparable(predicted)
     rights = [_comparable(gold) for gold in golds]
     if said in rights:

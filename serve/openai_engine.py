@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,7 +33,8 @@ class OpenAIEngine:
     """Sends each request to `url`, for example http://localhost:8000/v1.
 
     A client is made a call, so an engine can be used from any event loop; cancelling a call or closing
-    a stream closes the connection, upon which servers stop generating. Nothing is sent twice.
+    a stream closes the connection, upon which servers stop generating. Nothing is sent twice, but for a request
+    that a server refuses with log-probabilities and takes without; from then on they are not asked for.
 
     Args:
         api_key_env: environment variable that holds the key; servers that want none may have none. Where it
@@ -68,6 +69,7 @@ class OpenAIEngine:
         self._model = model
         self._key = os.environ.get(api_key_env or _default_key_env(url), "") or _NO_KEY
         self._timeout_s = timeout_s
+        self._gives_logprobs = True
         self._http = _http_library()
         # Made once: reading the certificates takes tens of milliseconds.
         self._tls = self._http.create_ssl_context()
@@ -85,17 +87,26 @@ class OpenAIEngine:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Raises EngineError with the address, the status and what the server said."""
-        wanted = {"logprobs": True} if request.logprobs else {}
-        arguments = await asyncio.to_thread(self._arguments, request) | wanted
+        arguments = await asyncio.to_thread(self._arguments, request)
         with self._errors():
             async with self._client() as client:
-                reply = await client.chat.completions.create(**arguments)
+                reply = await self._complete(client, arguments, request.logprobs and self._gives_logprobs)
         choice = _first_choice(reply)
         message = getattr(choice, "message", None)
         if message is None:
             raise EngineError(f"{self._shown} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
         logprobs = _logprobs(choice) if request.logprobs else None
         return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply), logprobs)
+
+    async def _complete(self, client: AsyncOpenAI, arguments: dict[str, Any], logprobs: bool) -> Any:
+        openai = require("openai")
+        if logprobs:
+            with suppress(openai.BadRequestError, openai.UnprocessableEntityError):
+                return await client.chat.completions.create(**arguments, logprobs=True)
+        reply = await client.chat.completions.create(**arguments)
+        # It was not the rest of the request that was refused.
+        self._gives_logprobs = self._gives_logprobs and not logprobs
+        return reply
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""

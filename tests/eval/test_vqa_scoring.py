@@ -47,6 +47,9 @@ def test_a_gold_value_of_zero_must_be_met() -> None:
         ("b", ["pear", "B"], "exact", True),
         ("B. the second", ["b"], "letter", True),
         ("", [""], "letter", False),
+        (" ", ["the"], "exact", False),
+        ("the", ["The"], "exact", True),
+        ("(B)", ["B"], "letter", False),
         ("C", ["B"], "letter", False),
     ],
 )

@@ -243,6 +243,36 @@ def test_images_are_content_parts_before_the_text() -> None:
     assert upstream.bodies[0]["logprobs"] is True
 
 
+class WithoutLogprobs(Upstream):
+    """Refuses every request that asks for them."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_refusal(message: Any) -> None:
+            refuses = message["type"] == "http.response.start" and "logprobs" in self.bodies[-1]
+            await send(message | {"status": 400} if refuses else message)
+
+        await super().__call__(scope, receive, send_refusal)
+
+
+def test_a_server_that_refuses_logprobs_is_asked_again_without_once() -> None:
+    upstream = WithoutLogprobs(json.dumps(COMPLETION).encode())
+    with running(upstream) as address:
+        engine = OpenAIEngine(f"{address}/v1", "m", image_limits=ImageLimits(1, 10_000))
+        replies = [asyncio.run(engine.chat(SEEING)) for _ in range(2)]
+    assert [(reply.text, reply.logprobs) for reply in replies] == [("Hello.", None)] * 2
+    assert ["logprobs" in body for body in upstream.bodies] == [True, False, False]
+
+
+def test_a_request_refused_for_something_else_is_an_error_and_logprobs_are_asked_for_again() -> None:
+    upstream = Upstream(b'{"error": {"message": "no such model"}}', status=400)
+    with running(upstream) as address:
+        engine = OpenAIEngine(f"{address}/v1", "m", image_limits=ImageLimits(1, 10_000))
+        for _ in range(2):
+            with pytest.raises(EngineError, match="no such model"):
+                asyncio.run(engine.chat(SEEING))
+    assert ["logprobs" in body for body in upstream.bodies] == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
