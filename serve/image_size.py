@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ImageInputError
-from ragkit.pictures import rgb_on_white
 from ragkit.records import ChatMessage, ImageLimits
 
 if TYPE_CHECKING:
@@ -39,15 +38,14 @@ def scaled_down(image: Image, max_pixels: int) -> Image:
     return image if size == image.size else image.resize(size, Resampling.BICUBIC)
 
 
-def latest_images(messages: Sequence[ChatMessage], limits: ImageLimits) -> list[ChatMessage]:
-    """The messages with the last images of all of them, as many and as large as the limits say."""
-    left = limits.max_images
+def latest_images(messages: Sequence[ChatMessage], max_images: int) -> list[ChatMessage]:
+    """The messages with the last images of all of them, at most `max_images`."""
+    left = max_images
     kept: list[ChatMessage] = []
     for message in reversed(messages):
         images = message.images[-left:] if left > 0 else ()
         left -= len(images)
-        scaled = tuple(scaled_down(rgb_on_white(image), limits.max_pixels) for image in images)
-        kept.insert(0, replace(message, images=scaled))
+        kept.insert(0, replace(message, images=images))
     return kept
 
 

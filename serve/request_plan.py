@@ -57,9 +57,14 @@ class _Planner:
     def __init__(self, ask: AskRequest, engine: Engine, store: PassageStore, settings: GenerationConfig) -> None:
         self._engine, self._store, self._settings = engine, store, settings
         check_images([ChatMessage("user", ask.question, ask.images)], engine.image_limits, engine.name)
-        self._ask = replace(ask, images=tuple(map(rgb_on_white, ask.images)))
         self._limits = engine.image_limits or ImageLimits(0, 1)
+        history = tuple(map(self._scaled, ask.history))
+        self._ask = replace(ask, history=history, images=tuple(map(rgb_on_white, ask.images)))
         self._rules = EVIDENCE_RULES if settings.style == "evidence" else RULES
+
+    def _scaled(self, message: ChatMessage) -> ChatMessage:
+        images = (scaled_down(rgb_on_white(image), self._limits.max_pixels) for image in message.images)
+        return replace(message, images=tuple(images))
 
     def plan(self, hits: Sequence[Hit]) -> RequestPlan:
         show = self._show(hits)
@@ -156,7 +161,7 @@ class _Planner:
 
     def _history(self, most: int) -> tuple[list[ChatMessage], list[str]]:
         """With its last images, as many as the engine takes beside those of this request."""
-        kept = latest_images(self._ask.history, replace(self._limits, max_images=most))
+        kept = latest_images(self._ask.history, most)
         dropped = sum(len(message.images) for message in self._ask.history) - sum(len(m.images) for m in kept)
         images = "image of an earlier turn was" if dropped == 1 else "images of earlier turns were"
         note = (
