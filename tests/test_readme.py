@@ -86,6 +86,7 @@ def test_every_example_runs(tmp_path: Path, samples: Path):
 
 
 def test_the_settings_shown_are_settings():
-    for language, block in BLOCKS:
-        if language == "toml":
-            assert parse_config(tomllib.loads(block)).embedder.name == "BAAI/bge-small-en-v1.5"
+    configs = [parse_config(tomllib.loads(block)) for language, block in BLOCKS if language == "toml"]
+    assert [config.generation.engine for config in configs] == ["openai", "openai"]
+    assert {config.generation.max_images for config in configs} == {0, 8}
+    assert "BAAI/bge-small-en-v1.5" in [config.embedder.name for config in configs]
