@@ -6,14 +6,15 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ragkit.attributes import checked_attributes, load_attributes
 from ragkit.config import LexicalConfig
 from ragkit.errors import DocumentError
-from ragkit.indexers.catalogue import Catalogue, NewDocument, Picture
+from ragkit.indexers.catalogue import Attributes, Catalogue, NewDocument, Picture
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.lexical_files import refresh_lexical
@@ -21,6 +22,7 @@ from ragkit.indexers.page_images import Drawing, sweep_pictures
 from ragkit.indexers.picture_vectors import check_vectors
 from ragkit.indexers.prepare import NotDrawableError, Preparer, content_hash_of, digest_of, record_hash
 from ragkit.indexers.readers.find_files import FileList, FoundFile, Problem
+from ragkit.indexers.readers.sidecar import Sidecars
 from ragkit.indexers.shards import merge_shards, sweep
 from ragkit.indexers.token_shards import merge_token_shards
 from ragkit.indexers.token_vectors import write_token_shard
@@ -55,12 +57,14 @@ class IndexReport:
     """What an indexing run did; ids of documents, and problems by path with their reason.
 
     failed: could not be indexed. warnings: indexed, but something about it should be known.
-    skipped: of no supported kind. interrupted: stopped by Ctrl-C; all that is listed is committed.
+    skipped: of no supported kind. reattributed: of the unchanged ones, those with other attributes than before.
+    interrupted: stopped by Ctrl-C; all that is listed is committed.
     """
 
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    reattributed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -120,6 +124,10 @@ class IndexBuilder:
         self._pending: list[NewDocument] = []
         self._num_pending = self._num_pages_pending = self._num_pictures_done = 0
         self._moved: list[tuple[str, str]] = []
+        self._sidecars = Sidecars()
+        self._stored: dict[str, tuple[str, str]] = {}
+        self._attributes: dict[str, Attributes] = {}
+        self._said: dict[str, Attributes] = {}
         self._digests: dict[str, str] = {}
         self._last_commit = time.monotonic()
         self._total = 0
@@ -171,7 +179,7 @@ class IndexBuilder:
         return work
 
     def _index(self, work: list[_Work]) -> None:
-        known = self._known()
+        known, self._stored = self._known(), self._catalogue.attributes_by_id()
         self._total = len(work)
         names = {item.id: item.name for item in work}
         # Closed at once when the run is interrupted: that ends the processes that draw.
@@ -185,9 +193,19 @@ class IndexBuilder:
                 if self._commit_is_due():
                     self._commit(known)
         self._commit(known)
-        if self._moved:
-            with self._catalogue.transaction():
-                self._catalogue.set_sources(self._moved)
+        self._commit_facts()
+        self._report.failed += self._sidecars.failed
+        self._report.warnings += self._sidecars.warnings
+
+    def _commit_facts(self) -> None:
+        """Where unchanged documents are now, and their attributes."""
+        if not (self._moved or self._attributes):
+            return
+        with self._catalogue.transaction():
+            self._catalogue.set_sources(self._moved)
+            self._catalogue.set_attributes(self._attributes, self._said)
+        changed = (id_ for id_, new in self._attributes.items() if new != load_attributes(self._stored[id_][0]))
+        self._report.reattributed += changed
 
     def _pictured(self, documents: Generator[Unpictured, None, None]) -> _Results:
         if self._embedders.pictures is None:
@@ -231,6 +249,7 @@ class IndexBuilder:
             content_hash,
             self._preparer.settings_hash,
         ):
+            self._note_attributes(item)
             self._report.unchanged.append(item.id)
             if known.source != item.source:
                 self._moved.append((item.id, item.source))
@@ -239,10 +258,34 @@ class IndexBuilder:
         digest = digest_of(content_hash, self._preparer.settings_hash)
         self._digests[item.id] = digest
         if isinstance(item.origin, TextRecord):
-            return Unpictured(self._preparer.from_record(item.origin), [], digest)
+            document = replace(self._preparer.from_record(item.origin), attributes=self._attributes_of(item)[0])
+            return Unpictured(document, [], digest)
         remembered = self._unfinished.of(digest)
         document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash, remembered)
-        return Unpictured(document, warnings, digest)
+        attributes, said = self._attributes_of(item)
+        return Unpictured(replace(document, attributes=attributes, said=said), warnings, digest)
+
+    def _note_attributes(self, item: _Work) -> None:
+        """Keep the attributes of an unchanged document for the commit where they are other than before."""
+        attributes, said = self._attributes_of(item)
+        stored, said_before = map(load_attributes, self._stored[item.id])
+        if (attributes, said) != (stored, said_before):
+            self._attributes[item.id], self._said[item.id] = attributes, said
+
+    def _attributes_of(self, item: _Work) -> tuple[Attributes, Attributes]:
+        """A document's attributes, and those of them that a sidecar gives.
+
+        A record brings its own. A sidecar's say holds; what it said before and no longer says is taken away,
+        and what was set otherwise stays.
+        """
+        if isinstance(item.origin, TextRecord):
+            return checked_record(item.origin), {}
+        stored, before = map(load_attributes, self._stored.get(item.id, ("{}", "{}")))
+        said = self._sidecars.of(item.origin.path)
+        if said is None:
+            return stored, before
+        kept = {name: value for name, value in stored.items() if name not in before}
+        return {**kept, **said}, said
 
     def _known(self) -> dict[str, _Known]:
         return {id_: _Known(*hashes) for id_, hashes in self._catalogue.hashes_by_id().items()}
@@ -375,6 +418,14 @@ def finish_commit(
     merge_token_shards(corpus, catalogue)
     refresh_lexical(corpus, catalogue, lexical)
     sweep(corpus, catalogue)
+
+
+def checked_record(record: TextRecord) -> Attributes:
+    """A record's attributes, checked. Raises DocumentError where one cannot be stored."""
+    try:
+        return checked_attributes(record.attributes)
+    except ValueError as error:
+        raise DocumentError(f"attributes: {error}") from error
 
 
 def passages_of(document: NewDocument) -> list[Passage]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragkit.attributes import dump_attributes
 from ragkit.errors import CorpusDamagedError
 from ragkit.records import AttributeValue, FloatArray, Page, WordBoxes
 
@@ -47,7 +48,14 @@ CREATE TABLE files (
     sha256 TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('generation', '0'), ('next_passage_key', '0'), ('settings', '{}');
 """
+# What sidecar files said last, so that what they no longer say is taken away; made when the first is met.
+_SIDECARS = """
+CREATE TABLE IF NOT EXISTS sidecars (
+    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, attributes TEXT NOT NULL)
+"""
 _DIGITS = 65535.0
+
+Attributes = Mapping[str, AttributeValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class NewDocument:
     """A document ready to be stored.
 
     passages: (page number, start, end) of its pieces of text, in page order. pictures: the embedded ones
-    of its pages, in page order; each becomes a passage too.
+    of its pages, in page order; each becomes a passage too. said: those of its attributes that a sidecar gives.
     """
 
     id: str
@@ -81,8 +89,9 @@ class NewDocument:
     settings_hash: str
     pages: Sequence[Page]
     passages: Sequence[tuple[int, int, int]]
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
+    said: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +233,15 @@ class Catalogue:
             len(document.pages),
             document.content_hash,
             document.settings_hash,
-            json.dumps(dict(document.attributes), sort_keys=True),
+            dump_attributes(document.attributes),
         )
         key = self._write(
             "INSERT INTO documents (id, title, source, media_type, num_pages, content_hash, settings_hash,"
             " attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
+        if document.said:
+            self._remember_said([(document.id, document.said)])
         images = {picture.page: (picture.name, picture.width, picture.height) for picture in document.pictures}
         pages = [(key, *page_columns(page), *images.get(page.number, ("", 0, 0))) for page in document.pages]
         self._write("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *pages)
@@ -243,6 +254,28 @@ class Catalogue:
         # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
         self._set_fact("next_passage_key", str(first + len(keys)))
         return keys
+
+    def attributes_by_id(self) -> dict[str, tuple[str, str]]:
+        """Document id -> (its attributes, those that a sidecar gave last), as they are stored."""
+        said: dict[int, str] = {}
+        if self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sidecars'"):
+            said = dict(self.rows("SELECT document, attributes FROM sidecars"))
+        rows = self.rows("SELECT key, id, attributes FROM documents")
+        return {id_: (attributes, said.get(key, "{}")) for key, id_, attributes in rows}
+
+    def set_attributes(self, documents: Mapping[str, Attributes], said: Mapping[str, Attributes]) -> None:
+        """Replace documents' attributes, by id, and what sidecars give of them; inside a transaction."""
+        rows = [(dump_attributes(attributes), id_) for id_, attributes in documents.items()]
+        self._write("UPDATE documents SET attributes = ? WHERE id = ?", *rows)
+        if said:
+            self._remember_said(list(said.items()))
+
+    def _remember_said(self, said: Sequence[tuple[str, Attributes]]) -> None:
+        self._write(_SIDECARS, ())
+        self._write(
+            "INSERT OR REPLACE INTO sidecars SELECT key, ? FROM documents WHERE id = ?",
+            *[(dump_attributes(attributes), id_) for id_, attributes in said],
+        )
 
     def set_sources(self, sources: Sequence[tuple[str, str]]) -> None:
         """Say where documents' files are now, as (id, path); inside a transaction."""

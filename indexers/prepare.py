@@ -176,6 +176,6 @@ def content_hash_of(path: Path) -> str:
 
 
 def record_hash(record: TextRecord) -> str:
-    """Hex SHA-256 of a record's text, title and attributes."""
-    facts = [record.text, record.title, dict(record.attributes)]
+    """Hex SHA-256 of a record's text and title; attributes change without the text being embedded again."""
+    facts = [record.text, record.title, {}]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

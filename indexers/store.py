@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ragkit.attributes import load_attributes
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue, read_page
+from ragkit.indexers.filter_sql import condition_sql
 from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
 from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
@@ -59,6 +61,10 @@ class SqlitePassageStore:
                 "passages.document IN (SELECT key FROM documents WHERE id IN (SELECT value FROM json_each(?)))"
             )
             values.append(json.dumps(sorted(where.documents)))
+        if where is not None and where.condition is not None:
+            sql, parameters = condition_sql(where.condition)
+            conditions.append(f"passages.document IN (SELECT key FROM documents WHERE {sql})")
+            values += parameters
         sql = f"SELECT key FROM passages WHERE {' AND '.join(conditions)} ORDER BY key"
         return np.fromiter((row[0] for row in self._catalogue.rows(sql, values)), np.int64)
 
@@ -90,7 +96,7 @@ class SqlitePassageStore:
             " FROM documents ORDER BY id"
         )
         return [
-            Document(id_, title, source, media_type, num_pages, num_passages, json.loads(attributes))
+            Document(id_, title, source, media_type, num_pages, num_passages, load_attributes(attributes))
             for id_, title, source, media_type, num_pages, num_passages, attributes in rows
         ]
 

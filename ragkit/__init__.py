@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ragkit.config import Config as Config
     from ragkit.corpus import Corpus as Corpus
     from ragkit.errors import RagkitError as RagkitError
+    from ragkit.filters import attribute as attribute
     from ragkit.records import Answer as Answer
     from ragkit.records import Citation as Citation
     from ragkit.records import Hit as Hit
@@ -40,6 +41,7 @@ _HOME = {
     "RagkitError": "ragkit.errors",
     "Sampling": "ragkit.records",
     "TextRecord": "ragkit.records",
+    "attribute": "ragkit.filters",
 }
 
 __all__ = [*_HOME]  # noqa: PLE0604 - the keys are the names

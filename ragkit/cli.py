@@ -15,7 +15,7 @@ from ragkit import __version__
 from ragkit.cli_eval import eval_app
 from ragkit.cli_train import train_app
 from ragkit.config import Config, load_config
-from ragkit.errors import ConfigError, RagkitError
+from ragkit.errors import ConfigError, FilterError, RagkitError
 
 if TYPE_CHECKING:
     from ragkit.corpus import Corpus
@@ -50,6 +50,10 @@ app.add_typer(train_app, name="train")
 CorpusOption = Annotated[Path, typer.Option("--corpus", help="Folder of the corpus.")]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings; all of them stand in ragkit/config.py.")
+]
+FilterOption = Annotated[
+    str | None,
+    typer.Option("--filter", help="Only documents with such attributes: 'year>=2022 and dept in (legal,hr)'."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -106,6 +110,7 @@ def search(
     corpus: CorpusOption,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     level: Annotated[Level | None, typer.Option(help="What a hit stands for.")] = None,
+    where: FilterOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -113,7 +118,7 @@ def search(
     from ragkit.terminal import hits_json, print_hits
 
     with _open(corpus, load_config(config)) as opened:
-        hits = opened.search(query, k, level=None if level is None else level.value)
+        hits = opened.search(query, k, level=None if level is None else level.value, where=where)
     if as_json:
         _print_json(hits_json(query, hits))
     else:
@@ -121,10 +126,16 @@ def search(
 
 
 @app.command()
-def ask(question: str, corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def ask(
+    question: str,
+    corpus: CorpusOption,
+    where: FilterOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Answer a question from the corpus, with citations."""
     with _open(corpus, load_config(config)) as opened:
-        answer = opened.ask(question)
+        answer = opened.ask(question, where=where)
     if as_json:
         from ragkit.serve.wire import answer_json
 
@@ -216,7 +227,7 @@ def main() -> None:
     """Entry point: run a command and turn ragkit's errors into a message and an exit status."""
     try:
         app()
-    except ConfigError as error:
+    except (ConfigError, FilterError) as error:
         print(f"ragkit: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except RagkitError as error:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +15,11 @@ from typing import Any
 
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
+from ragkit.attributes import AttributeType, KnownAttributes, checked_attributes
 from ragkit.config import Config, load_config, parse_config
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
+from ragkit.filters import check_condition
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import (
     IndexBuilder,
@@ -29,6 +31,7 @@ from ragkit.indexers.build_index import (
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
+from ragkit.indexers.filter_sql import known_attributes
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
 from ragkit.indexers.page_images import sweep_pictures
@@ -42,10 +45,11 @@ from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
-from ragkit.records import Answer, AskRequest, Document, Filter, Hit, Query, Sampling, TextRecord
+from ragkit.records import Answer, AskRequest, AttributeValue, Document, Filter, Hit, Query, Sampling, TextRecord
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
 from ragkit.searcher import Searcher
+from ragkit.where import Where, as_filter
 
 Source = str | Path | TextRecord
 
@@ -64,7 +68,7 @@ _NOT_REMEMBERED = {
 
 @dataclass(frozen=True, slots=True)
 class CorpusInfo:
-    """What a corpus holds. num_bytes: of all its files."""
+    """What a corpus holds. num_bytes: of all its files. attributes: name -> type -> number of documents."""
 
     path: str
     format_version: int
@@ -77,6 +81,7 @@ class CorpusInfo:
     page_embedder: EmbedderFacts | None
     token_embedder: EmbedderFacts | None
     settings: dict[str, object]
+    attributes: dict[str, dict[AttributeType, int]]
 
 
 class Corpus:
@@ -105,6 +110,7 @@ class Corpus:
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
+        self._known: tuple[int, KnownAttributes] = (-1, {})
         self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
 
     @classmethod
@@ -242,6 +248,29 @@ class Corpus:
                 finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
         return removed
 
+    def set_attributes(self, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
+        """Replace documents' attributes, by document id, in one commit; nothing is embedded again.
+
+        What a sidecar file says of a document holds again after the next `add` of its file.
+
+        Raises:
+            CorpusError: there is no such document, or a value cannot be stored; nothing is changed then.
+        """
+        with writer_lock(self.path), _disk_errors_named(self.path):
+            known = self._catalogue.hashes_by_id()
+            wanted: dict[str, dict[str, AttributeValue]] = {}
+            for id_, given in attributes.items():
+                if id_ not in known:
+                    raise CorpusError(f"there is no document {id_!r} in {self.path}; add it first")
+                try:
+                    wanted[id_] = checked_attributes(given)
+                except ValueError as error:
+                    raise CorpusError(f"attributes of {id_!r}: {error}") from error
+            if wanted:
+                with self._catalogue.transaction():
+                    self._catalogue.set_attributes(wanted, {})
+                finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
+
     def search(
         self,
         query: str | Query,
@@ -249,15 +278,20 @@ class Corpus:
         *,
         level: Level | None = None,
         documents: Iterable[str] | None = None,
+        where: Where | None = None,
     ) -> list[Hit]:
         """At most k hits, best first.
 
         Args:
             level: what a result stands for: "passage", "page" (its best passage) or "document".
             documents: search only these document ids.
+            where: search only documents with these attributes: ``"year >= 2022 and dept in (legal, hr)"``,
+                ``attribute("year") >= 2022``, or OpenAI's JSON.
+
+        Raises:
+            FilterError: `where` is malformed, or no document has such attributes.
         """
-        where = None if documents is None else Filter(documents=frozenset(documents))
-        return self.search_many([query], k, level=level, where=where)[0]
+        return self.search_many([query], k, level=level, where=as_filter(where, documents))[0]
 
     def search_many(
         self,
@@ -265,17 +299,19 @@ class Corpus:
         k: int = 10,
         *,
         level: Level | None = None,
-        where: Filter | None = None,
+        where: Where | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many queries at once."""
+        only = as_filter(where)
+        self._check(only)
         asked = [Query(query) if isinstance(query, str) else query for query in queries]
         if k < 1:
             raise ConfigError(f"k = {k}; ask for at least one hit")
         level = level or self.config.retrieval.level
         if self.reranker is None:
-            return self._searcher.search(asked, k, level, where)
+            return self._searcher.search(asked, k, level, only)
         depth = self.config.rerank.depth
-        found = self._searcher.search(asked, max(k, depth), level, where)
+        found = self._searcher.search(asked, max(k, depth), level, only)
         return [
             rerank_first(self.reranker, query, hits, depth)[:k] for query, hits in zip(asked, found, strict=True)
         ]
@@ -285,11 +321,15 @@ class Corpus:
         question: str,
         *,
         documents: Iterable[str] | None = None,
+        where: Where | None = None,
         sampling: Sampling | None = None,
     ) -> Answer:
-        """Answer a question from the corpus, with citations. For streaming see `answerer`."""
-        where = None if documents is None else Filter(documents=frozenset(documents))
-        request = AskRequest(question, sampling=sampling or self.default_sampling, where=where)
+        """Answer a question from the corpus, with citations; `documents` and `where` as in `search`.
+
+        For streaming see `answerer`.
+        """
+        only = as_filter(where, documents)
+        request = AskRequest(question, sampling=sampling or self.default_sampling, where=only)
         return _run(self.answerer.ask(request))
 
     @property
@@ -317,6 +357,7 @@ class Corpus:
                 page_embedder=self.manifest.page_embedder,
                 token_embedder=self.manifest.token_embedder,
                 settings=self._catalogue.settings,
+                attributes=known_attributes(self._catalogue),
             )
 
     def load(self) -> None:
@@ -342,6 +383,15 @@ class Corpus:
     def _dims(self) -> dict[VectorSpace, int]:
         pairs = ((TEXTS, self.manifest.embedder), (PICTURES, self.manifest.page_embedder))
         return {space: facts.dim for space, facts in pairs if facts is not None}
+
+    def _check(self, where: Filter | None) -> None:
+        """Raises FilterError where a filter can only be a mistake in the corpus as it is now."""
+        if where is None or where.condition is None:
+            return
+        with self._catalogue.snapshot() as generation:
+            if self._known[0] != generation:
+                self._known = (generation, known_attributes(self._catalogue))
+            check_condition(where.condition, self._known[1])
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = self.config.generation.num_passages

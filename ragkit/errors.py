@@ -12,6 +12,7 @@
     ├── EngineError            a generation engine or remote model failed
     │   ├── ContextLengthError prompt and answer do not fit the engine's context
     │   └── ImageInputError    the request has images that the engine does not read
+    ├── FilterError            a filter on attributes is malformed or can only be a mistake
     └── DataError              an evaluation file is malformed
 
 Messages say what was wrong, both values, and the next step.
@@ -66,6 +67,10 @@ class ContextLengthError(EngineError):
 
 class ImageInputError(EngineError):
     """The request has images and the engine reads none, or not so many; the asker can leave them out."""
+
+
+class FilterError(RagkitError):
+    """A filter on attributes is malformed, or asks for an attribute or type that no document has."""
 
 
 class DataError(RagkitError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ragkit.filters import Condition
+
 FloatArray = NDArray[np.float32]
 KeyArray = NDArray[np.int64]
 SpanArray = NDArray[np.int32]
-AttributeValue = str | int | float | bool
+AttributeValue = str | int | float | bool | date
 PassageKind = Literal["text", "image"]
 
 
@@ -90,7 +93,7 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class TextRecord:
-    """A document given in memory: its text is its only page."""
+    """A document given in memory: its text is its only page. attributes: what filters ask for."""
 
     id: str
     text: str
@@ -149,9 +152,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which documents a search may return; None stands for all of them."""
+    """Which documents a search may return: those with one of the ids, of whose attributes the condition is true.
+
+    None stands for all of them.
+    """
 
     documents: frozenset[str] | None = None
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

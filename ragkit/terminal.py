@@ -24,6 +24,8 @@ def print_report(report: IndexReport) -> None:
         f"{report.num_pages} pages, {report.num_passages} passages "
         f"in {report.seconds:.1f} s ({pages_per_s:.1f} pages/s)"
     )
+    if report.reattributed:
+        print(f"attributes changed of {len(report.reattributed)} unchanged documents")
     _print_problems("skipped, of no supported kind", report.skipped)
     _print_problems("warnings", report.warnings)
     _print_problems("FAILED", report.failed)

@@ -24,7 +24,11 @@ SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
 GROUND_FLOOR = {
     f"ragkit.{name}"
     for name in (
+        "attributes",
         "errors",
+        "filter_json",
+        "filter_text",
+        "filters",
         "records",
         "protocols",
         "extras",

@@ -15,6 +15,9 @@ from ragkit.indexers.readers.media_types import kind_by_content, kind_by_suffix
 _WILDCARDS = frozenset("*?[")
 # A folder that holds these is a corpus: its files are records of documents, not documents.
 _CORPUS_FILES = frozenset({"manifest.json", "catalogue.sqlite"})
+SIDECAR = "attributes.jsonl"
+"""The file that holds attributes of the files beside it; see sidecar.py."""
+
 _A_CORPUS = "a corpus of ragkit, not documents to read"
 
 
@@ -57,7 +60,7 @@ def find_files(paths: Sequence[str | Path]) -> FileList:
 
     Links are followed; each folder is entered once and each file listed once, whatever the number
     of ways that lead to it. Names that begin with a dot are passed over, unless given themselves;
-    so is what lies in the folder of a corpus.
+    so are `SIDECAR` files, and what lies in the folder of a corpus.
     """
     search = _Search()
     for path in paths:
@@ -112,6 +115,8 @@ class _Search:
     def _add_named(self, path: Path) -> None:
         """A file that was asked for by its own name: whatever speaks against it is a failure."""
         try:
+            if path.name == SIDECAR:
+                raise DocumentError("it holds attributes of the files beside it; index those")
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise DocumentError(_reason_for_mode(status.st_mode))
@@ -124,6 +129,8 @@ class _Search:
 
     def _add_found(self, path: Path, folder: Path) -> None:
         """A file met in a folder: one that is of no kind that is read is skipped."""
+        if path.name == SIDECAR:
+            return
         try:
             status = path.stat()
         except OSError as error:
