@@ -12,9 +12,8 @@ from ragkit.records import AttributeValue
 
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 # A day in the form YYYY-MM-DD: date() makes March 1st of February 30th, but only where it has to reckon.
-_IS_DAY = (
-    "({0} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' AND {0} >= '0001' AND date({0}, '+0 days') IS {0})"
-)
+_DAY = "'[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'"
+_IS_DAY = f"({{0}} GLOB {_DAY} AND {{0}} >= '0001' AND date({{0}}, '+0 days') IS {{0}})"
 _KNOWN = f"""
 SELECT item.key, CASE item.type WHEN 'true' THEN 'boolean' WHEN 'false' THEN 'boolean' WHEN 'text' THEN
     CASE WHEN {_IS_DAY.format("item.value")} THEN 'date' ELSE 'string' END ELSE 'number' END, count(*)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from ragkit.records import AskRequest, ChatMessage, Sampling
+from ragkit.filter_json import filter_from_json
+from ragkit.records import AskRequest, ChatMessage, Filter, Sampling
 from ragkit.serve.http_errors import HttpProblem
 from ragkit.serve.image_url import image_of_url, pixels_of_url
 
@@ -92,7 +93,10 @@ class StreamOptions(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """The fields that are read; `ask_request` judges the others, which are in `model_extra`."""
+    """The fields that are read; `ask_request` judges the others, which are in `model_extra`.
+
+    filters: not of OpenAI's chat, but in the form that its vector stores take; `filter_from_json` judges it.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -106,6 +110,7 @@ class ChatBody(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     stop: Annotated[tuple[StrictStr, ...], Field(max_length=4), BeforeValidator(_as_tuple)] | None = None
     seed: StrictInt | None = None
+    filters: Any = None
 
     @property
     def wants_usage(self) -> bool:
@@ -118,6 +123,7 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
 
     Raises:
         HttpProblem: 400, naming the field that is not supported, not known, no text or no image.
+        FilterError: `filters` is no filter.
     """
     _check_text("model", body.model)
     for stop in body.stop or ():
@@ -132,7 +138,8 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     behind = [message for message in messages[asked + 1 :] if message.role == "system"]
     history = tuple(messages[:asked] + behind)
     question = messages[asked]
-    return AskRequest(question.content, history, _sampling(body, default), images=question.images)
+    where = None if body.filters is None else Filter(condition=filter_from_json(body.filters))
+    return AskRequest(question.content, history, _sampling(body, default), where, question.images)
 
 
 def _check_extra(extra: dict[str, Any]) -> None:

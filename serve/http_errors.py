@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ragkit.errors import ContextLengthError, CorpusError, EngineError, ImageInputError, RagkitError
+from ragkit.errors import ContextLengthError, CorpusError, EngineError, FilterError, ImageInputError, RagkitError
 
 _log = logging.getLogger("ragkit.serve")
 
@@ -43,6 +43,8 @@ def problem_of(error: RagkitError, request_id: str) -> HttpProblem:
         return HttpProblem(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, ImageInputError):
         return HttpProblem(400, str(error), param="messages", code="image_not_supported")
+    if isinstance(error, FilterError):
+        return HttpProblem(400, str(error), param="filters", code="invalid_filter")
     _log.error("%s: %s: %s", request_id, type(error).__name__, error)
     log = f"the server's log says why, under request {request_id}"
     if isinstance(error, EngineError):

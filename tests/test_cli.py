@@ -113,3 +113,27 @@ def test_damage_makes_verify_fail(workspace: Path):
     done = run("verify", "--corpus", "hurt", cwd=workspace)
     assert done.returncode == 1
     assert "keys.npy" in done.stdout
+
+
+def test_filters_on_attributes(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    for name in ("old", "new"):
+        (tmp_path / "docs" / f"{name}.md").write_text("The crane lifts forty tonnes.")
+    lines = [
+        '{"file": "old.md", "attributes": {"year": 1999}}',
+        '{"file": "new.md", "attributes": {"year": 2024}}',
+    ]
+    (tmp_path / "docs" / "attributes.jsonl").write_text("\n".join(lines))
+    (tmp_path / "bm25.toml").write_text(BM25)
+    rest = ("--corpus", "c", "--config", "bm25.toml", "--json")
+    assert run("index", "docs", *rest, cwd=tmp_path).returncode == 0
+    done = run("search", "crane", "--filter", "year >= 2022", *rest, cwd=tmp_path)
+    assert [hit["document"] for hit in json.loads(done.stdout)["hits"]] == ["new.md"]
+    asked = run("ask", "What does the crane lift?", "--filter", "not year >= 2022", *rest, cwd=tmp_path)
+    assert {hit["document"] for hit in json.loads(asked.stdout)["hits"]} == {"old.md"}
+    facts = json.loads(run("info", "--corpus", "c", "--json", cwd=tmp_path).stdout)
+    assert facts["attributes"] == {"year": {"number": 2}}
+    bad = run("search", "crane", "--filter", "yaer >= 2022", *rest, cwd=tmp_path)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "filter, character 1 (yaer >= 2022): no document has the attribute 'yaer'" in bad.stderr
+    assert "known attributes: year (number)" in bad.stderr
