@@ -21,7 +21,12 @@ FROM documents, json_each(documents.attributes) AS item GROUP BY 1, 2 ORDER BY 1
 """
 _VALUE = "json_extract(attributes, ?)"
 _TYPES = "json_type(attributes, ?) IN {}"
-_STORED_AS = {"string": "('text')", "date": "('text')", "number": "('integer', 'real')"}
+_STORED_AS: dict[AttributeType, str] = {
+    "string": "('text')",
+    "date": "('text')",
+    "number": "('integer', 'real')",
+    "boolean": "('true', 'false')",
+}
 
 
 def known_attributes(catalogue: Catalogue) -> dict[str, dict[AttributeType, int]]:
@@ -30,6 +35,12 @@ def known_attributes(catalogue: Catalogue) -> dict[str, dict[AttributeType, int]
     for name, kind, count in catalogue.rows(_KNOWN):
         known.setdefault(name, {})[kind] = count
     return known
+
+
+def has_attribute(catalogue: Catalogue, name: str, kind: AttributeType) -> bool:
+    """Whether any document has a value of this type under this name; quick where the first documents do."""
+    sql, values = _is_of(kind, _path(name))
+    return bool(catalogue.rows(f"SELECT 1 FROM documents WHERE {sql} LIMIT 1", values))
 
 
 def condition_sql(condition: Condition) -> tuple[str, list[object]]:
@@ -67,17 +78,21 @@ def _equality_sql(comparison: Comparison) -> Iterator[tuple[str, list[object]]]:
 
 def _order_sql(comparison: Comparison) -> tuple[str, list[object]]:
     path, value = _path(comparison.name), comparison.values[0]
-    kind = type_of(value)
-    parts = [_TYPES.format(_STORED_AS[kind])]
+    is_of_kind, values = _is_of(type_of(value), path)
+    # The value is read from JSON too, so that both sides went through the same conversion from decimals.
+    order = f"{_VALUE} {_SIGNS[comparison.operator]} json_extract(?, '$')"
+    return f"(({is_of_kind} AND {order}) IS TRUE)", [*values, path, _as_json(value)]
+
+
+def _is_of(kind: AttributeType, path: str) -> tuple[str, list[object]]:
+    """Whether what is stored at a path is of a type."""
+    sql = _TYPES.format(_STORED_AS[kind])
     values: list[object] = [path]
     if kind in ("string", "date"):
         is_day = _IS_DAY.replace("{0}", _VALUE)
-        parts.append(is_day if kind == "date" else f"NOT {is_day}")
+        sql += f" AND {is_day}" if kind == "date" else f" AND NOT {is_day}"
         values += [path] * is_day.count("?")
-    # The value is read from JSON too, so that both sides went through the same conversion from decimals.
-    parts.append(f"{_VALUE} {_SIGNS[comparison.operator]} json_extract(?, '$')")
-    values += [path, _as_json(value)]
-    return f"(({' AND '.join(parts)}) IS TRUE)", values
+    return sql, values
 
 
 def _path(name: str) -> str:

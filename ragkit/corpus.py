@@ -15,11 +15,11 @@ from typing import Any
 
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
-from ragkit.attributes import AttributeType, KnownAttributes, checked_attributes
+from ragkit.attributes import AttributeType, checked_attributes
 from ragkit.config import Config, load_config, parse_config
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
-from ragkit.filters import check_condition
+from ragkit.filters import attributes_asked, check_condition
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import (
     IndexBuilder,
@@ -31,7 +31,7 @@ from ragkit.indexers.build_index import (
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
-from ragkit.indexers.filter_sql import known_attributes
+from ragkit.indexers.filter_sql import has_attribute, known_attributes
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
 from ragkit.indexers.page_images import sweep_pictures
@@ -110,7 +110,7 @@ class Corpus:
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
-        self._known: tuple[int, KnownAttributes] = (-1, {})
+        self._seen: tuple[int, set[tuple[str, AttributeType]]] = (-1, set())
         self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
 
     @classmethod
@@ -389,9 +389,14 @@ class Corpus:
         if where is None or where.condition is None:
             return
         with self._catalogue.snapshot() as generation:
-            if self._known[0] != generation:
-                self._known = (generation, known_attributes(self._catalogue))
-            check_condition(where.condition, self._known[1])
+            if self._seen[0] != generation:
+                self._seen = (generation, set())
+            seen = self._seen[1]
+            for asked in attributes_asked(where.condition) - seen:
+                if not has_attribute(self._catalogue, *asked):
+                    check_condition(where.condition, known_attributes(self._catalogue))
+                else:
+                    seen.add(asked)
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = self.config.generation.num_passages

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from ragkit.attributes import KnownAttributes, checked_name, checked_value, describe, type_of
+from ragkit.attributes import AttributeType, KnownAttributes, checked_name, checked_value, describe, type_of
 from ragkit.errors import FilterError
 from ragkit.records import AttributeValue
 
@@ -190,18 +190,27 @@ def comparisons_of(condition: Condition, depth: int = 0) -> Iterator[Comparison]
         yield from comparisons_of(condition.condition, depth + 1)
 
 
+def attributes_asked(condition: Condition) -> set[tuple[str, AttributeType]]:
+    """Name and type of every value that it compares with. Raises FilterError where it is too large."""
+    return {(asked.name, type_of(value)) for asked in _limited(condition) for value in asked.values}
+
+
+def _limited(condition: Condition) -> list[Comparison]:
+    comparisons = list(comparisons_of(condition))
+    if len(comparisons) > _MOST_COMPARISONS:
+        raise FilterError(
+            f"the filter has {len(comparisons)} comparisons; {_MOST_COMPARISONS} are allowed: use 'in'"
+        )
+    return comparisons
+
+
 def check_condition(condition: Condition, known: KnownAttributes) -> None:
     """Refuse what can only be a mistake among documents with these attributes.
 
     Raises:
         FilterError: an attribute that no document has, a value of a type that it never has, or too large a filter.
     """
-    comparisons = list(comparisons_of(condition))
-    if len(comparisons) > _MOST_COMPARISONS:
-        raise FilterError(
-            f"the filter has {len(comparisons)} comparisons; {_MOST_COMPARISONS} are allowed: use 'in'"
-        )
-    for comparison in comparisons:
+    for comparison in _limited(condition):
         name, place = comparison.name, comparison.place
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -6,19 +6,27 @@ import json
 import re
 from datetime import date, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragkit import attribute
-from ragkit.attributes import checked_attributes, checked_name, dump_attributes, load_attributes
+from ragkit.attributes import (
+    AttributeType,
+    checked_attributes,
+    checked_name,
+    dump_attributes,
+    load_attributes,
+    type_of,
+)
 from ragkit.errors import FilterError
 from ragkit.filter_json import filter_from_json, filter_to_json
 from ragkit.filter_text import filter_text, parse_filter
 from ragkit.filters import OPERATORS, And, Comparison, Condition, Not, Or, check_condition, matches
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.filter_sql import known_attributes
+from ragkit.indexers.filter_sql import has_attribute, known_attributes
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.records import Filter, Page
 
@@ -94,6 +102,10 @@ def test_the_catalogue_admits_what_brute_force_admits(
     assert store.keys(Filter(some, condition), kind="text").tolist() == wanted
     counted = known_attributes(catalogue)
     assert sum(sum(types.values()) for types in counted.values()) == sum(map(len, documents))
+    for name in NAMES:
+        types = {type_of(d.attributes[name]) for d in stored if name in d.attributes}
+        assert set(counted.get(name, {})) == types
+        assert {kind for kind in get_args(AttributeType) if has_attribute(catalogue, name, kind)} == types
 
 
 year, dept = attribute("year"), attribute("dept")
