@@ -91,7 +91,7 @@ class Preparer:
         return document, warnings
 
     def from_record(self, record: TextRecord) -> NewDocument:
-        """Make a document of one page from a text in memory.
+        """Make a document of one page from a text in memory, without its attributes.
 
         Raises:
             NotDrawableError: only pictures are embedded.
@@ -101,8 +101,7 @@ class Preparer:
                 "a text in memory has no pages to draw; add it to a corpus of texts, or of both"
             )
         content_hash = record_hash(record)
-        document = self._document(record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash)
-        return replace(document, attributes=record.attributes)
+        return self._document(record.id, record.title, [Page(1, record.text)], "", "text/plain", content_hash)
 
     def _document(
         self, document_id: str, title: str, pages: list[Page], source: str, media_type: str, content_hash: str
