@@ -212,3 +212,16 @@ def test_filters_hold_for_pictures_and_for_pages_of_both(tmp_path: Path, embed: 
             for level in ("passage", "page"):
                 hits = corpus.search("left", 10, level=level, where=where)  # type: ignore[arg-type]
                 assert sorted({hit.passage.document for hit in hits}) == wanted
+
+
+def test_a_sidecar_may_end_its_lines_as_windows_does_and_names_may_be_in_any_script(tmp_path: Path):
+    docs = tmp_path / "docs"
+    write_docs(docs)
+    lines = (
+        '\ufeff{"file": "a.md", "attributes": {"größe": 1.5}}\r\n{"file": "b.md", "attributes": {"größe": 2}}\r\n'
+    )
+    (docs / "attributes.jsonl").write_text(lines, "utf-8", newline="")
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        assert corpus.add(f"{docs}/*.md").failed == []
+        assert found(corpus, "größe < 2") == ["a.md"]
+        assert found(corpus, "größe > 1 and not größe = 2") == ["a.md"]
