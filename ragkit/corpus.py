@@ -16,7 +16,8 @@ from typing import Any
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
 from ragkit.attributes import AttributeType, checked_attributes
-from ragkit.config import Config, load_config, parse_config
+from ragkit.config import Config
+from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
 from ragkit.filters import attributes_asked, check_condition
@@ -54,16 +55,6 @@ from ragkit.where import Where, as_filter
 Source = str | Path | TextRecord
 
 _NONE_GIVEN = Embedders()
-
-# Tables of the configuration that decide what is in a corpus: remembered by it, and used again.
-_REMEMBERED = ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction", "lexical")
-# Of these tables, what depends on the machine or changes nothing that is stored.
-_NOT_REMEMBERED = {
-    "embedder": {"device", "dtype", "batch_tokens"},
-    "pages": {"render_processes"},
-    "page_embedder": {"device", "dtype", "batch_pages"},
-    "late_interaction": {"device", "depth"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +95,7 @@ class Corpus:
         self.path = path
         self.manifest = manifest.read_manifest(path)
         self._catalogue = Catalogue(path)
-        self.config = _with_remembered(path, config, self._catalogue.settings, self.manifest)
+        self.config = with_remembered(path, config, self._catalogue.settings, self.manifest)
         self.store: PassageStore = SqlitePassageStore(self._catalogue)
         self._embedders = EmbedderSet(path, self.manifest, self.config, embedders, made_with)
         self._reranker = reranker
@@ -146,7 +137,7 @@ class Corpus:
                 the embedder is first needed).
             ConfigError: a setting is unknown or out of range.
         """
-        folder, settings = Path(path), _as_config(config)
+        folder, settings = Path(path), as_config(config)
         given = Embedders(embedder, page_embedder, token_embedder)
         is_new = not (folder / manifest.FILE_NAME).exists()
         if not is_new:
@@ -415,20 +406,8 @@ class Corpus:
         )
 
     def _remember(self) -> None:
-        tables = {name: getattr(self.config, name).model_dump(mode="json") for name in _REMEMBERED}
-        tables = {name: _without(table, _NOT_REMEMBERED.get(name, set())) for name, table in tables.items()}
-        for name, facts, given in (
-            ("embedder", self.manifest.embedder, self._embedders.given.texts),
-            ("page_embedder", self.manifest.page_embedder, self._embedders.given.pictures),
-            ("late_interaction", self.manifest.token_embedder, self._embedders.given.tokens),
-        ):
-            if given is not None or (facts is None and name == "page_embedder"):
-                tables[name] = {key: value for key, value in tables[name].items() if key == "dtype"}
-            elif facts is None:
-                tables[name] = {"name": assemble.NO_EMBEDDER}
-        # The lexical table is written together with the index that it describes.
         stored = self._catalogue.settings
-        wanted = {**stored, **{name: tables[name] for name in _REMEMBERED if name != "lexical"}}
+        wanted = {**stored, **remembered(self.config, self.manifest, self._embedders.given)}
         if wanted != stored:
             with self._catalogue.transaction():
                 self._catalogue.set_settings(wanted)
@@ -461,49 +440,6 @@ def _num_bytes(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size
     return total
-
-
-def _as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
-    if isinstance(config, Config):
-        return config
-    return parse_config(config) if isinstance(config, dict) else load_config(Path(config) if config else None)
-
-
-def _without(table: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key not in names}
-
-
-def _with_remembered(path: Path, config: Config, stored: dict[str, Any], made: manifest.Manifest) -> Config:
-    """The configuration with the corpus's own settings wherever it does not say otherwise."""
-    given = config.model_dump(exclude_unset=True)
-    if config.pages.embed == "auto":
-        given["pages"] = _without(given.get("pages", {}), {"embed"})
-    _refuse_other_contents(path, given, stored, made)
-    embed = stored.get("pages", {}).get("embed", config.pages.embed)
-    if made.embedder is None and embed != "image":
-        given["retrieval"] = {"method": "bm25", **given.get("retrieval", {})}
-    tables = {name: {**stored.get(name, {}), **given.get(name, {})} for name in _REMEMBERED}
-    return parse_config({**given, **tables})
-
-
-def _refuse_other_contents(
-    path: Path, given: dict[str, Any], stored: dict[str, Any], made: manifest.Manifest
-) -> None:
-    """Raises CorpusError where the configuration asks for what this corpus was not made to hold."""
-    for table, name in (("pages", "embed"), ("late_interaction", "dtype")):
-        wanted, found = given.get(table, {}).get(name), stored.get(table, {}).get(name)
-        if None not in (wanted, found) and wanted != found:
-            raise CorpusError(
-                f"{path} was made with {table}.{name} = {found!r} and is opened with {wanted!r}; "
-                "open it as it was made, or make a new corpus"
-            )
-    for table, facts in (("page_embedder", made.page_embedder), ("late_interaction", made.token_embedder)):
-        named = given.get(table, {}).get("name", "")
-        if stored and facts is None and named not in ("", assemble.NO_EMBEDDER):
-            raise CorpusError(
-                f"{path} was made without {table.replace('_', ' ')}, and the settings name {named!r}; "
-                "make a new corpus for it"
-            )
 
 
 def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
