@@ -38,9 +38,9 @@ $(VENV)/torch.installed: constraints.txt
 EDITABLE := --config-settings editable_mode=compat --editable
 
 $(VENV)/demo.installed: $(VENV)/torch.installed pyproject.toml
-	$(PIP) $(EDITABLE) '.[demo]'
+	PYTHONWARNINGS=ignore $(PIP) $(EDITABLE) '.[demo]'
 	touch $@
 
 $(VENV)/dev.installed: $(VENV)/torch.installed pyproject.toml
-	$(PIP) $(EDITABLE) '.[dev]'
+	PYTHONWARNINGS=ignore $(PIP) $(EDITABLE) '.[dev]'
 	touch $@ $(VENV)/demo.installed
