@@ -13,7 +13,7 @@ class Deviations:
         self._near: dict[str, tuple[float, float]] = {}
         self._equal: dict[str, int] = {}
 
-    def near(self, what: str, found: ArrayLike, expected: ArrayLike, tolerance: float) -> None:
+    def assert_near(self, what: str, found: ArrayLike, expected: ArrayLike, tolerance: float) -> None:
         """Assert equal shapes and no element further off than the tolerance."""
         ours, theirs = np.asarray(found), np.asarray(expected)
         assert ours.shape == theirs.shape, what
@@ -21,7 +21,7 @@ class Deviations:
         self._near[what] = (max(deviation, self._near.get(what, (0.0, 0.0))[0]), tolerance)
         assert deviation <= tolerance, f"{what}: {deviation:.2e}, allowed {tolerance:.0e}"
 
-    def equal(self, what: str, found: object, expected: object) -> None:
+    def assert_equal(self, what: str, found: object, expected: object) -> None:
         """Assert equality and count it."""
         assert found == expected, what
         self._equal[what] = self._equal.get(what, 0) + 1

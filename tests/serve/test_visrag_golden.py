@@ -37,7 +37,7 @@ def test_concatenated_pixels(case: dict[str, Any], deviations: Deviations) -> No
     assert [list(page.size) for page in pages] == case["page_sizes"]
     assert (list(joined.size), joined.mode) == (case["result_size"], case["mode"])
     found = hashlib.sha256(joined.tobytes()).hexdigest()
-    deviations.equal("visrag concatenation: pixels", found, case["sha256_rgb"])
+    deviations.assert_equal("visrag concatenation: pixels", found, case["sha256_rgb"])
     assert np.asarray(joined).sum((0, 1)).tolist() == case["sum_rgb"]
     with Image.open(GOLDEN / f"{case['triple']}_{case['kind']}.png") as picture:
         assert joined.tobytes() == picture.convert("RGB").tobytes()
@@ -49,13 +49,15 @@ def test_concatenated_sizes(case: dict[str, Any], deviations: Deviations) -> Non
     across, down = horizontal_sizes(sizes), vertical_sizes(sizes)
     wide = [sum(width for width, _ in across), across[0][1]]
     tall = [down[0][0], sum(height for _, height in down)]
-    deviations.equal("visrag concatenation: sizes", (wide, tall), (case["horizontal"], case["vertical"]))
+    deviations.assert_equal("visrag concatenation: sizes", (wide, tall), (case["horizontal"], case["vertical"]))
 
 
 @pytest.mark.parametrize("case", SELECTION, ids=lambda case: case["name"])
 def test_weighted_selection(case: dict[str, Any], deviations: Deviations) -> None:
     selection = select_answer(case["retrieval_score"], case["mean_logprob"])
     shares = retrieval_shares(case["retrieval_score"])
-    deviations.equal("visrag weighted selection: choice", selection.index, case["chosen_index"])
-    deviations.near("visrag weighted selection: shares", shares, case["softmax_weight"], TOLERANCE)
-    deviations.near("visrag weighted selection: weights", selection.weights, case["weighted_score"], TOLERANCE)
+    deviations.assert_equal("visrag weighted selection: choice", selection.index, case["chosen_index"])
+    deviations.assert_near("visrag weighted selection: shares", shares, case["softmax_weight"], TOLERANCE)
+    deviations.assert_near(
+        "visrag weighted selection: weights", selection.weights, case["weighted_score"], TOLERANCE
+    )

@@ -84,7 +84,7 @@ def test_slices_of_240_sizes(deviations: Deviations):
     for case in read("expected/geometry_240.json"):
         plan = plan_slices(tuple(case["size"]), SliceRule())
         found = (plan.source, plan.grid, plan.refined)
-        deviations.equal(
+        deviations.assert_equal(
             "visrag slice grids", found, tuple(pair(case[key]) for key in ("source", "grid", "refine"))
         )
         if plan.grid and plan.refined:
@@ -96,14 +96,14 @@ def test_slices_of_180_sizes_with_fewer_cells(deviations: Deviations):
     for case in read("expected/geometry_max_slices.json"):
         plan = plan_slices(tuple(case["size"]), SliceRule(max_slices=case["max_slice_nums"]))
         wanted = (pair(case["source"]), pair(case["grid"]))
-        deviations.equal("visrag slice grids", (plan.source, plan.grid), wanted)
+        deviations.assert_equal("visrag slice grids", (plan.source, plan.grid), wanted)
 
 
 def test_resized_pixels(slices: dict[str, list[Image.Image]], deviations: Deviations):
     for name, doc in DOCS.items():
         images = slices[name]
         for image, wanted in zip(images, doc["slice_rgb_sha256"], strict=True):
-            deviations.equal("visrag resized pictures", digest(image), wanted)
+            deviations.assert_equal("visrag resized pictures", digest(image), wanted)
         sizes = [list(image.size) for image in images]
         assert sizes == [doc["source_size"], *doc["slice_sizes"]]
         assert [[height // 14, width // 14] for width, height in sizes] == doc["tgt_sizes_hw"]
@@ -122,9 +122,9 @@ def test_page_tokens(tokenizer: VisragTokenizer, deviations: Deviations):
     for doc in DOCS.values():
         prompt = page_prompt(pair(doc["grid_cols_rows"]), 64)
         ids = tokenizer.encode(prompt)
-        deviations.equal("visrag token ids", (prompt, ids), (doc["prompt"], doc["input_ids"]))
+        deviations.assert_equal("visrag token ids", (prompt, ids), (doc["prompt"], doc["input_ids"]))
         bounds = [list(bound) for bound in tokenizer.image_bounds(ids)]
-        deviations.equal("visrag image bounds", bounds, doc["image_bound"])
+        deviations.assert_equal("visrag image bounds", bounds, doc["image_bound"])
         assert tokenizer.image_slots(ids, 64) == [
             i for start, end in doc["image_bound"] for i in range(start, end)
         ]
@@ -134,7 +134,7 @@ def test_query_tokens(tokenizer: VisragTokenizer, deviations: Deviations):
     assert read("queries.json")["instruction"] == QUERY_PROMPT
     for query, wanted in zip(QUERIES, read("expected/query_inputs.json"), strict=True):
         found = (QUERY_PROMPT + query, tokenizer.encode(QUERY_PROMPT + query))
-        deviations.equal("visrag token ids", found, (wanted["text"], wanted["input_ids"]))
+        deviations.assert_equal("visrag token ids", found, (wanted["text"], wanted["input_ids"]))
 
 
 @pytest.mark.parametrize("variant", ["A_primary", "B_sp_only_legacy", "C_special_nodummy", "D_special_nonlegacy"])
@@ -144,9 +144,9 @@ def test_tokenizer_settings(variant: str, deviations: Deviations):
     golden = read("expected/tokenizer_variants.json")
     for text, wanted in zip(golden["texts"], golden["variants"][variant], strict=True):
         ids = tokenizer.encode(text)
-        deviations.equal("visrag token ids", ids, wanted["ids"])
+        deviations.assert_equal("visrag token ids", ids, wanted["ids"])
         found = [list(ends) for ends in zip(*tokenizer.image_bounds(ids), strict=True)] or [[], []]
-        deviations.equal("visrag image bounds", found, [wanted["starts"], wanted["ends"]])
+        deviations.assert_equal("visrag image bounds", found, [wanted["starts"], wanted["ends"]])
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ def test_vision_features(
     with torch.inference_mode():
         seen = model.vision(model._pixels([slices[name][place]]))[0]
     wanted = array("hidden_states", f"{name}.vpm_features_slice{place}")
-    deviations.near("visrag vision tower", seen, wanted, HIDDEN)
+    deviations.assert_near("visrag vision tower", seen, wanted, HIDDEN)
 
 
 def test_resampler_features(features: dict[str, Any], deviations: Deviations):
     for name, found in features.items():
-        deviations.near("visrag resampler", found, array("resampler_features", name), HIDDEN)
+        deviations.assert_near("visrag resampler", found, array("resampler_features", name), HIDDEN)
         doc = DOCS[name]
-        deviations.near("visrag resampler", found.flatten()[:8], doc["resampler_first8"], HIDDEN)
-        deviations.near("visrag resampler", found.flatten()[-8:], doc["resampler_last8"], HIDDEN)
+        deviations.assert_near("visrag resampler", found.flatten()[:8], doc["resampler_first8"], HIDDEN)
+        deviations.assert_near("visrag resampler", found.flatten()[-8:], doc["resampler_last8"], HIDDEN)
         count = found.numel()
         sums = (float(found.double().sum()), float(found.double().abs().sum()))
         wanted = (doc["resampler_sum"], doc["resampler_abs_sum"])
-        deviations.near("visrag resampler, means", np.divide(sums, count), np.divide(wanted, count), HIDDEN)
+        deviations.assert_near("visrag resampler, means", np.divide(sums, count), np.divide(wanted, count), HIDDEN)
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def test_every_stage_of_one_page(
     modules |= {f"decoder_layer{i}": layer for i, layer in enumerate(network.layers)}
     ids = tokenizer.encode(DOCS[name]["prompt"])
     pixels = np.asarray(slices[name][0]).transpose(2, 0, 1)
-    deviations.equal("visrag resized pictures", pixels.tolist(), trace["pixel_values"].tolist())
+    deviations.assert_equal("visrag resized pictures", pixels.tolist(), trace["pixel_values"].tolist())
     with torch.inference_mode(), recorded(modules) as outputs:
         patches = model.vision.patches(model.vision.cells(model._pixels(slices[name])))
         seen = model.visual_features(slices[name])
@@ -220,7 +220,7 @@ def test_every_stage_of_one_page(
         every = 8 if stage.startswith(("vit", "patch", "after")) else 1
         ours = found[0, ::every]
         ours = ours.unsqueeze(1) if stage.endswith("LND") else ours
-        deviations.near("visrag stages of one page", ours, trace[stage], HIDDEN)
+        deviations.assert_near("visrag stages of one page", ours, trace[stage], HIDDEN)
 
 
 def test_hidden_states_of_pages(
@@ -234,10 +234,12 @@ def test_hidden_states_of_pages(
         sums = (float(hidden.double().sum()), float(hidden.double().abs().sum()))
         wanted = (doc["last_hidden_sum"], doc["last_hidden_abs_sum"])
         count = hidden.numel()
-        deviations.near("visrag hidden states, means", np.divide(sums, count), np.divide(wanted, count), HIDDEN)
+        deviations.assert_near(
+            "visrag hidden states, means", np.divide(sums, count), np.divide(wanted, count), HIDDEN
+        )
         if name in {"p0_448x448", "p6_1280x720"}:
             kept = array("hidden_states", f"{name}.last_hidden_state")
-            deviations.near("visrag hidden states", hidden[0], kept, HIDDEN)
+            deviations.assert_near("visrag hidden states", hidden[0], kept, HIDDEN)
 
 
 @pytest.mark.parametrize("name", ["p0_448x448", "p6_1280x720"])
@@ -250,10 +252,12 @@ def test_decoder_inputs(
     with torch.inference_mode():
         model.hidden_states([ids], [tokenizer.image_slots(ids, 64)], features[name])
     handle.remove()
-    deviations.near("visrag decoder inputs", given[0][0], array("hidden_states", f"{name}.inputs_embeds"), HIDDEN)
-    deviations.equal("visrag token ids", ids, array("hidden_states", f"{name}.input_ids").tolist())
+    deviations.assert_near(
+        "visrag decoder inputs", given[0][0], array("hidden_states", f"{name}.inputs_embeds"), HIDDEN
+    )
+    deviations.assert_equal("visrag token ids", ids, array("hidden_states", f"{name}.input_ids").tolist())
     bounds = [list(bound) for bound in tokenizer.image_bounds(ids)]
-    deviations.equal("visrag image bounds", bounds, array("hidden_states", f"{name}.image_bound").tolist())
+    deviations.assert_equal("visrag image bounds", bounds, array("hidden_states", f"{name}.image_bound").tolist())
 
 
 @pytest.mark.parametrize("number", [0, 5])
@@ -261,11 +265,11 @@ def test_hidden_states_of_queries(
     number: int, model: VisragModel, tokenizer: VisragTokenizer, deviations: Deviations
 ):
     ids = tokenizer.encode(QUERY_PROMPT + QUERIES[number])
-    deviations.equal("visrag token ids", ids, array("hidden_states", f"query{number}.input_ids").tolist())
+    deviations.assert_equal("visrag token ids", ids, array("hidden_states", f"query{number}.input_ids").tolist())
     with torch.inference_mode():
         hidden, _ = model.hidden_states([ids], [[]], model.visual_features([]))
     kept = array("hidden_states", f"query{number}.last_hidden_state")
-    deviations.near("visrag hidden states", hidden[0], kept, HIDDEN)
+    deviations.assert_near("visrag hidden states", hidden[0], kept, HIDDEN)
 
 
 def test_embeddings_and_scores(
@@ -276,10 +280,10 @@ def test_embeddings_and_scores(
 ):
     queries = np.concatenate([embedder.embed_queries([query]) for query in QUERIES])
     together = embedder.embed_queries(QUERIES)
-    deviations.near("visrag embeddings of pages", vectors, expected["docs"], VECTORS)
-    deviations.near("visrag embeddings of queries", queries, expected["queries"], VECTORS)
-    deviations.near("visrag embeddings of queries", together, expected["queries_batched"], VECTORS)
-    deviations.near("visrag scores", queries @ vectors.T, expected["scores"], VECTORS)
+    deviations.assert_near("visrag embeddings of pages", vectors, expected["docs"], VECTORS)
+    deviations.assert_near("visrag embeddings of queries", queries, expected["queries"], VECTORS)
+    deviations.assert_near("visrag embeddings of queries", together, expected["queries_batched"], VECTORS)
+    deviations.assert_near("visrag scores", queries @ vectors.T, expected["scores"], VECTORS)
 
 
 def test_masks_of_a_batch(
@@ -288,7 +292,7 @@ def test_masks_of_a_batch(
     ids = [tokenizer.encode(QUERY_PROMPT + query) for query in QUERIES]
     with torch.inference_mode():
         _, mask = model.hidden_states(ids, [[] for _ in ids], model.visual_features([]))
-    deviations.equal("visrag masks", mask.tolist(), expected["batched_attention_mask"].tolist())
+    deviations.assert_equal("visrag masks", mask.tolist(), expected["batched_attention_mask"].tolist())
 
 
 def test_pages_of_mixed_sizes_in_one_batch(
@@ -299,10 +303,10 @@ def test_pages_of_mixed_sizes_in_one_batch(
 ):
     batched = VisragEmbedder(embedder.name, embedder.placement, batch_pages=8)
     found = batched.embed_passages([picture(page(name)) for name in DOCS])
-    deviations.near("visrag mixed batch against one by one", found, vectors, 1e-6)
-    deviations.near("visrag embeddings of pages", found, expected["docs"], VECTORS)
+    deviations.assert_near("visrag mixed batch against one by one", found, vectors, 1e-6)
+    deviations.assert_near("visrag embeddings of pages", found, expected["docs"], VECTORS)
     three = [list(DOCS).index(name) for name in ("p0_448x448", "p6_1280x720", "p7_60x900")]
-    deviations.near("visrag embeddings of pages", found[three], expected["docs_batched_p0_p6_p7"], VECTORS)
+    deviations.assert_near("visrag embeddings of pages", found[three], expected["docs_batched_p0_p6_p7"], VECTORS)
 
 
 def test_pages_and_a_query_in_one_batch(
@@ -319,11 +323,11 @@ def test_pages_and_a_query_in_one_batch(
         ids.append(tokenizer.encode(prompt + text))
         slots.append(tokenizer.image_slots(ids[-1], 64))
         seen += [features[name]] if name else []
-    deviations.equal("visrag token ids", ids, mixed["input_ids"])
+    deviations.assert_equal("visrag token ids", ids, mixed["input_ids"])
     bounds = [[list(bound) for bound in tokenizer.image_bounds(row)] for row in ids]
-    deviations.equal("visrag image bounds", bounds, mixed["image_bound"])
+    deviations.assert_equal("visrag image bounds", bounds, mixed["image_bound"])
     with torch.inference_mode():
         pooled = weighted_mean(*model.hidden_states(ids, slots, torch.cat(seen)))
     found = torch.nn.functional.normalize(pooled, dim=1)
     wanted = expected["mixed_batch_p1_query0_p5withtext"]
-    deviations.near("visrag embeddings of a mixed batch", found, wanted, VECTORS)
+    deviations.assert_near("visrag embeddings of a mixed batch", found, wanted, VECTORS)
