@@ -20,6 +20,7 @@ from ragkit.devices import num_cores
 from ragkit.errors import RagkitError
 from ragkit.extras import require
 from ragkit.indexers.page_images import Drawing, encoded, keep
+from ragkit.records import PageImage, Passage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,6 +52,12 @@ class DrawnPage:
     picture: Image | None
     name: str = ""
     problem: str = ""
+
+    def passage(self, document: str = "", title: str = "") -> Passage:
+        """A page that was drawn, as embedders take it."""
+        assert self.picture is not None, "only drawn pages are embedded"
+        image = PageImage(document, self.task.page, *self.picture.size, self.picture.copy)
+        return Passage(-1, document, self.task.page, 0, 0, "", title, image)
 
 
 class PageDrawer:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ragkit.config import PagesConfig
 from ragkit.errors import DocumentError
@@ -20,10 +18,7 @@ from ragkit.indexers.readers.media_types import PDF
 from ragkit.indexers.readers.reading import page_ranges
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.protocols import Embedder, TokenEmbedder
-from ragkit.records import Page, PageImage, Passage
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ragkit.records import Page
 
 _BATCH_PAGES = 8
 _BATCHES_ON_GPU = 4
@@ -64,16 +59,21 @@ class _Open:
     num_wanted: int = 0
     num_to_come: int = 0
     failed_in_a_row: int = 0
+    is_hopeless: bool = False
     all_asked: bool = False
 
     @property
     def is_complete(self) -> bool:
         return self.all_asked and len(self.pictures) + len(self.failed) >= self.num_wanted
 
-    @property
-    def is_hopeless(self) -> bool:
-        """A page tree that is broken claims a million pages and has none of them."""
-        return self.failed_in_a_row >= _MOST_FAILED_IN_A_ROW
+    def note_failure(self, page: int, problem: str) -> None:
+        """A page tree that is broken claims a million pages and has none of them: so many in a row are enough.
+
+        It stays given up when a page that was drawn ahead turns out well: the others are not asked for any more.
+        """
+        self.failed[page] = problem
+        self.failed_in_a_row += 1
+        self.is_hopeless = self.is_hopeless or self.failed_in_a_row >= _MOST_FAILED_IN_A_ROW
 
 
 class PictureEmbedder:
@@ -142,7 +142,11 @@ class PictureEmbedder:
     def _embed_batch(self, batch: list[tuple[_Open, DrawnPage]]) -> None:
         if not batch:
             return
-        passages = [_passage(opened.source.document, drawn) for opened, drawn in batch]
+        documents = [opened.source.document for opened, _ in batch]
+        passages = [
+            drawn.passage(document.id, document.title)
+            for document, (_, drawn) in zip(documents, batch, strict=True)
+        ]
         done: list[tuple[str, Picture]] = []
         for (opened, drawn), found in zip(batch, self._reader.read(passages), strict=True):
             assert drawn.picture is not None, "only drawn pages are embedded"
@@ -192,22 +196,10 @@ def _take(drawn: DrawnPage, waiting: Iterable[_Open], batch: list[tuple[_Open, D
     opened = next(one for one in waiting if one.num_to_come)
     opened.num_to_come -= 1
     if drawn.picture is None:
-        opened.failed[drawn.task.page] = drawn.problem
-        opened.failed_in_a_row += 1
+        opened.note_failure(drawn.task.page, drawn.problem)
     else:
         opened.failed_in_a_row = 0
         batch.append((opened, drawn))
-
-
-def _passage(document: NewDocument, drawn: DrawnPage) -> Passage:
-    assert drawn.picture is not None, "only drawn pages are embedded"
-    page = drawn.task.page
-    image = PageImage(document.id, page, *drawn.picture.size, partial(_the_same, drawn.picture))
-    return Passage(-1, document.id, page, 0, 0, "", document.title, image)
-
-
-def _the_same(picture: Image) -> Image:
-    return picture
 
 
 def _sized(page: Page, picture: Picture | None, drawing: Drawing, document: NewDocument) -> Page:

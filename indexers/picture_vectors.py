@@ -13,6 +13,8 @@ from ragkit.protocols import Embedder, TokenEmbedder
 from ragkit.records import FloatArray, Passage
 
 _UNIT = 1e-3
+# A GPU that has met an error fails on everything after it: that must not pass for so many bad pages.
+_MOST_FAILED_IN_A_ROW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,14 @@ class PictureReader:
     """Embeds pictures with one model or with two.
 
     A batch that a model fails on is done again page by page. Where then every page fails, and none was ever
-    read, it is not the pages: the error is raised.
+    read, or so many in a row fail, it is not the pages: the error is raised.
     """
 
     def __init__(self, embedder: Embedder, tokens: TokenEmbedder | None) -> None:
         self._embedder = embedder
         self._tokens = tokens
         self._has_read = False
+        self._failed_in_a_row = 0
 
     def read(self, passages: Sequence[Passage]) -> list[PictureVectors | DocumentError]:
         """One result a picture, in order.
@@ -47,6 +50,8 @@ class PictureReader:
             raise
         except Exception:
             found = self._one_by_one(passages)
+        else:
+            self._failed_in_a_row = 0
         self._has_read = True
         return found
 
@@ -56,9 +61,13 @@ class PictureReader:
         for passage in passages:
             try:
                 found += self._together([passage])
+                self._failed_in_a_row = 0
             except ConfigError:
                 raise
             except Exception as error:
+                self._failed_in_a_row += 1
+                if self._failed_in_a_row == _MOST_FAILED_IN_A_ROW:
+                    raise
                 failures.append(error)
                 found.append(DocumentError(f"the model cannot read it ({type(error).__name__}: {error})"))
         if len(failures) == len(passages) and not self._has_read:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ragkit.assemble import make_page_embedder
 from ragkit.config import Config
@@ -21,10 +19,6 @@ from ragkit.indexers.readers.find_files import find_files
 from ragkit.indexers.readers.media_types import PDF, kind_by_content
 from ragkit.indexers.readers.pdfium import PDFIUM_LOCK, open_pdf
 from ragkit.protocols import Embedder
-from ragkit.records import PageImage, Passage
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def measure_page_speed(config: Config, documents: Path, num_pages: int) -> PageSpeedReport:
@@ -94,20 +88,15 @@ def _drawn(config: Config, tasks: Sequence[DrawTask]) -> list[DrawnPage]:
 
 def _embed(embedder: Embedder, drawn: Sequence[DrawnPage]) -> None:
     size = getattr(embedder, "batch_pages", 8)
-    passages = [_passage(page) for page in drawn]
+    passages = [_checked(page).passage() for page in drawn]
     for start in range(0, len(passages), size):
         embedder.embed_passages(passages[start : start + size])
 
 
-def _passage(page: DrawnPage) -> Passage:
+def _checked(page: DrawnPage) -> DrawnPage:
     if page.picture is None:
         raise DataError(f"{page.task.path}, page {page.task.page} cannot be drawn: {page.problem}")
-    image = PageImage("", page.task.page, *page.picture.size, partial(_same, page.picture))
-    return Passage(-1, "", page.task.page, 0, 0, "", "", image)
-
-
-def _same(picture: Image) -> Image:
-    return picture
+    return page
 
 
 def _stages(embedder: Embedder) -> tuple[float, float]:

@@ -290,6 +290,33 @@ def test_a_page_tree_that_claims_too_much_is_given_up(tmp_path: Path):
     assert "cannot be drawn" in report.failed[0].reason
 
 
+def test_a_document_that_was_given_up_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left") for _ in range(200)])
+    monkeypatch.setattr(draw_pages, "draw_page", _fails_up_to_page_hundred)
+    with Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=ThumbnailEmbedder()) as corpus:
+        report = corpus.add(tmp_path / "docs")
+    assert report.added == []
+    assert report.failed[0].reason == "pages 1-100 cannot be drawn: smudged"
+
+
+def _fails_up_to_page_hundred(task: draw_pages.DrawTask) -> draw_pages.DrawnPage:
+    if task.page <= 100:
+        return draw_pages.DrawnPage(task, None, problem="smudged")
+    return draw_pages.draw_page(task)
+
+
+def test_a_model_that_breaks_on_the_way_ends_the_run(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    make_pdf(tmp_path / "docs" / "a.pdf", [page("left") for _ in range(40)])
+    broken = ChokesOn(set(range(9, 41)))
+    with (
+        Corpus.open(tmp_path / "c", config=PICTURES, page_embedder=broken) as corpus,
+        pytest.raises(RuntimeError, match="too dark"),
+    ):
+        corpus.add(tmp_path / "docs")
+
+
 def test_long_pictures_and_frames(tmp_path: Path):
     (tmp_path / "docs").mkdir()
     Image.new("RGB", (10, 40_000), "white").save(tmp_path / "docs" / "receipt.png")
