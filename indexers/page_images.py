@@ -17,7 +17,7 @@ from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.readers import media_types
 from ragkit.indexers.readers.images import ImagePages
 from ragkit.indexers.readers.reading import Reading
-from ragkit.indexers.readers.render import make_renderer, most_dpi, page_size_pt
+from ragkit.indexers.readers.render import make_renderer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,9 +60,8 @@ class Drawing:
         if not path.exists():
             raise DocumentError(f"{path} is gone, so its page {page} cannot be drawn")
         if media_type == media_types.PDF:
-            width_pt, height_pt = page_size_pt(path, page, self.password)
-            dpi = min(self.dpi, most_dpi(width_pt, height_pt, self.documents.max_page_pixels))
-            picture = make_renderer(self.documents).render(path, page, dpi, self.password)
+            most = self.documents.max_page_pixels
+            picture = make_renderer(self.documents).render(path, page, self.dpi, self.password, most)
         else:
             with _frames(path, media_type, self.documents, hold) as frames:
                 picture, _ = frames.picture(page)

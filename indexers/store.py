@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,13 +17,19 @@ from ragkit.indexers.filter_sql import condition_sql
 from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
 from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 # SQLite's limit on variables in one statement is 32,766 by default; batches stay well below it.
 _BATCH = 10_000
 
 _PASSAGES = """
 SELECT passages.key, passages.kind, passages.document, documents.id, passages.page, passages.start,
-    passages."end", documents.title
+    passages."end", documents.title, documents.source, documents.media_type, documents.content_hash,
+    pages.image, pages.image_width, pages.image_height
 FROM passages JOIN documents ON documents.key = passages.document
+    LEFT JOIN pages ON passages.kind = 'image' AND pages.document = passages.document
+        AND pages.number = passages.page
 """
 
 
@@ -73,15 +80,15 @@ class SqlitePassageStore:
         rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.kind = 'text' ORDER BY passages.key")
         return list(self._with_contents(rows))
 
-    def _with_contents(self, rows: Iterable[tuple[int, str, int, str, int, int, int, str]]) -> Iterator[Passage]:
+    def _with_contents(self, rows: Iterable[Sequence[Any]]) -> Iterator[Passage]:
         """Passages of the rows; a page that several in a row lie on is read once and cut here.
 
         SQLite's substr would walk a page from its start for every passage.
         """
         held, text = (-1, -1), ""
-        for key, kind, document, id_, page, start, end, title in rows:
+        for key, kind, document, id_, page, start, end, title, *picture in rows:
             if kind == "image":
-                yield Passage(key, id_, page, 0, 0, "", title, self.page_image(id_, page))
+                yield Passage(key, id_, page, 0, 0, "", title, self._image(id_, page, picture))
                 continue
             if (document, page) != held:
                 sql = "SELECT text FROM pages WHERE document = ? AND number = ?"
@@ -126,12 +133,19 @@ class SqlitePassageStore:
         )
         if not rows:
             raise CorpusError(f"document {document!r} has no page {number} in this corpus")
-        source, media_type, content_hash, name, width, height = rows[0]
+        return self._image(document, number, rows[0])
+
+    def _image(self, document: str, number: int, columns: Sequence[Any]) -> PageImage | None:
+        """columns: source, media type and content hash of the document; name, width and height of the picture."""
+        source, media_type, content_hash, name, width, height = columns
         if name:
             path = kept_path(self._catalogue.folder, name)
             return PageImage(document, number, width, height, partial(load_kept, path), str(path))
         if media_type not in DRAWABLE or not source:
             return None
-        drawing = Drawing.from_settings(self._catalogue.settings)
-        load = partial(drawing.draw_again, Path(source), media_type, content_hash, number)
+
+        def load() -> Image:
+            drawing = Drawing.from_settings(self._catalogue.settings)
+            return drawing.draw_again(Path(source), media_type, content_hash, number)
+
         return PageImage(document, number, width, height, load)

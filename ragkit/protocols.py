@@ -237,8 +237,12 @@ class CorpusLibrary(Protocol):
 class Renderer(Protocol):
     """Draws pages of a PDF."""
 
-    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
+    def render(
+        self, path: Path, page: int, dpi: float, password: str | None = None, max_pixels: int | None = None
+    ) -> Image:
         """Page `page` (from 1) as an RGB image of round(points * dpi / 72) pixels.
+
+        max_pixels: draw at as much less than `dpi` as keeps the image within so many.
 
         Raises DocumentError where the page cannot be drawn.
         """

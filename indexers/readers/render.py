@@ -25,14 +25,17 @@ _POPPLER_TIMEOUT_S = 300
 class PdfiumRenderer:
     """Draws with PDFium, annotations and the contents of form fields included."""
 
-    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
-        """Page `page` (from 1) as an RGB image of round(points * dpi / 72) pixels, at least 1 x 1.
+    def render(
+        self, path: Path, page: int, dpi: float, password: str | None = None, max_pixels: int | None = None
+    ) -> Image:
+        """As `protocols.Renderer.render`; at least 1 x 1 pixels.
 
         Raises:
             DocumentError: the file or the page cannot be read, or the image is too large.
         """
         with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
-            width, height = _pixels(opened.get_size(), dpi)
+            size_pt = opened.get_size()
+            width, height = _pixels(size_pt, _dpi_within(size_pt, dpi, max_pixels))
             return draw(opened.raw, width, height, document.formenv)
 
 
@@ -51,12 +54,15 @@ class Pdf2imageRenderer:
                 'or set documents.renderer = "pypdfium2"'
             )
 
-    def render(self, path: Path, page: int, dpi: float, password: str | None = None) -> Image:
+    def render(
+        self, path: Path, page: int, dpi: float, password: str | None = None, max_pixels: int | None = None
+    ) -> Image:
         """As `PdfiumRenderer.render`."""
         try:
-            size, needed = _size_of(path, page, dpi, None), None
+            size_pt, needed = _page_size_pt(path, page, None), None
         except PasswordError:
-            size, needed = _size_of(path, page, dpi, password), password
+            size_pt, needed = _page_size_pt(path, page, password), password
+        dpi = _dpi_within(size_pt, dpi, max_pixels)
         with as_document_error(f"poppler cannot draw page {page}"):
             images: list[Image] = self._pdf2image.convert_from_path(
                 str(path.absolute()),
@@ -70,7 +76,7 @@ class Pdf2imageRenderer:
         if not images:
             raise DocumentError(f"poppler cannot draw page {page}: it gives no reason")
         # Poppler rounds sizes up, so there may be a row or a column too many.
-        return images[0].convert("RGB").crop((0, 0, *size))
+        return images[0].convert("RGB").crop((0, 0, *_pixels(size_pt, dpi)))
 
 
 def make_renderer(config: DocumentsConfig) -> Renderer:
@@ -78,8 +84,7 @@ def make_renderer(config: DocumentsConfig) -> Renderer:
     return Pdf2imageRenderer() if config.renderer == "pdf2image" else PdfiumRenderer()
 
 
-def page_size_pt(path: Path, page: int, password: str | None) -> tuple[float, float]:
-    """Width and height of a PDF's page in points. Raises DocumentError where it cannot be opened."""
+def _page_size_pt(path: Path, page: int, password: str | None) -> tuple[float, float]:
     with PDFIUM_LOCK, open_pdf(path, password) as document, open_page(document, page) as opened:
         width, height = opened.get_size()
         return width, height
@@ -121,8 +126,8 @@ def is_uniform(image: Image) -> bool:
     return colours is not None
 
 
-def _size_of(path: Path, page: int, dpi: float, password: str | None) -> tuple[int, int]:
-    return _pixels(page_size_pt(path, page, password), dpi)
+def _dpi_within(size_pt: tuple[float, float], dpi: float, max_pixels: int | None) -> float:
+    return dpi if max_pixels is None else min(dpi, most_dpi(*size_pt, max_pixels))
 
 
 def _pixels(size_pt: tuple[float, float], dpi: float) -> tuple[int, int]:

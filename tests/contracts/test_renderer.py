@@ -37,6 +37,14 @@ def test_size_in_pixels(renderer: Renderer, tmp_path: Path, dpi: float) -> None:
     assert (image.mode, image.size) == ("RGB", (round(100 * dpi / 72), round(200 * dpi / 72)))
 
 
+def test_no_more_pixels_than_are_allowed(renderer: Renderer, tmp_path: Path) -> None:
+    path = drawn(tmp_path)
+    assert renderer.render(path, 2, 72, max_pixels=20_000).size == (100, 200)
+    width, height = renderer.render(path, 2, 300, max_pixels=20_000).size
+    assert 0.95 * 20_000 < width * height <= 20_000
+    assert height == pytest.approx(2 * width, abs=2)
+
+
 def test_at_least_one_pixel(renderer: Renderer, tmp_path: Path) -> None:
     path = make_pdf(tmp_path / "a.pdf", [PdfPage(size=(1000, 2))])
     assert renderer.render(path, 1, 7.2).size == (100, 1)
