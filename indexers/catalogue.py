@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.attributes import dump_attributes
+from ragkit.attributes import dump_attributes, load_attributes
 from ragkit.errors import CorpusDamagedError
-from ragkit.records import AttributeValue, FloatArray, Page, WordBoxes
+from ragkit.records import AttributeValue, FloatArray, KeyArray, Page, WordBoxes
 
 FILE_NAME = "catalogue.sqlite"
 
@@ -48,11 +48,17 @@ CREATE TABLE files (
     sha256 TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('generation', '0'), ('next_passage_key', '0'), ('settings', '{}');
 """
-# What sidecar files said last, so that what they no longer say is taken away; made when the first is met.
-_SIDECARS = """
+# What format version 3 added. sidecars: what sidecar files said last, so that what they no longer say is
+# taken away.
+_SINCE_3 = """
 CREATE TABLE IF NOT EXISTS sidecars (
-    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, attributes TEXT NOT NULL)
+    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, attributes TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS file_facts (
+    path TEXT PRIMARY KEY REFERENCES files ON DELETE CASCADE, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead_passages (key INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS loose_pictures (name TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_LISTED = "(SELECT value FROM json_each(?))"
 _DIGITS = 65535.0
 
 Attributes = Mapping[str, AttributeValue]
@@ -105,6 +111,17 @@ class StoredFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """What decides whether a document must be indexed again. said: those attributes that a sidecar gave last."""
+
+    source: str
+    content_hash: str
+    settings_hash: str
+    attributes: Attributes
+    said: Attributes
+
+
 class Catalogue:
     """One corpus's catalogue. Threads may share it: each piece of work borrows a connection of its own."""
 
@@ -119,7 +136,7 @@ class Catalogue:
         connection = sqlite3.connect(folder / FILE_NAME)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_SINCE_3} COMMIT;")
         except sqlite3.OperationalError as error:
             if "already exists" not in str(error):
                 raise
@@ -214,10 +231,28 @@ class Catalogue:
         """Inside a transaction."""
         self._set_fact("settings", json.dumps(settings, sort_keys=True))
 
-    def hashes_by_id(self) -> dict[str, tuple[str, str, str]]:
-        """Document id -> (source, content hash, settings hash)."""
-        rows = self.rows("SELECT id, source, content_hash, settings_hash FROM documents")
-        return {row[0]: (row[1], row[2], row[3]) for row in rows}
+    def known_documents(self, ids: Iterable[str]) -> dict[str, KnownDocument]:
+        """By id, those of the documents that there are."""
+        sql = (
+            "SELECT id, source, content_hash, settings_hash, documents.attributes, sidecars.attributes"
+            " FROM documents LEFT JOIN sidecars ON sidecars.document = documents.key"
+            f" WHERE id IN {_LISTED}"
+        )
+        return {
+            id_: KnownDocument(
+                source, content, settings, load_attributes(attributes), load_attributes(said or "{}")
+            )
+            for id_, source, content, settings, attributes, said in self.rows(sql, (json.dumps(list(ids)),))
+        }
+
+    def ids_by_source(self, sources: Iterable[str]) -> dict[str, str]:
+        """Path of a file -> id of the document that was read from it."""
+        sql = f"SELECT source, id FROM documents WHERE source != '' AND source IN {_LISTED}"
+        return dict(self.rows(sql, (json.dumps(list(sources)),)))
+
+    def sources_by_id(self) -> dict[str, str]:
+        """Id -> path, of all documents that were read from files."""
+        return dict(self.rows("SELECT id, source FROM documents WHERE source != ''"))
 
     def add_document(self, document: NewDocument) -> list[int]:
         """Store a document in place of any with its id; inside a transaction.
@@ -255,14 +290,6 @@ class Catalogue:
         self._set_fact("next_passage_key", str(first + len(keys)))
         return keys
 
-    def attributes_by_id(self) -> dict[str, tuple[str, str]]:
-        """Document id -> (its attributes, those that a sidecar gave last), as they are stored."""
-        said: dict[int, str] = {}
-        if self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sidecars'"):
-            said = dict(self.rows("SELECT document, attributes FROM sidecars"))
-        rows = self.rows("SELECT key, id, attributes FROM documents")
-        return {id_: (attributes, said.get(key, "{}")) for key, id_, attributes in rows}
-
     def set_attributes(self, documents: Mapping[str, Attributes], said: Mapping[str, Attributes]) -> None:
         """Replace documents' attributes, by id, and what sidecars give of them; inside a transaction."""
         rows = [(dump_attributes(attributes), id_) for id_, attributes in documents.items()]
@@ -271,7 +298,6 @@ class Catalogue:
             self._remember_said(list(said.items()))
 
     def _remember_said(self, said: Sequence[tuple[str, Attributes]]) -> None:
-        self._write(_SIDECARS, ())
         self._write(
             "INSERT OR REPLACE INTO sidecars SELECT key, ? FROM documents WHERE id = ?",
             *[(dump_attributes(attributes), id_) for id_, attributes in said],
@@ -282,8 +308,43 @@ class Catalogue:
         self._write("UPDATE documents SET source = ? WHERE id = ?", *[(path, id_) for id_, path in sources])
 
     def remove_document(self, document_id: str) -> bool:
-        """Inside a transaction. Returns whether there was one."""
-        return self._write("DELETE FROM documents WHERE id = ?", (document_id,)).rowcount > 0
+        """Inside a transaction. Returns whether there was one.
+
+        Its passages' keys are remembered as dead for as long as any data file holds rows of them, and the
+        names of its pages' pictures until they are swept.
+        """
+        found = self.rows("SELECT key FROM documents WHERE id = ?", (document_id,))
+        for key in found:
+            self._write("INSERT INTO dead_passages SELECT key FROM passages WHERE document = ?", key)
+            self._write(
+                "INSERT OR IGNORE INTO loose_pictures SELECT image FROM pages WHERE document = ? AND image != ''",
+                key,
+            )
+            self._write("DELETE FROM documents WHERE key = ?", key)
+        return bool(found)
+
+    def dead_keys(self) -> KeyArray:
+        """Ascending keys of passages that are gone, of which data files may still hold rows."""
+        rows = self.rows("SELECT key FROM dead_passages ORDER BY key")
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def num_dead(self, first: int, last: int) -> int:
+        """How many of the keys from `first` to `last` are dead."""
+        sql = "SELECT count(*) FROM dead_passages WHERE key BETWEEN ? AND ?"
+        return int(self.rows(sql, (first, last))[0][0])
+
+    def forget_dead(self, keys: KeyArray) -> None:
+        """Inside a transaction: of these keys no data file holds rows any more."""
+        self._write("DELETE FROM dead_passages WHERE key = ?", *[(key,) for key in keys.tolist()])
+
+    def take_loose_pictures(self) -> list[str]:
+        """Inside a transaction: names of pictures that lost a page, of which no page is left."""
+        names = self.rows(
+            "SELECT name FROM loose_pictures"
+            " WHERE NOT EXISTS (SELECT 1 FROM pages WHERE image = name AND image != '') ORDER BY name"
+        )
+        self._write("DELETE FROM loose_pictures", ())
+        return [name for (name,) in names]
 
     def files(self, kind: str | None = None) -> list[StoredFile]:
         """Data files of the current state, oldest first."""
@@ -294,10 +355,20 @@ class Catalogue:
         )
         return [StoredFile(*row) for row in rows]
 
-    def add_file(self, file: StoredFile) -> None:
-        """Inside a transaction."""
+    def add_file(self, file: StoredFile, facts: Mapping[str, object] | None = None) -> None:
+        """Inside a transaction. facts: what else should be known of it, as JSON."""
         row = (file.path, file.kind, file.generation, file.num_bytes, file.sha256)
         self._write("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
+        if facts is not None:
+            self.set_file_facts(file.path, facts)
+
+    def set_file_facts(self, path: str, facts: Mapping[str, object]) -> None:
+        """Inside a transaction."""
+        self._write("INSERT OR REPLACE INTO file_facts VALUES (?, ?)", (path, json.dumps(facts)))
+
+    def file_facts(self) -> dict[str, dict[str, Any]]:
+        """Path -> what is known of it, of those files that have facts."""
+        return {path: json.loads(facts) for path, facts in self.rows("SELECT path, facts FROM file_facts")}
 
     def drop_files(self, files: Sequence[StoredFile]) -> None:
         """Inside a transaction; the files themselves are swept later."""

@@ -11,7 +11,7 @@ from ragkit.files import atomic_write
 from ragkit.protocols import Embedder, TokenEmbedder
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,23 +11,13 @@ from ragkit.records import FloatArray, KeyArray
 class NumpyIndex:
     """A `VectorIndex` that multiplies every query with every vector."""
 
-    def __init__(self, dim: int) -> None:
-        self._keys: KeyArray = np.zeros(0, np.int64)
-        self._vectors: FloatArray = np.zeros((0, dim), np.float32)
+    def __init__(self, keys: KeyArray, vectors: FloatArray) -> None:
+        """keys int64 (n,), each once; vectors float32 (n, dim)."""
+        self._keys = keys
+        self._vectors = vectors
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    def add(self, keys: KeyArray, vectors: FloatArray) -> None:
-        """keys int64 (n,), vectors float32 (n, dim)."""
-        self._keys = np.concatenate([self._keys, keys])
-        self._vectors = np.concatenate([self._vectors, vectors])
-
-    def remove(self, keys: KeyArray) -> int:
-        """Returns how many of the keys were there."""
-        gone = np.isin(self._keys, keys)
-        self._keys, self._vectors = self._keys[~gone], self._vectors[~gone]
-        return int(gone.sum())
 
     def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `VectorIndex.search`."""

@@ -144,10 +144,18 @@ def load_kept(path: Path) -> Image:
         raise DocumentError(f"the page's picture {path} is damaged ({error}); run ragkit verify") from error
 
 
-def sweep_pictures(corpus: Path, catalogue: Catalogue, unfinished: Set[str]) -> None:
-    """Delete kept pictures that neither a page of the current state nor an unfinished document names."""
-    if not (corpus / FOLDER).is_dir():
+def sweep_loose_pictures(corpus: Path, catalogue: Catalogue, unfinished: Set[str]) -> None:
+    """Delete kept pictures that lost their last page, but for those that an unfinished document names."""
+    if not catalogue.rows("SELECT 1 FROM loose_pictures LIMIT 1"):
         return
+    # First the files, then the names: after a kill between the two the next sweep finds nothing left to delete.
+    with catalogue.transaction():
+        for name in set(catalogue.take_loose_pictures()) - unfinished:
+            kept_path(corpus, name).unlink(missing_ok=True)
+
+
+def sweep_pictures(corpus: Path, catalogue: Catalogue, unfinished: Set[str]) -> None:
+    """Delete all kept pictures that neither a page of the current state nor an unfinished document names."""
     used = {name for (name,) in catalogue.rows("SELECT image FROM pages WHERE image != ''")} | unfinished
     for path in (corpus / FOLDER).glob("*/*"):
         if path.name not in used:

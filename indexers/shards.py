@@ -1,4 +1,4 @@
-"""Keeping the vector shards few: merging small ones, sweeping files that no state uses."""
+"""Keeping the vector shards few and living; sweeping files that no state uses."""
 
 from __future__ import annotations
 
@@ -8,34 +8,70 @@ from pathlib import Path
 
 import numpy as np
 
+from ragkit.errors import CorpusDamagedError
 from ragkit.indexers import lexical_files, token_vectors
 from ragkit.indexers.catalogue import Catalogue, StoredFile
-from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors import SPACES, VectorSpace, living, read_shards, write_shard
+from ragkit.indexers.vectors import (
+    SPACES,
+    VectorSpace,
+    living_parts,
+    read_shards,
+    rows_of,
+    write_shard,
+)
 from ragkit.records import FloatArray, KeyArray
 
 
-def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, dim: int) -> None:
-    """Merge the newest shards until each is more than twice as large as all newer ones together.
+def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, share: float) -> None:
+    """Rewrite shards as `groups_to_rewrite` says; rows of dead passages are left behind.
 
     Every row is thus rewritten a number of times that grows with the logarithm of the corpus, and
-    the number of shards does too. Rows of removed passages are left behind.
+    the number of shards does too.
     """
     files = space_files(catalogue, space)
-    generations = sorted({file.generation for file in files})
-    counts = [len(keys) for keys, _ in read_shards(corpus, space, files)]
-    merged = set(generations[first_to_merge(counts) :])
-    if len(merged) < 2:
-        return
-    old = [file for file in files if file.generation in merged]
-    shards = list(read_shards(corpus, space, old))
-    alive = np.intersect1d(
-        SqlitePassageStore(catalogue).keys(kind=space.passages), np.concatenate([keys for keys, _ in shards])
-    )
-    with catalogue.transaction() as generation:
-        catalogue.drop_files(old)
-        for file in write_shard(corpus, space, generation, *living(shards, alive, dim)):
-            catalogue.add_file(file)
+    shards = read_shards(corpus, space, files)
+    for group in groups_to_rewrite([shard.keys for shard in shards], catalogue, share):
+        old = [shards[i] for i in group]
+        dead = catalogue.dead_keys()
+        keys = np.concatenate([keys for keys, _ in living_parts(old, dead)])
+        generations = {shard.generation for shard in old}
+        indexes = {path for path, facts in catalogue.file_facts().items() if facts.get("shard") in generations}
+        with catalogue.transaction() as generation:
+            catalogue.drop_files(
+                [
+                    f
+                    for f in files
+                    if (f.path in indexes if f.kind == space.index_kind else f.generation in generations)
+                ]
+            )
+            if len(keys):
+                parts = (vectors for _, vectors in living_parts(old, dead))
+                for file in write_shard(corpus, space, generation, keys, parts):
+                    catalogue.add_file(file)
+
+
+def groups_to_rewrite(shards: Sequence[KeyArray], catalogue: Catalogue, share: float) -> list[list[int]]:
+    """Which shards are written anew, those of a group as one; `shards`: the keys of each, ascending.
+
+    The newest ones are merged until each is more than twice as large as all newer ones together, and a
+    shard of which more rows than `share` are dead is written anew.
+    """
+    counts = [len(keys) for keys in shards]
+    first = first_to_merge(counts)
+    dead = np.zeros(0, np.int64)
+    # A quick bound first: dead keys of other kinds of passages lie between.
+    if any(_most_dead(catalogue, keys) > share * len(keys) for keys in shards):
+        dead = catalogue.dead_keys()
+    crowded = [i for i, keys in enumerate(shards) if len(rows_of(keys, dead)) > share * len(keys)]
+    newest = list(range(first, len(counts)))
+    groups = [[i] for i in crowded if i < first]
+    if len(newest) > 1 or (newest and newest[0] in crowded):
+        groups.append(newest)
+    return groups
+
+
+def _most_dead(catalogue: Catalogue, keys: KeyArray) -> int:
+    return catalogue.num_dead(int(keys[0]), int(keys[-1]))
 
 
 def first_to_merge(counts: Sequence[int]) -> int:
@@ -45,6 +81,26 @@ def first_to_merge(counts: Sequence[int]) -> int:
         start -= 1
         total += counts[start]
     return start
+
+
+def forget_dead(corpus: Path, catalogue: Catalogue) -> None:
+    """Forget the dead keys of which no shard holds rows any more."""
+    dead = catalogue.dead_keys()
+    if not len(dead):
+        return
+    held = np.zeros(len(dead), bool)
+    for keys in held_keys(corpus, catalogue):
+        held[rows_of(dead, np.asarray(keys))] = True
+    if not held.all():
+        with catalogue.transaction():
+            catalogue.forget_dead(dead[~held])
+
+
+def held_keys(corpus: Path, catalogue: Catalogue) -> list[KeyArray]:
+    """The keys of every shard of every kind, ascending in each."""
+    keys = [shard.keys for space in SPACES for shard in read_shards(corpus, space, space_files(catalogue, space))]
+    files = [file for kind in token_vectors.KINDS for file in catalogue.files(kind)]
+    return keys + [shard.keys for shard in token_vectors.TokenVectors.open(corpus, files).shards]
 
 
 def sweep(corpus: Path, catalogue: Catalogue) -> None:
@@ -65,11 +121,28 @@ def _holds_any(corpus: Path, folder: Path, used: set[str]) -> bool:
 
 
 def space_files(catalogue: Catalogue, space: VectorSpace) -> list[StoredFile]:
-    """The files of all shards of a space in the current state."""
-    return catalogue.files(space.keys_kind) + catalogue.files(space.vectors_kind)
+    """The files of all shards of a space in the current state, and of their indexes."""
+    kinds = (space.keys_kind, space.vectors_kind, space.index_kind)
+    return [file for kind in kinds for file in catalogue.files(kind)]
 
 
 def current_vectors(catalogue: Catalogue, space: VectorSpace, dim: int) -> tuple[KeyArray, FloatArray]:
-    """Keys, ascending, and vectors of a space in the current state. Raises as `living`."""
+    """Keys, ascending, and vectors float32 (n, dim) of a space in the current state, read into memory."""
     shards = read_shards(catalogue.folder, space, space_files(catalogue, space))
-    return living(shards, SqlitePassageStore(catalogue).keys(kind=space.passages), dim)
+    parts = list(living_parts(shards, catalogue.dead_keys()))
+    keys = np.concatenate([np.zeros(0, np.int64), *(keys for keys, _ in parts)])
+    vectors = np.concatenate([np.zeros((0, dim), np.float32), *(vectors for _, vectors in parts)])
+    return keys, vectors
+
+
+def check_complete(keys: KeyArray, expected: KeyArray) -> None:
+    """Raises CorpusDamagedError where passages have no vector, or vectors no passage; both ascending."""
+    missing, foreign = np.setdiff1d(expected, keys), np.setdiff1d(keys, expected)
+    if len(missing):
+        raise CorpusDamagedError(
+            f"{len(missing)} of {len(expected)} passages have no vector (first: {missing[0]}); run ragkit verify"
+        )
+    if len(foreign):
+        raise CorpusDamagedError(
+            f"{len(foreign)} vectors belong to no passage (first: {foreign[0]}); run ragkit verify"
+        )

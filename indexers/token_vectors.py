@@ -27,8 +27,9 @@ KINDS = (KEYS_KIND, OFFSETS_KIND, VECTORS_KIND, SCALES_KIND)
 
 @dataclass(frozen=True, slots=True)
 class TokenShard:
-    """keys: int64 (n,). offsets: int64 (n + 1,); rows offsets[i] to offsets[i + 1] are those of keys[i]."""
+    """keys: int64 (n,), ascending. offsets: int64 (n + 1,); rows offsets[i] to offsets[i + 1] are keys[i]'s."""
 
+    generation: int
     keys: KeyArray
     offsets: KeyArray
     values: NDArray[Any]
@@ -62,7 +63,8 @@ class TokenVectors:
         """
         paths = {(file.kind, file.generation): corpus / file.path for file in files if file.kind in KINDS}
         generations = sorted({generation for _, generation in paths})
-        return cls([_read_shard(paths, generation) for generation in generations])
+        shards = [_read_shard(paths, generation) for generation in generations]
+        return cls(sorted(shards, key=lambda shard: int(shard.keys[0])))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -154,7 +156,7 @@ def _read_shard(paths: dict[tuple[str, int], Path], generation: int) -> TokenSha
             f"token shard {generation} has {len(scales)} scales for {len(values)} vectors; run ragkit verify"
         )
     # Small, and searched at every look-up; the vectors stay on the disk.
-    return TokenShard(np.array(keys), np.array(offsets), values, scales)
+    return TokenShard(generation, np.array(keys), np.array(offsets), values, scales)
 
 
 def _read(path: Path) -> Any:

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import atomic_write, sha256_of
 from ragkit.indexers.catalogue import StoredFile
 from ragkit.records import FloatArray, KeyArray, PassageKind
+
+# Rows that are copied or checked at once: some 100 MB of them at 384 dimensions.
+CHUNK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,65 +27,90 @@ class VectorSpace:
     folder: str
     keys_kind: str
     vectors_kind: str
+    index_kind: str
 
 
-TEXTS = VectorSpace("text", "vectors", "keys", "vectors")
-PICTURES = VectorSpace("image", "page_vectors", "page_keys", "page_vectors")
+TEXTS = VectorSpace("text", "vectors", "keys", "vectors", "index")
+PICTURES = VectorSpace("image", "page_vectors", "page_keys", "page_vectors", "page_index")
 SPACES = (TEXTS, PICTURES)
 
 
+@dataclass(frozen=True, slots=True)
+class VectorShard:
+    """keys: int64 (n,), ascending. vectors: float32 (n, dim), memory-mapped. generation: of its files."""
+
+    generation: int
+    keys: KeyArray
+    vectors: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def dead_rows(self, dead: KeyArray) -> NDArray[np.int64]:
+        """Ascending numbers of the rows whose key is among `dead`, ascending keys."""
+        return rows_of(self.keys, dead)
+
+
+def rows_of(keys: KeyArray, wanted: KeyArray) -> NDArray[np.int64]:
+    """Places in `keys` of those of `wanted` that are there; both ascending."""
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    places = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+    rows: NDArray[np.int64] = places[keys[places] == wanted]
+    return rows
+
+
 def write_shard(
-    corpus: Path, space: VectorSpace, generation: int, keys: KeyArray, vectors: FloatArray
+    corpus: Path, space: VectorSpace, generation: int, keys: KeyArray, parts: Iterable[FloatArray]
 ) -> list[StoredFile]:
-    """Write keys int64 (n,) and vectors float32 (n, dim) as two .npy files named by the generation."""
+    """Write ascending keys int64 (n,) and the parts of float32 (n, dim) as two .npy files."""
     folder = corpus / space.folder
+    keys_path = folder / f"{generation:08d}.{space.keys_kind}.npy"
+    with atomic_write(keys_path) as file:
+        np.lib.format.write_array(file, np.asarray(keys, np.int64), allow_pickle=False)
+    path = folder / f"{generation:08d}.{space.vectors_kind}.npy"
+    with atomic_write(path) as file:
+        for i, part in enumerate(parts):
+            if i == 0:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (len(keys), part.shape[1])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(part, np.float32).data)
     return [
-        _write(corpus, folder, space.keys_kind, generation, np.asarray(keys, np.int64)),
-        _write(corpus, folder, space.vectors_kind, generation, np.asarray(vectors, np.float32)),
+        stored_file(corpus, keys_path, space.keys_kind, generation),
+        stored_file(corpus, path, space.vectors_kind, generation),
     ]
 
 
-def read_shards(
-    corpus: Path, space: VectorSpace, files: Sequence[StoredFile]
-) -> Iterator[tuple[KeyArray, FloatArray]]:
-    """Keys and memory-mapped vectors of each shard, oldest first.
+def read_shards(corpus: Path, space: VectorSpace, files: Sequence[StoredFile]) -> list[VectorShard]:
+    """The shards, memory-mapped, in the order of their keys; the keys of one are all below those of the next.
 
     Raises:
         CorpusDamagedError: a file is truncated, is no array, or keys and vectors differ in length.
         FileNotFoundError: a file is gone, as when another process has merged it away meanwhile.
     """
     paths = {(file.kind, file.generation): corpus / file.path for file in files}
-    for generation in sorted({file.generation for file in files}):
+    shards: list[VectorShard] = []
+    for generation in {file.generation for file in files if file.kind == space.keys_kind}:
         keys = _read(paths[space.keys_kind, generation])
+        if (space.vectors_kind, generation) not in paths:
+            raise CorpusDamagedError(f"shard {generation} has keys and no vectors; run ragkit verify")
         vectors = _read(paths[space.vectors_kind, generation])
         if len(keys) != len(vectors):
             raise CorpusDamagedError(
                 f"shard {generation} has {len(keys)} keys for {len(vectors)} vectors; run ragkit verify"
             )
-        yield keys, vectors
+        shards.append(VectorShard(generation, keys, vectors))
+    return sorted(shards, key=lambda shard: int(shard.keys[0]))
 
 
-def living(shards: Iterable[tuple[KeyArray, FloatArray]], keys: KeyArray, dim: int) -> tuple[KeyArray, FloatArray]:
-    """Of all shards' rows those whose key is among `keys` (ascending, all of them present), by key.
-
-    Raises:
-        CorpusDamagedError: a key has no vector.
-    """
-    vectors = np.zeros((len(keys), dim), np.float32)
-    filled = np.zeros(len(keys), bool)
-    for shard_keys, shard_vectors in shards:
-        if not len(keys):
-            break
-        places = np.searchsorted(keys, shard_keys).clip(max=len(keys) - 1)
-        alive = keys[places] == shard_keys
-        vectors[places[alive]] = shard_vectors if alive.all() else shard_vectors[alive]
-        filled[places[alive]] = True
-    if not filled.all():
-        missing = keys[~filled]
-        raise CorpusDamagedError(
-            f"{len(missing)} of {len(keys)} passages have no vector (first: {missing[0]}); run ragkit verify"
-        )
-    return keys, vectors
+def living_parts(shards: Iterable[VectorShard], dead: KeyArray) -> Iterator[tuple[KeyArray, FloatArray]]:
+    """Keys and vectors of the rows whose key is not dead, in pieces of at most CHUNK_ROWS."""
+    for shard in shards:
+        for start in range(0, len(shard), CHUNK_ROWS):
+            keys, vectors = shard.keys[start : start + CHUNK_ROWS], shard.vectors[start : start + CHUNK_ROWS]
+            alive = np.ones(len(keys), bool)
+            alive[rows_of(keys, dead)] = False
+            yield (keys, vectors) if alive.all() else (keys[alive], vectors[alive])
 
 
 def stored_file(corpus: Path, path: Path, kind: str, generation: int) -> StoredFile:
@@ -90,15 +119,9 @@ def stored_file(corpus: Path, path: Path, kind: str, generation: int) -> StoredF
     return StoredFile(name, kind, generation, path.stat().st_size, sha256_of(path))
 
 
-def _write(corpus: Path, folder: Path, kind: str, generation: int, array: KeyArray | FloatArray) -> StoredFile:
-    path = folder / f"{generation:08d}.{kind}.npy"
-    with atomic_write(path) as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
-    return stored_file(corpus, path, kind, generation)
-
-
 def _read(path: Path) -> Any:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        # A plain view: every look-up in a `memmap` makes another `memmap`.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (ValueError, EOFError) as error:
         raise CorpusDamagedError(f"{path} is damaged ({error}); run ragkit verify") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.config import LexicalConfig
+from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import Catalogue
@@ -16,11 +16,12 @@ from ragkit.indexers.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical_files import open_lexical
 from ragkit.indexers.manifest import EmbedderFacts, Manifest
 from ragkit.indexers.page_images import kept_path
-from ragkit.indexers.shards import current_vectors
+from ragkit.indexers.shards import check_complete, space_files
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.token_shards import token_files
 from ragkit.indexers.token_vectors import TokenVectors
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.vector_indexes import open_vectors
+from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace, living_parts, read_shards
 
 _ATTEMPTS = 20
 
@@ -91,11 +92,16 @@ def _vector_problems(catalogue: Catalogue, space: VectorSpace, facts: EmbedderFa
     if facts is None:
         return
     try:
-        keys, vectors = current_vectors(catalogue, space, facts.dim)
+        shards = read_shards(catalogue.folder, space, space_files(catalogue, space))
+        parts = living_parts(shards, catalogue.dead_keys())
+        found = [(keys, np.linalg.norm(vectors, axis=1)) for keys, vectors in parts]
+        keys = np.concatenate([np.zeros(0, np.int64), *(keys for keys, _ in found)])
+        norms = np.concatenate([np.zeros(0, np.float32), *(norms for _, norms in found)])
+        check_complete(keys, SqlitePassageStore(catalogue).keys(kind=space.passages))
+        open_vectors(catalogue, space, IndexConfig())
     except (CorpusDamagedError, ValueError) as error:
         yield str(error)
         return
-    norms = np.linalg.norm(vectors, axis=1)
     bad = ~np.isfinite(norms) if facts.metric == "dot" else ~(np.abs(norms - 1) < 1e-3)
     if bad.any():
         yield f"{int(bad.sum())} vectors are not of unit length (first: passage {keys[bad][0]})"

@@ -68,17 +68,6 @@ def make_embedder(config: Config) -> Embedder | None:
     )
 
 
-def make_vector_index(config: Config, dim: int) -> VectorIndex:
-    """An empty index."""
-    if config.index.kind == "numpy":
-        from ragkit.indexers.numpy_index import NumpyIndex
-
-        return NumpyIndex(dim)
-    from ragkit.indexers.faiss_index import FaissFlatIndex
-
-    return FaissFlatIndex(dim)
-
-
 def make_ocr(config: Config) -> OcrEngine:
     """The OCR engine, for the languages of the configuration."""
     from ragkit.indexers.readers.ocr import RapidOcrEngine

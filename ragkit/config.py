@@ -119,9 +119,23 @@ class LateInteractionConfig(_Table):
 
 
 class IndexConfig(_Table):
-    """Which vector index searches the vectors: FAISS, or the numpy reference."""
+    """Which index searches the vectors, and how well.
 
-    kind: Literal["flat", "numpy"] = "flat"
+    kind: "auto" chooses by number, dimensions and memory, and says why; "flat" is exact; "ivf-flat", "ivf-sq8",
+    "ivf-pq", "ivf-rabitq" and "hnsw" are FAISS's indexes with sizes that fit the number of vectors; any other
+    word is a FAISS factory string such as "IVF4096,PQ48"; "numpy" is the exact reference, without FAISS.
+    recall_target: share of the ten nearest that a search should find; search effort is raised until it does.
+    min_vectors: a shard of fewer is searched exactly. memory_mb: what "auto" may fill; 0 stands for half of
+    the machine's. compact_share: a shard of which more rows than this are dead is written anew.
+    device: "cpu", "cuda" (all GPUs, in parts), or "cuda:1".
+    """
+
+    kind: str = "auto"
+    recall_target: float = Field(default=0.95, gt=0, le=1)
+    min_vectors: int = Field(default=20_000, ge=1)
+    memory_mb: int = Field(default=0, ge=0)
+    compact_share: float = Field(default=0.2, gt=0, lt=1)
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
 
 
 class LexicalConfig(_Table):

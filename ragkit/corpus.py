@@ -22,27 +22,20 @@ from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
 from ragkit.filters import attributes_asked, check_condition
 from ragkit.indexers import manifest
-from ragkit.indexers.build_index import (
-    IndexBuilder,
-    IndexProgress,
-    IndexReport,
-    finish_commit,
-    remove_documents,
-)
+from ragkit.indexers.build_index import IndexBuilder
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.filter_sql import has_attribute, known_attributes
+from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
-from ragkit.indexers.page_images import sweep_pictures
 from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part
 from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.unfinished import unfinished_picture_names
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.upkeep import keep_up, remove_documents
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
@@ -222,6 +215,7 @@ class Corpus:
                 self._catalogue,
                 self._embedders.all,
                 self._preparer(password),
+                self.config.index,
                 self.config.lexical,
                 progress,
             )
@@ -235,8 +229,7 @@ class Corpus:
         with writer_lock(self.path), _disk_errors_named(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
-                sweep_pictures(self.path, self._catalogue, unfinished_picture_names(self.path))
-                finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
+                keep_up(self.path, self._catalogue, self.config.index, self.config.lexical)
         return removed
 
     def set_attributes(self, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
@@ -248,7 +241,7 @@ class Corpus:
             CorpusError: there is no such document, or a value cannot be stored; nothing is changed then.
         """
         with writer_lock(self.path), _disk_errors_named(self.path):
-            known = self._catalogue.hashes_by_id()
+            known = self._catalogue.known_documents(attributes)
             wanted: dict[str, dict[str, AttributeValue]] = {}
             for id_, given in attributes.items():
                 if id_ not in known:
@@ -260,7 +253,6 @@ class Corpus:
             if wanted:
                 with self._catalogue.transaction():
                     self._catalogue.set_attributes(wanted, {})
-                finish_commit(self.path, self._catalogue, self._dims, self.config.lexical)
 
     def search(
         self,
@@ -369,11 +361,6 @@ class Corpus:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    @property
-    def _dims(self) -> dict[VectorSpace, int]:
-        pairs = ((TEXTS, self.manifest.embedder), (PICTURES, self.manifest.page_embedder))
-        return {space: facts.dim for space, facts in pairs if facts is not None}
 
     def _check(self, where: Filter | None) -> None:
         """Raises FilterError where a filter can only be a mistake in the corpus as it is now."""

@@ -19,7 +19,7 @@ from ragkit.eval.speed import Comparison, Fact, SpeedReport, compare, machine_fa
 from ragkit.eval.speed_baselines import BareEncoder, BareSearch, search_vectors
 from ragkit.eval.synthetic import RandomPassageEmbedder, synthetic_texts
 from ragkit.files import cache_folder
-from ragkit.indexers.build_index import IndexProgress
+from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.models.text_embedder import local_name
 from ragkit.records import Passage, TextRecord
 

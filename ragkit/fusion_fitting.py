@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.assemble import CorpusParts, make_routes
-from ragkit.config import Config, LexicalConfig, RerankConfig
+from ragkit.config import Config, RerankConfig
 from ragkit.corpus import Corpus
 from ragkit.errors import CorpusError, DataError
 from ragkit.eval.page_sets import PageSet, parse_page_id
 from ragkit.eval.trec import numbered_lines
-from ragkit.indexers.build_index import finish_commit
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lock import writer_lock
 from ragkit.protocols import Embedder, Retriever
@@ -99,8 +98,6 @@ def store_page_fusion(folder: Path, weights: PageFusionWeights | None) -> None:
                 settings[SETTING] = weights.to_json()
             with catalogue.transaction():
                 catalogue.set_settings(settings)
-            # A BM25 index belongs to one state of the catalogue, and this is a new one.
-            finish_commit(folder, catalogue, {}, LexicalConfig.model_validate(settings.get("lexical", {})))
         finally:
             catalogue.close()
 

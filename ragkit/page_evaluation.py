@@ -18,8 +18,8 @@ from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure
 from ragkit.eval.retrieval import RetrievalReport, Search, report_run, run_queries, run_within
 from ragkit.eval.trec import Run
 from ragkit.files import cache_folder
-from ragkit.indexers.build_index import IndexProgress
 from ragkit.indexers.embedders import Embedders
+from ragkit.indexers.index_report import IndexProgress
 from ragkit.records import Filter
 
 _MOST_PAGES = 1000

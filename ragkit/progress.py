@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ragkit.indexers.build_index import IndexProgress
+from ragkit.indexers.index_report import IndexProgress
 
 _SECONDS_BETWEEN_LINES = 5.0
 

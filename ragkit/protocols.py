@@ -108,14 +108,6 @@ class VectorIndex(Protocol):
 
     def __len__(self) -> int: ...
 
-    def add(self, keys: KeyArray, vectors: FloatArray) -> None:
-        """keys int64 (n,), not yet in the index; vectors float32 (n, dim)."""
-        ...
-
-    def remove(self, keys: KeyArray) -> int:
-        """Take keys out; those that are not in the index are passed over. Returns how many were."""
-        ...
-
     def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """float32 (q, k) scores and int64 (q, k) keys, best first; places without a hit hold -inf and -1.
 

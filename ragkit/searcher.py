@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragkit.assemble import CorpusParts, RetrieverFactory, make_retriever, make_vector_index
+from ragkit.assemble import CorpusParts, RetrieverFactory, make_retriever
 from ragkit.config import Config
 from ragkit.embedder_set import EmbedderSet
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical_files import open_lexical
+from ragkit.indexers.numpy_index import NumpyIndex
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.token_shards import token_files
 from ragkit.indexers.token_vectors import TokenVectors
+from ragkit.indexers.vector_indexes import open_vectors
 from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
 from ragkit.protocols import Embedder, Reranker, Retriever, VectorIndex
 from ragkit.records import Filter, Hit, Query
@@ -103,9 +105,9 @@ class Searcher:
     def _index(self, space: VectorSpace, embedder: Embedder | None) -> VectorIndex | None:
         if embedder is None:
             return None
-        index = make_vector_index(self._config, embedder.dim)
-        index.add(*current_vectors(self._catalogue, space, embedder.dim))
-        return index
+        if self._config.index.kind == "numpy":
+            return NumpyIndex(*current_vectors(self._catalogue, space, embedder.dim))
+        return open_vectors(self._catalogue, space, self._config.index)
 
     def _late_interaction(self) -> Reranker | None:
         embedder = self._embedders.tokens

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ragkit.corpus import CorpusInfo
-from ragkit.indexers.build_index import IndexReport
+from ragkit.indexers.index_report import IndexReport
 from ragkit.indexers.readers.find_files import Problem
 from ragkit.records import Answer, Hit, Passage
 from ragkit.serve.wire import hit_json

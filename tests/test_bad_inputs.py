@@ -122,7 +122,7 @@ def test_a_file_that_vanishes_midway_is_a_failure(folder: Path, tmp_path: Path, 
             path.unlink()
         return digest
 
-    monkeypatch.setattr("ragkit.indexers.build_index.content_hash_of", hash_then_vanish)
+    monkeypatch.setattr("ragkit.indexers.work_list.content_hash_of", hash_then_vanish)
     with Corpus.open(tmp_path / "corpus", config=BM25) as corpus:
         report = corpus.add(docs)
         assert report.added == ["a.txt"]

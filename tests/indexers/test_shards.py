@@ -9,8 +9,15 @@ import pytest
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.shards import current_vectors, first_to_merge, merge_shards, space_files, sweep
-from ragkit.indexers.vectors import TEXTS, living, read_shards, write_shard
+from ragkit.indexers.shards import (
+    check_complete,
+    current_vectors,
+    first_to_merge,
+    merge_shards,
+    space_files,
+    sweep,
+)
+from ragkit.indexers.vectors import TEXTS, read_shards, write_shard
 from ragkit.records import Page
 
 
@@ -35,7 +42,7 @@ def add(corpus: Path, catalogue: Catalogue, document_id: str) -> None:
     with catalogue.transaction() as generation:
         keys = catalogue.add_document(NewDocument(document_id, "", "", "", "", "", [Page(1, "x")], [(1, 0, 1)]))
         vectors = np.full((1, 2), keys[0], np.float32)
-        for file in write_shard(corpus, TEXTS, generation, np.array(keys), vectors):
+        for file in write_shard(corpus, TEXTS, generation, np.array(keys), [vectors]):
             catalogue.add_file(file)
 
 
@@ -46,7 +53,7 @@ def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path)
     with catalogue.transaction():
         catalogue.remove_document("d3")
     (tmp_path / "vectors" / "99999999.keys.npy").write_bytes(b"left over")
-    merge_shards(tmp_path, catalogue, TEXTS, 2)
+    merge_shards(tmp_path, catalogue, TEXTS, 0.2)
     sweep(tmp_path, catalogue)
     on_disk = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "vectors").iterdir())
     assert on_disk == sorted(file.path for file in space_files(catalogue, TEXTS))
@@ -61,8 +68,10 @@ def test_a_missing_vector_and_a_cut_file_are_damage(tmp_path: Path):
     add(tmp_path, catalogue, "a")
     files = space_files(catalogue, TEXTS)
     with pytest.raises(CorpusDamagedError, match=r"1 of 2 passages have no vector \(first: 5\)"):
-        living(read_shards(tmp_path, TEXTS, files), np.array([0, 5]), 2)
+        check_complete(np.array([0]), np.array([0, 5]))
+    with pytest.raises(CorpusDamagedError, match=r"1 vectors belong to no passage \(first: 0\)"):
+        check_complete(np.array([0, 5]), np.array([5]))
     path = tmp_path / files[-1].path
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CorpusDamagedError, match=r"is damaged"):
-        list(read_shards(tmp_path, TEXTS, files))
+        read_shards(tmp_path, TEXTS, files)

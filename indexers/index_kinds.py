@@ -1,0 +1,88 @@
+"""The kinds of vector indexes: their FAISS factory strings, and the choice between them."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from ragkit.config import IndexConfig
+from ragkit.errors import ConfigError
+from ragkit.extras import require
+
+EXACT = "Flat"
+# Links of an HNSW node on its lowest level are twice this many, of 4 bytes each.
+_HNSW_LINKS = 32
+# FAISS warns below 39 training vectors a list, and sees no gain above 256.
+_MIN_ROWS_PER_LIST = 39
+KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexChoice:
+    """factory: FAISS's factory string; "Flat" for exact search. why: in words."""
+
+    factory: str
+    why: str
+
+
+def choose_index(config: IndexConfig, count: int, dim: int, total: int) -> IndexChoice:
+    """The index for a shard of `count` vectors, in a corpus of `total`.
+
+    Raises:
+        ConfigError: the kind is none of ragkit's and no FAISS factory string.
+    """
+    check_kind(config.kind, dim)
+    if config.kind in ("flat", "numpy"):
+        return IndexChoice(EXACT, f'index.kind = "{config.kind}"')
+    if count < config.min_vectors:
+        return IndexChoice(EXACT, f"{count:,} vectors, fewer than index.min_vectors = {config.min_vectors:,}")
+    if config.kind != "auto":
+        return IndexChoice(factory_of(config.kind, count, dim), f'index.kind = "{config.kind}"')
+    budget_mb, needed_mb = _budget_mb(config), total * _hnsw_bytes(dim) / 1e6
+    needs = f"{total:,} vectors need {needed_mb:,.0f} MB as HNSW, "
+    if needed_mb <= budget_mb:
+        return IndexChoice(factory_of("hnsw", count, dim), f"{needs}within {budget_mb:,.0f} MB of memory")
+    return IndexChoice(factory_of("ivf-pq", count, dim), f"{needs}more than {budget_mb:,.0f} MB of memory")
+
+
+def factory_of(kind: str, count: int, dim: int) -> str:
+    """FAISS's factory string for a kind, or the string itself."""
+    lists = max(1, min(round(4 * math.sqrt(count)), count // _MIN_ROWS_PER_LIST))
+    factories = {
+        "flat": EXACT,
+        "ivf-flat": f"IVF{lists},Flat",
+        "ivf-sq8": f"IVF{lists},SQ8",
+        "ivf-pq": f"IVF{lists},PQ{_num_parts(dim)}x4fs",
+        "ivf-rabitq": f"IVF{lists},RaBitQ",
+        "hnsw": f"HNSW{_HNSW_LINKS}",
+    }
+    return factories.get(kind, kind)
+
+
+def check_kind(kind: str, dim: int) -> None:
+    """Raises ConfigError where a kind is none of ragkit's and no factory string that FAISS understands."""
+    if kind in ("auto", "numpy", *KINDS):
+        return
+    faiss = require("faiss")
+    try:
+        faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"index.kind = {kind!r} is none of auto, numpy, {', '.join(KINDS)}, nor a FAISS factory string for "
+            f"{dim} dimensions: {str(error).rpartition(':')[2].strip()}"
+        ) from error
+
+
+def _num_parts(dim: int) -> int:
+    """Parts of four dimensions or a little more, so many that they divide the vector evenly."""
+    return next(parts for parts in range(max(1, dim // 4), 0, -1) if dim % parts == 0)
+
+
+def _hnsw_bytes(dim: int) -> int:
+    return 4 * dim + 2 * 4 * _HNSW_LINKS
+
+
+def _budget_mb(config: IndexConfig) -> float:
+    """The configured memory, else half of the machine's."""
+    return config.memory_mb or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2e6
