@@ -1,49 +1,76 @@
-"""BM25 over passages, by bm25s."""
+"""BM25 over the passages of lexical shards."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.terms import TermAnalyzer, detect_language
+from ragkit.indexers.bm25_top import ContenderSearch, Formula, Rows, Term, exact_scores
+from ragkit.indexers.lexical_language import build_in_language
+from ragkit.indexers.lexical_merge import common_settings
+from ragkit.indexers.lexical_shards import Flags, LexicalShard
+from ragkit.indexers.section_file import damaged
+from ragkit.indexers.terms import TermAnalyzer
 from ragkit.indexers.top_k import best_of
+from ragkit.indexers.vocabulary import IntArray
 from ragkit.records import FloatArray, KeyArray
 
-_KEYS_FILE = "keys.npy"
-_SETTINGS_FILE = "settings.json"
-_DETECTION_SAMPLE = 500
+_NONE = np.zeros(0, np.int64)
+# Terms whose places are remembered, a few hundred bytes each.
+_REMEMBERED_TERMS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a term's postings are, as `Term.spans`, and how many of them live."""
+
+    spans: tuple[tuple[int, int, int], ...]
+    frequency: int
 
 
 class Bm25Index:
     """A `LexicalIndex` with Lucene's BM25 (Robertson et al. 1995; Kamphuis et al. 2020 on the variants).
 
-    The term weights are computed when the index is built, so a search adds up postings.
+    Weights are made when a query is asked, from the counts of all living passages: which shards hold
+    them, and what was removed before, changes no score. Threads may share it.
+
+    Args:
+        shards: of one state, without common passages.
+        dead: int64 ascending, keys of passages that are in the shards and no longer in the corpus; and any others.
+        config: of it k1 and b; the language is that of the shards.
+
+    Raises:
+        CorpusDamagedError: the shards were made with different settings.
     """
 
-    def __init__(self, keys: KeyArray, analyzer: TermAnalyzer, weights: Any | None) -> None:
-        self._keys = keys
-        self._analyzer = analyzer
-        self._weights = weights
+    def __init__(self, shards: Sequence[LexicalShard], dead: KeyArray, config: LexicalConfig) -> None:
+        self._analyzer = TermAnalyzer(*common_settings(shards))
+        self._shards = [shard for shard in shards if len(shard)]
+        gone = [shard.rows_of(dead) for shard in self._shards]
+        self._num_living = sum(map(len, self._shards)) - sum(map(len, gone))
+        total = sum(
+            shard.total_length - int(shard.lengths[rows].sum(dtype=np.int64))
+            for shard, rows in zip(self._shards, gone, strict=True)
+        )
+        # Without a term there is no hit, and no length to be divided by.
+        slope = config.k1 * config.b * self._num_living / total if total else 0.0
+        self._passages = Rows(self._shards, Formula(config.k1 * (1 - config.b), slope))
+        self._alive = self._flags(gone, living=False) if any(map(len, gone)) else None
+        self._places: dict[str, _Place] = {}
+        self._idle_sums: list[FloatArray] = []
 
     @classmethod
     def build(cls, keys: KeyArray, texts: Sequence[str], config: LexicalConfig) -> Bm25Index:
-        """Index one text for each key; language "auto" is decided from up to 500 texts spread evenly."""
-        language = config.language
-        if language == "auto":
-            language = detect_language(texts[:: max(1, len(texts) // _DETECTION_SAMPLE)])
-        analyzer = TermAnalyzer(language, config.ngram)
-        documents, vocabulary = _number_terms(analyzer.terms(text) for text in texts)
-        if not vocabulary:
-            return cls(keys, analyzer, None)
-        weights = bm25s.BM25(k1=config.k1, b=config.b, method="lucene")
-        weights.index((documents, vocabulary), show_progress=False)
-        return cls(keys, analyzer, weights)
+        """Index one text for each key in memory; language "auto" is decided by all texts."""
+        order = np.argsort(keys, kind="stable")
+        ordered = np.asarray(keys, np.int64)[order], [texts[i] for i in order]
+        return cls(build_in_language(lambda: [ordered], config), _NONE, config)
 
     @property
     def language(self) -> str:
@@ -51,48 +78,83 @@ class Bm25Index:
         return self._analyzer.language
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._num_living
 
     def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
-        """As `LexicalIndex.search`."""
-        refused = None if among is None else ~np.isin(self._keys, among)
+        """As `LexicalIndex.search`.
+
+        Raises:
+            CorpusDamagedError: a shard was altered so that it makes no sense.
+        """
+        try:
+            sums = self._idle_sums.pop()
+        except IndexError:
+            sums = np.zeros(len(self._passages), np.float32)
+        search = ContenderSearch(self._passages, self._admitted(among), sums)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys = np.full((len(queries), k), -1, np.int64)
         for i, query in enumerate(queries):
-            all_scores = self._scores(query)
-            if refused is not None:
-                all_scores[refused] = 0
-            found = np.flatnonzero(all_scores > 0)
-            scores[i], keys[i] = best_of(all_scores[found], self._keys[found], k)
+            terms = self._terms(query)
+            rows = search.rows(terms, k)
+            exact = exact_scores(self._passages, terms, rows).astype(np.float32)
+            scores[i], keys[i] = best_of(exact, self._passages.keys(rows), k)
+        # Only now: after an error they might not be zero again.
+        self._idle_sums.append(sums)
         return scores, keys
 
-    def _scores(self, query: str) -> FloatArray:
-        if self._weights is None:
-            return np.zeros(len(self), np.float32)
-        terms = self._weights.get_tokens_ids(self._analyzer.terms(query))
-        scores: FloatArray = self._weights.get_scores_from_ids(terms)
-        return scores
+    def _terms(self, query: str) -> list[Term]:
+        """The query's terms that occur; one that the query repeats counts as often."""
+        terms: list[Term] = []
+        for text, times in Counter(self._analyzer.terms(query)).items():
+            place = self._place(text)
+            if place.frequency:
+                rarity = (self._num_living - place.frequency + 0.5) / (place.frequency + 0.5)
+                terms.append(Term(text, times * math.log(1 + rarity), place.spans))
+        return terms
 
-    def save(self, folder: Path) -> None:
-        """Write the index into a folder of its own."""
-        folder.mkdir(parents=True)
-        np.save(folder / _KEYS_FILE, self._keys)
-        settings = {"language": self._analyzer.language, "ngram": self._analyzer.ngram}
-        (folder / _SETTINGS_FILE).write_text(json.dumps(settings), "utf-8")
-        if self._weights is not None:
-            self._weights.save(folder / "bm25s", show_progress=False)
+    def _place(self, term: str) -> _Place:
+        place = self._places.get(term)
+        if place is None:
+            if len(self._places) >= _REMEMBERED_TERMS:
+                self._places = {}
+            place = self._places[term] = self._look_up(term)
+        return place
 
-    @classmethod
-    def load(cls, folder: Path) -> Bm25Index:
-        """Open a saved index; the postings stay on disk, memory-mapped."""
-        settings = json.loads((folder / _SETTINGS_FILE).read_text("utf-8"))
-        weights = None
-        if (folder / "bm25s").exists():
-            weights = bm25s.BM25.load(folder / "bm25s", mmap=True, show_progress=False)
-        return cls(np.load(folder / _KEYS_FILE), TermAnalyzer(**settings), weights)
+    def _look_up(self, term: str) -> _Place:
+        spans: list[tuple[int, int, int]] = []
+        frequency = 0
+        for i, shard in enumerate(self._shards):
+            number = shard.vocabulary.find(term)
+            if number < 0:
+                continue
+            begin, end = int(shard.starts[number]), int(shard.starts[number + 1])
+            if not 0 <= begin < end <= len(shard.rows):
+                raise damaged(
+                    shard.name, f"the postings of {term!r} are from {begin} to {end} of {len(shard.rows)}"
+                )
+            spans.append((i, begin, end))
+            frequency += self._count_living(i, shard.rows[begin:end])
+        return _Place(tuple(spans), frequency)
 
+    def _count_living(self, number: int, rows: NDArray[np.uint32]) -> int:
+        if self._alive is None:
+            return len(rows)
+        shard, start = self._shards[number], self._passages.starts[number]
+        try:
+            return int(np.count_nonzero(self._alive[start : start + len(shard)][rows]))
+        except IndexError as error:
+            raise damaged(shard.name, error) from error
 
-def _number_terms(documents: Iterable[list[str]]) -> tuple[list[list[int]], dict[str, int]]:
-    vocabulary: dict[str, int] = {}
-    numbered = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in documents]
-    return numbered, vocabulary
+    def _admitted(self, among: KeyArray | None) -> Flags | None:
+        if among is None:
+            return self._alive
+        wanted = np.sort(among)
+        admitted = self._flags([shard.rows_of(wanted) for shard in self._shards], living=True)
+        return admitted if self._alive is None else admitted & self._alive
+
+    def _flags(self, rows: Sequence[IntArray], *, living: bool) -> Flags:
+        """bool for all passages: `living` in the given rows of each shard, the contrary elsewhere."""
+        flags = np.full(len(self._passages), not living)
+        for start, own in zip(self._passages.starts.tolist(), rows, strict=False):
+            flags[start + own] = living
+        return flags

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import Stemmer
 from bm25s import stopwords
@@ -32,11 +33,24 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {
     "swedish": stopwords.STOPWORDS_SWEDISH,
     "turkish": stopwords.STOPWORDS_TURKISH,
 }
-# For telling languages apart the longer English list is the fairer match for the others' lengths.
-_DETECTION = {
-    language: frozenset(stopwords.STOPWORDS_EN_PLUS if language == "english" else words)
-    for language, words in STOP_WORDS.items()
-}
+# What one passage says about the language of its corpus: nothing (too few words), none clearly, or a language.
+# The numbers are kept in files: new languages are added at the end.
+VOTES = ("", "unknown", *STOP_WORDS)
+_VOTING_WORDS = 60
+
+
+def _listing() -> dict[str, tuple[int, ...]]:
+    """Stop word -> numbers of the votes of the languages that list it."""
+    listing: dict[str, tuple[int, ...]] = {}
+    for number, language in enumerate(VOTES[2:], 2):
+        # The longer English list is the fairer match for the others' lengths.
+        words = stopwords.STOPWORDS_EN_PLUS if language == "english" else STOP_WORDS[language]
+        for word in set(words):
+            listing[word] = (*listing.get(word, ()), number)
+    return listing
+
+
+_LISTING = _listing()
 
 
 class TermAnalyzer:
@@ -63,10 +77,14 @@ class TermAnalyzer:
         )
 
     def terms(self, text: str) -> list[str]:
-        """Terms in text order, repeated as often as they occur."""
+        """Terms, repeated as often as they occur."""
+        return self.terms_of(runs_of(text))
+
+    def terms_of(self, runs: Iterable[str]) -> list[str]:
+        """The terms of a text that is cut into runs."""
         words: list[str] = []
         grams: list[str] = []
-        for run in _runs(text):
+        for run in runs:
             if _is_unspaced(run):
                 grams += _ngrams(run, self.ngram)
             elif run not in self._stop_words:
@@ -75,26 +93,38 @@ class TermAnalyzer:
 
 
 def detect_language(texts: Iterable[str]) -> str:
-    """The Snowball language that at least two thirds of the texts are in, judged by stop words; else "none"."""
-    votes = Counter(vote for text in texts if (vote := _vote(text)))
-    if not votes:
-        return "none"
-    language, count = votes.most_common(1)[0]
-    return language if language in STOP_WORDS and 3 * count >= 2 * votes.total() else "none"
+    """`elected_language` by the votes of texts."""
+    votes = Counter(vote_of(runs_of(text)) for text in texts)
+    return elected_language([votes[number] for number in range(len(VOTES))])
 
 
-def _vote(text: str) -> str:
-    """The language of one text; "" where it has too few words, "unknown" where no language stands out."""
-    words = [run for run in _runs(text) if not _is_unspaced(run)]
+def elected_language(counts: Sequence[int]) -> str:
+    """The language that at least two thirds of those who vote are for; else "none".
+
+    Args:
+        counts: how often each of `VOTES` was given.
+    """
+    cast = list(counts)[1:]
+    best = max(range(len(cast)), key=cast.__getitem__)
+    return VOTES[best + 1] if best > 0 and 3 * cast[best] >= 2 * sum(cast) else "none"
+
+
+def vote_of(runs: Iterable[str]) -> int:
+    """The number in `VOTES` that a text's first 60 words give, judged by stop words."""
+    words = list(islice((run for run in runs if not _is_unspaced(run)), _VOTING_WORDS))
     if len(words) < 10:
-        return ""
-    shares = {name: sum(word in listed for word in words) / len(words) for name, listed in _DETECTION.items()}
-    best, second = sorted(shares, key=lambda name: -shares[name])[:2]
-    clear = shares[best] >= 0.12 and shares[best] >= 1.2 * shares[second]
-    return best if clear else "unknown"
+        return 0
+    listed = [0] * len(VOTES)
+    for word in words:
+        for number in _LISTING.get(word, ()):
+            listed[number] += 1
+    second, best = sorted(listed)[-2:]
+    clear = best >= 0.12 * len(words) and best >= 1.2 * second
+    return listed.index(best) if clear else 1
 
 
-def _runs(text: str) -> list[str]:
+def runs_of(text: str) -> list[str]:
+    """Lower-cased words, and runs of characters from scripts without spaces, in text order."""
     return _TERM.findall(unicodedata.normalize("NFKC", text).lower())
 
 

@@ -1,4 +1,4 @@
-"""`LexicalIndex`: BM25 against its formula, before and after being saved."""
+"""`LexicalIndex`: BM25 against its formula, in memory, from one shard and from several."""
 
 from __future__ import annotations
 
@@ -12,27 +12,41 @@ import pytest
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.bm25_index import Bm25Index
+from ragkit.indexers.lexical import open_lexical, write_lexical_shard
+from ragkit.indexers.terms import TermAnalyzer
 from ragkit.protocols import LexicalIndex
 
 TEXTS = ["red fish blue fish", "one fish two fish", "green eggs and ham", "red red red ham", ""]
 KEYS = np.array([10, 11, 20, 21, 30])
+CONFIG = LexicalConfig(language="none")
 Make = Callable[[list[str], np.ndarray], LexicalIndex]
 
 
 def built(texts: list[str], keys: np.ndarray) -> LexicalIndex:
-    return Bm25Index.build(keys, texts, LexicalConfig(language="none"))
+    return Bm25Index.build(keys, texts, CONFIG)
 
 
-@pytest.fixture(params=["built", "reopened"])
+@pytest.fixture(params=["built", "one shard", "many shards", "with dead passages"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "built":
         return built
+    size = 1 if request.param == "many shards" else 100
 
-    def reopened(texts: list[str], keys: np.ndarray) -> LexicalIndex:
-        Bm25Index.build(keys, texts, LexicalConfig(language="none")).save(tmp_path / "lexical")
-        return Bm25Index.load(tmp_path / "lexical")
+    def opened(texts: list[str], keys: np.ndarray) -> LexicalIndex:
+        dead = np.zeros(0, np.int64)
+        if request.param == "with dead passages":
+            dead = np.array([1000, 1001])
+            texts, keys = [*texts, "red fish green", "ham"], np.concatenate([keys, dead])
+        analyzer = TermAnalyzer("none")
+        files = [
+            write_lexical_shard(
+                tmp_path, start + 1, keys[start : start + size], texts[start : start + size], analyzer
+            )
+            for start in range(0, len(keys), size)
+        ]
+        return open_lexical(tmp_path, files, dead, CONFIG)
 
-    return reopened
+    return opened
 
 
 def bm25(query: str, text: str, k1: float = 1.5, b: float = 0.75) -> float:
@@ -57,13 +71,26 @@ def test_scores_equal_the_formula(make: Make):
         )
         hits = [(score, key) for score, key in expected if score > 0]
         assert keys[row, : len(hits)].tolist() == [key for _, key in hits]
-        np.testing.assert_allclose(scores[row, : len(hits)], [score for score, _ in hits], rtol=1e-5)
+        np.testing.assert_allclose(scores[row, : len(hits)], [score for score, _ in hits], rtol=1e-6)
         assert (keys[row, len(hits) :] == -1).all()
 
 
+def test_a_term_that_the_query_repeats_counts_as_often(make: Make):
+    scores, keys = make(TEXTS, KEYS).search(["ham red ham"], 1)
+    assert keys.tolist() == [[21]]
+    assert scores[0, 0] == pytest.approx(bm25("ham red ham", "red red red ham"), rel=1e-6)
+
+
+def test_ties_go_to_the_lower_key(make: Make):
+    index = make(["a1 b1", "b1 a1", "a1 b1", "c1"], np.array([5, 6, 7, 8]))
+    assert index.search(["a1"], 2)[1].tolist() == [[5, 6]]
+    assert index.search(["b1 a1"], 3)[1].tolist() == [[5, 6, 7]]
+
+
 def test_only_allowed_keys_are_found(make: Make):
-    _, keys = make(TEXTS, KEYS).search(["red fish ham"], 3, np.array([20, 21, 99]))
-    assert keys[0].tolist() == [21, 20, -1]
+    index = make(TEXTS, KEYS)
+    assert index.search(["red fish ham"], 3, np.array([20, 21, 99, 1000]))[1].tolist() == [[21, 20, -1]]
+    assert index.search(["red fish ham"], 1, np.zeros(0, np.int64))[1].tolist() == [[-1]]
 
 
 def test_unknown_words_and_empty_queries_find_nothing(make: Make):
@@ -74,4 +101,4 @@ def test_unknown_words_and_empty_queries_find_nothing(make: Make):
 def test_a_corpus_without_words_finds_nothing(make: Make):
     index = make(["", "?"], np.array([1, 2]))
     assert len(index) == 2
-    assert index.search(["red"], 1)[1].tolist() == [[-1]]
+    assert index.search(["blue"], 1)[1].tolist() == [[-1]]
