@@ -21,6 +21,7 @@ _COMMON = ["the", "of", "and", "in", "to", "a", "with", "for", "was", "by", "tha
 _COMMON_SHARE = 0.72
 _ONSETS = ["b", "c", "d", "f", "g", "l", "m", "n", "p", "r", "s", "t", "v", "tr", "pl", "st"]
 _RHYMES = ["a", "e", "i", "o", "u", "an", "er", "in", "on", "al", "is", "ent"]
+_FEWEST_WORDS, _MOST_WORDS, _BLOCK = 6, 14, 1000
 _ENDINGS = ["", "", "s", "ed", "ing", "tion", "ic", "ity"]
 
 
@@ -37,6 +38,23 @@ def synthetic_texts(count: int, seed: int = 0) -> list[str]:
     )
     lengths = np.exp(rng.normal(np.log(_MEDIAN_WORDS), _LOG_SPREAD, count)).round().astype(int).clip(5, 1000)
     return [_sentences(words[rng.choice(len(words), length, p=shares)].tolist()) for length in lengths]
+
+
+def short_texts(start: int, stop: int, seed: int = 0) -> list[str]:
+    """Texts `start` to `stop` of an endless list: one sentence of 6 to 14 words, some common, most rare."""
+    words = np.array([*_COMMON, *_content_words(np.random.default_rng(seed))])
+    texts: list[str] = []
+    for block in range(start // _BLOCK, -(-stop // _BLOCK)):
+        rng = np.random.default_rng((seed, block))
+        # Log-uniform ranks: Zipf's law.
+        ranks = (len(words) ** rng.random((_BLOCK, _MOST_WORDS))).astype(int) - 1
+        lengths = rng.integers(_FEWEST_WORDS, _MOST_WORDS + 1, _BLOCK)
+        texts += [
+            " ".join(row[:length].tolist()).capitalize() + "."
+            for row, length in zip(words[ranks], lengths, strict=True)
+        ]
+    first = start // _BLOCK * _BLOCK
+    return texts[start - first : stop - first]
 
 
 def _content_words(rng: np.random.Generator) -> list[str]:

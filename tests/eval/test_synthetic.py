@@ -1,10 +1,11 @@
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from ragkit.eval.synthetic import RandomPassageEmbedder, synthetic_texts
+from ragkit.eval.synthetic import RandomPassageEmbedder, short_texts, synthetic_texts
 from ragkit.records import Passage
 from tests.fakes import HashEmbedder
 
@@ -14,6 +15,16 @@ def test_texts_depend_on_the_seed_alone():
     assert synthetic_texts(5, seed=3) != synthetic_texts(5, seed=4)
     assert len(set(synthetic_texts(50))) == 50
     assert synthetic_texts(0) == []
+
+
+def test_short_texts_are_one_list_whatever_the_piece():
+    texts = short_texts(0, 2500)
+    assert texts[950:2100] == short_texts(950, 2100)
+    assert len(set(texts)) > 2400
+    assert {len(text.split()) for text in texts} == set(range(6, 15))
+    counts = Counter(word for text in texts for word in text.lower().rstrip(".").split())
+    assert counts.most_common(1)[0][0] == "the"
+    assert 2000 < len(counts) < 4014
 
 
 def test_lengths_are_those_of_abstracts():
