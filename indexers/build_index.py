@@ -92,7 +92,14 @@ class IndexBuilder:
             self._unfinished.close()
             raise
         self._unfinished.close()
-        keep_up(self._corpus, self._catalogue, self._index_config, self._lexical, lambda: self._tell("index", ""))
+        keep_up(
+            self._corpus,
+            self._catalogue,
+            self._index_config,
+            self._lexical,
+            self._embedders.of,
+            lambda: self._tell("index", ""),
+        )
         self._report.seconds = time.monotonic() - started
         return self._report
 

@@ -8,6 +8,7 @@ writer and are swept by the next one.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import zlib
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.attributes import dump_attributes, load_attributes
-from ragkit.errors import CorpusDamagedError
+from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.records import AttributeValue, FloatArray, KeyArray, Page, WordBoxes
 
 FILE_NAME = "catalogue.sqlite"
@@ -189,7 +190,12 @@ class Catalogue:
             CorpusDamagedError: the file is missing or no database.
         """
         with self._borrowed() as connection:
-            return connection.execute(sql, parameters).fetchall()
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise _unreadable(self._path, error) from error
 
     @contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
@@ -207,7 +213,10 @@ class Catalogue:
             yield connection
         finally:
             self._local.held = None
-            self._idle.append(connection)
+            if connection.in_transaction:  # A disk that failed let nothing be rolled back.
+                connection.close()
+            else:
+                self._idle.append(connection)
 
     def _write(self, sql: str, *rows: Sequence[object]) -> sqlite3.Cursor:
         """Run a statement for each row inside the transaction that this thread is in."""
@@ -215,6 +224,12 @@ class Catalogue:
         assert held is not None, "a change outside of a transaction"
         assert held.in_transaction, "a change outside of a transaction"
         return held.execute(sql, rows[0]) if len(rows) == 1 else held.executemany(sql, rows)
+
+    def shrink(self) -> None:
+        """Give the space of deleted rows back to the disk."""
+        with self._borrowed() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @property
     def generation(self) -> int:
@@ -226,6 +241,16 @@ class Catalogue:
         """The indexing settings of the last run, as tables of the configuration."""
         settings: dict[str, object] = json.loads(self._fact("settings"))
         return settings
+
+    @property
+    def manifest(self) -> str:
+        """The corpus's manifest.json as it was written; "" where no writer has remembered it yet."""
+        rows = self.rows("SELECT value FROM facts WHERE name = 'manifest'")
+        return str(rows[0][0]) if rows else ""
+
+    def remember_manifest(self, content: str) -> None:
+        """Inside a transaction."""
+        self._write("INSERT OR REPLACE INTO facts VALUES ('manifest', ?)", (content,))
 
     def set_settings(self, settings: Mapping[str, object]) -> None:
         """Inside a transaction."""
@@ -337,6 +362,19 @@ class Catalogue:
         """Inside a transaction: of these keys no data file holds rows any more."""
         self._write("DELETE FROM dead_passages WHERE key = ?", *[(key,) for key in keys.tolist()])
 
+    def add_dead(self, keys: KeyArray) -> None:
+        """Inside a transaction: data files hold rows of these keys, which no passage has."""
+        self._write("INSERT OR IGNORE INTO dead_passages VALUES (?)", *[(key,) for key in keys.tolist()])
+
+    def set_picture(self, old: str, new: str, size: tuple[int, int]) -> None:
+        """Inside a transaction: say that the pages of one picture have another one now."""
+        sql = "UPDATE pages SET image = ?, image_width = ?, image_height = ? WHERE image = ?"
+        self._write(sql, (new, *size, old))
+
+    def set_incomplete(self, ids: Iterable[str]) -> None:
+        """Inside a transaction: these documents are indexed anew when their files are next looked at."""
+        self._write("UPDATE documents SET settings_hash = 'incomplete' WHERE id = ?", *[(id_,) for id_ in ids])
+
     def take_loose_pictures(self) -> list[str]:
         """Inside a transaction: names of pictures that lost a page, of which no page is left."""
         names = self.rows(
@@ -389,10 +427,17 @@ def read_page(row: Sequence[object]) -> Page:
 
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        raise CorpusDamagedError(f"{path} is missing; the corpus cannot be read without its catalogue")
+        raise CorpusDamagedError(
+            f"{path} is missing, and the corpus cannot be read without it; restore it from a backup, or index into "
+            "a new corpus"
+        )
     try:
         connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise _unreadable(path, error) from error
+        if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+            raise CorpusError(f"{path} cannot be opened: {error}") from error
         # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
@@ -401,8 +446,14 @@ def _connect(path: Path) -> sqlite3.Connection:
             ) from None
         connection = _configured(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
     except sqlite3.DatabaseError as error:
-        raise CorpusDamagedError(f"{path} is no readable catalogue ({error}); restore it from a backup") from error
+        raise _unreadable(path, error) from error
     return connection
+
+
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> CorpusDamagedError:
+    return CorpusDamagedError(
+        f"{path} is no readable catalogue ({error}); restore it from a backup, or index into a new corpus"
+    )
 
 
 def _configured(uri: str) -> sqlite3.Connection:

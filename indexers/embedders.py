@@ -21,8 +21,6 @@ class Embedders:
     tokens: TokenEmbedder | None = None
     token_dtype: TokenDtype = "float16"
 
-    @property
-    def dims(self) -> dict[VectorSpace, int]:
-        """Dimensions of each space that is used."""
-        pairs = ((TEXTS, self.texts), (PICTURES, self.pictures))
-        return {space: embedder.dim for space, embedder in pairs if embedder is not None}
+    def of(self, space: VectorSpace) -> Embedder | None:
+        """The one that made the vectors of a space."""
+        return {TEXTS: self.texts, PICTURES: self.pictures}[space]

@@ -54,10 +54,10 @@ def groups_to_rewrite(shards: Sequence[KeyArray], catalogue: Catalogue, share: f
     """Which shards are written anew, those of a group as one; `shards`: the keys of each, ascending.
 
     The newest ones are merged until each is more than twice as large as all newer ones together, and a
-    shard of which more rows than `share` are dead is written anew.
+    shard of which more rows than `share` are dead is written anew. With a share of 0 all become one.
     """
     counts = [len(keys) for keys in shards]
-    first = first_to_merge(counts)
+    first = first_to_merge(counts) if share else 0
     dead = np.zeros(0, np.int64)
     # A quick bound first: dead keys of other kinds of passages lie between.
     if any(_most_dead(catalogue, keys) > share * len(keys) for keys in shards):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ragkit.config import IndexConfig, LexicalConfig
+from ragkit.files import num_bytes_below
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical_files import refresh_lexical
-from ragkit.indexers.page_images import sweep_loose_pictures
+from ragkit.indexers.page_images import sweep_loose_pictures, sweep_pictures
+from ragkit.indexers.sample_queries import EmbedderOf
 from ragkit.indexers.shards import forget_dead, merge_shards, sweep
 from ragkit.indexers.token_shards import merge_token_shards
 from ragkit.indexers.unfinished import unfinished_picture_names
-from ragkit.indexers.vector_indexes import update_indexes
+from ragkit.indexers.vector_indexes import IndexUpdate
 from ragkit.indexers.vectors import SPACES
 
 
@@ -31,9 +34,13 @@ def keep_up(
     catalogue: Catalogue,
     index: IndexConfig,
     lexical: LexicalConfig,
+    embedder_of: EmbedderOf,
     tell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Bring up to date what is derived from what was committed; `tell` is called before what takes long."""
+    """Bring up to date what is derived from what was committed.
+
+    embedder_of, tell: as `IndexUpdate`.
+    """
     sweep_loose_pictures(corpus, catalogue, unfinished_picture_names(corpus))
     for space in SPACES:
         merge_shards(corpus, catalogue, space, index.compact_share)
@@ -41,6 +48,32 @@ def keep_up(
     forget_dead(corpus, catalogue)
     refresh_lexical(corpus, catalogue, lexical)
     if index.kind != "numpy":
+        update = IndexUpdate(catalogue, index, embedder_of, tell)
         for space in SPACES:
-            update_indexes(corpus, catalogue, space, index, tell)
+            update.run(space)
     sweep(corpus, catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """num_dropped: removed passages of which files held rows until now. Bytes: of all files of the corpus."""
+
+    num_dropped: int
+    num_bytes_before: int
+    num_bytes_after: int
+
+
+def compact(
+    corpus: Path,
+    catalogue: Catalogue,
+    index: IndexConfig,
+    lexical: LexicalConfig,
+    embedder_of: EmbedderOf,
+    tell: Callable[[], None] = lambda: None,
+) -> CompactReport:
+    """Write every kind of shard anew as one, without dead rows, with the index that the configuration wants."""
+    before, dropped = num_bytes_below(corpus), len(catalogue.dead_keys())
+    keep_up(corpus, catalogue, index.model_copy(update={"compact_share": 0.0}), lexical, embedder_of, tell)
+    sweep_pictures(corpus, catalogue, unfinished_picture_names(corpus))
+    catalogue.shrink()
+    return CompactReport(dropped, before, num_bytes_below(corpus))

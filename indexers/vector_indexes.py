@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ragkit.config import IndexConfig
 from ragkit.files import atomic_write
-from ragkit.indexers.catalogue import Catalogue, StoredFile
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.index_kinds import IndexChoice, choose_index
+from ragkit.indexers.sample_queries import EmbedderOf, sample_queries
 from ragkit.indexers.shard_index import (
     Effort,
     IndexFacts,
@@ -25,77 +27,96 @@ from ragkit.indexers.shard_index import (
 )
 from ragkit.indexers.sharded_index import SearchedShard, ShardedIndex
 from ragkit.indexers.shards import space_files
+from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.tune_index import RecallMeter, sample_rows, tune
 from ragkit.indexers.vectors import VectorShard, VectorSpace, read_shards, stored_file
+from ragkit.records import FloatArray, KeyArray
 
-_QUERIES = "vectors of the shard, each left out of its own result"
+_SNIPPETS = "some words of each of so many passages, which itself is not counted"
+_VECTORS = "the vectors of so many passages, each of which itself is not counted"
 
 
-def update_indexes(
-    corpus: Path, catalogue: Catalogue, space: VectorSpace, config: IndexConfig, tell: Callable[[], None]
-) -> None:
-    """Give each shard the index that the configuration wants for it, tuned to the wanted recall.
+class IndexUpdate:
+    """Gives each shard the index that the configuration wants for it, tuned to the wanted recall.
 
     Centroids and codes are trained on the vectors of the shard alone, whenever it is written: they never drift.
+
+    Args:
+        embedder_of: what queries are embedded with, to measure recall; asked for when an index is to be tuned.
+        tell: called before an index is built.
     """
-    files = space_files(catalogue, space)
-    shards = read_shards(corpus, space, files)
-    total = sum(map(len, shards))
-    known = {facts.shard: (path, facts) for path, facts in index_facts(catalogue, space).items()}
-    for shard in shards:
-        choice = choose_index(config, len(shard), shard.vectors.shape[1], total)
-        path, facts = known.get(shard.generation, ("", None))
-        if facts is None and is_exact(choice.factory):
-            continue
-        if facts is None or facts.factory != choice.factory:
-            tell()
-            built = None if is_exact(choice.factory) else _built(shard, choice, config)
-            _commit(corpus, catalogue, space, [file for file in files if file.path == path], built)
-        elif facts.recall_target != config.recall_target:
-            facts = _tuned(open_index(corpus / path, shard), shard, facts, config)
-            with catalogue.transaction():
-                catalogue.set_file_facts(path, facts.to_json())
 
+    def __init__(
+        self, catalogue: Catalogue, config: IndexConfig, embedder_of: EmbedderOf, tell: Callable[[], None]
+    ) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._embedder_of = embedder_of
+        self._tell = tell
 
-def _built(shard: VectorShard, choice: IndexChoice, config: IndexConfig) -> tuple[Any, IndexFacts]:
-    """A FAISS index of the shard, and the facts to store with it."""
-    started = time.monotonic()
-    index = build_index(shard.vectors, choice.factory)
-    facts = IndexFacts(shard.generation, len(shard), choice.factory, choice.why)
-    facts = replace(facts, build_seconds=round(time.monotonic() - started, 2))
-    return index, _tuned(as_shard_index(index, shard.vectors), shard, facts, config)
+    def run(self, space: VectorSpace) -> None:
+        """Build, tune or drop the indexes of one space, each in a commit of its own."""
+        shards = read_shards(self._catalogue.folder, space, space_files(self._catalogue, space))
+        total = sum(map(len, shards))
+        known = {facts.shard: (path, facts) for path, facts in index_facts(self._catalogue, space).items()}
+        for shard in shards:
+            choice = choose_index(self._config, len(shard), shard.vectors.shape[1], total)
+            path, facts = known.get(shard.generation, ("", None))
+            if facts is None and is_exact(choice.factory):
+                continue
+            if facts is None or facts.factory != choice.factory:
+                built = None if is_exact(choice.factory) else self._built(space, shard, choice)
+                self._commit(space, path, built)
+            elif facts.recall_target != self._config.recall_target:
+                facts = self._tuned(space, open_index(self._catalogue.folder / path, shard), shard, facts)
+                with self._catalogue.transaction():
+                    self._catalogue.set_file_facts(path, facts.to_json())
 
+    def _built(self, space: VectorSpace, shard: VectorShard, choice: IndexChoice) -> tuple[Any, IndexFacts]:
+        """A FAISS index of the shard, and the facts to store with it."""
+        self._tell()
+        started = time.monotonic()
+        index = build_index(shard.vectors, choice.factory)
+        seconds = round(time.monotonic() - started, 2)
+        facts = IndexFacts(shard.generation, len(shard), choice.factory, choice.why, build_seconds=seconds)
+        return index, self._tuned(space, as_shard_index(index, shard.vectors), shard, facts)
 
-def _commit(
-    corpus: Path,
-    catalogue: Catalogue,
-    space: VectorSpace,
-    old: list[StoredFile],
-    built: tuple[Any, IndexFacts] | None,
-) -> None:
-    """Put a built index, if any, in the place of an old one."""
-    with catalogue.transaction() as generation:
-        catalogue.drop_files(old)
-        if built is not None:
-            path = corpus / space.folder / f"{generation:08d}.{space.index_kind}.faiss"
-            with atomic_write(path) as file:
-                save_index(built[0], file)
-            catalogue.add_file(stored_file(corpus, path, space.index_kind, generation), built[1].to_json())
+    def _commit(self, space: VectorSpace, old_path: str, built: tuple[Any, IndexFacts] | None) -> None:
+        """Put a built index, if any, in the place of an old one."""
+        catalogue = self._catalogue
+        with catalogue.transaction() as generation:
+            catalogue.drop_files([file for file in catalogue.files(space.index_kind) if file.path == old_path])
+            if built is not None:
+                path = catalogue.folder / space.folder / f"{generation:08d}.{space.index_kind}.faiss"
+                with atomic_write(path) as file:
+                    save_index(built[0], file)
+                stored = stored_file(catalogue.folder, path, space.index_kind, generation)
+                catalogue.add_file(stored, built[1].to_json())
 
+    def _tuned(self, space: VectorSpace, index: ShardIndex, shard: VectorShard, facts: IndexFacts) -> IndexFacts:
+        """The facts with the effort that reaches the wanted recall, or comes nearest."""
+        living = np.delete(np.arange(len(shard)), shard.dead_rows(self._catalogue.dead_keys()))
+        rows = living[sample_rows(len(living))]
+        queries, said = self._queries(space, shard, rows)
+        effort, recall = tune(index, RecallMeter(shard.vectors, queries, rows), self._config.recall_target)
+        return replace(
+            facts,
+            effort=effort.effort,
+            refine_factor=effort.refine_factor,
+            recall=round(recall, 4),
+            recall_target=self._config.recall_target,
+            num_queries=len(rows),
+            queries=said,
+        )
 
-def _tuned(index: ShardIndex, shard: VectorShard, facts: IndexFacts, config: IndexConfig) -> IndexFacts:
-    """The facts with the effort that reaches the wanted recall, or comes nearest."""
-    rows = sample_rows(len(shard))
-    effort, recall = tune(index, RecallMeter(shard.vectors, shard.vectors[rows], rows), config.recall_target)
-    return replace(
-        facts,
-        effort=effort.effort,
-        refine_factor=effort.refine_factor,
-        recall=round(recall, 4),
-        recall_target=config.recall_target,
-        num_queries=len(rows),
-        queries=_QUERIES,
-    )
+    def _queries(self, space: VectorSpace, shard: VectorShard, rows: KeyArray) -> tuple[FloatArray, str]:
+        embedder = self._embedder_of(space)
+        if embedder is not None:
+            store = SqlitePassageStore(self._catalogue)
+            queries = sample_queries(store, embedder, shard.keys[rows].tolist())
+            if queries is not None:
+                return queries, _SNIPPETS
+        return shard.vectors[rows], _VECTORS
 
 
 def index_facts(catalogue: Catalogue, space: VectorSpace) -> dict[str, IndexFacts]:

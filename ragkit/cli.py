@@ -173,6 +173,18 @@ def verify(corpus: CorpusOption, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def compact(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Take the space of removed documents back; with another [index] kind, build that index."""
+    with _open(corpus, load_config(config)) as opened:
+        report = opened.compact(lambda: print("building an index …", file=sys.stderr))  # noqa: T201
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        freed = report.num_bytes_before - report.num_bytes_after
+        print(f"{report.num_dropped} dead passages dropped, {freed / 1e6:.1f} MB freed")  # noqa: T201
+
+
+@app.command()
 def remove(
     documents: Annotated[list[str], typer.Argument(help="Document ids, as searches show them.")],
     corpus: CorpusOption,

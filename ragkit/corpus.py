@@ -20,6 +20,7 @@ from ragkit.config import Config
 from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
+from ragkit.files import num_bytes_below
 from ragkit.filters import attributes_asked, check_condition
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import IndexBuilder
@@ -35,7 +36,7 @@ from ragkit.indexers.readers.find_files import find_files, fixed_part
 from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.upkeep import keep_up, remove_documents
+from ragkit.indexers.upkeep import CompactReport, compact, keep_up, remove_documents
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
@@ -229,8 +230,27 @@ class Corpus:
         with writer_lock(self.path), _disk_errors_named(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
-                keep_up(self.path, self._catalogue, self.config.index, self.config.lexical)
+                keep_up(self.path, self._catalogue, self.config.index, self.config.lexical, self._embedders.of)
         return removed
+
+    def compact(self, progress: Callable[[], None] = lambda: None) -> CompactReport:
+        """Take the space of removed documents back, and give all vectors the index of the configuration.
+
+        Not needed for correct results, and done by itself where more than `index.compact_share` is dead.
+
+        Args:
+            progress: called before each index is built.
+        """
+        with writer_lock(self.path), _disk_errors_named(self.path):
+            self._remember()
+            return compact(
+                self.path,
+                self._catalogue,
+                self.config.index,
+                self.config.lexical,
+                self._embedders.of,
+                progress,
+            )
 
     def set_attributes(self, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
         """Replace documents' attributes, by document id, in one commit; nothing is embedded again.
@@ -335,7 +355,7 @@ class Corpus:
                 num_documents=len(documents),
                 num_pages=sum(document.num_pages for document in documents),
                 num_passages=sum(document.num_passages for document in documents),
-                num_bytes=_num_bytes(self.path),
+                num_bytes=num_bytes_below(self.path),
                 embedder=self.manifest.embedder,
                 page_embedder=self.manifest.page_embedder,
                 token_embedder=self.manifest.token_embedder,
@@ -418,15 +438,6 @@ def _disk_errors_named(path: Path) -> Iterator[None]:
             f"writing to {path} failed: {error}. What was committed before stays; run the command again once "
             "there is room and permission to write"
         ) from error
-
-
-def _num_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        # A writer may sweep files away while we count.
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
-    return total
 
 
 def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:

@@ -12,13 +12,16 @@ from ragkit.indexers import manifest
 from ragkit.indexers.embedders import Embedders
 
 # Tables of the configuration that decide what is in a corpus: remembered by it, and used again.
-_REMEMBERED = ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction", "lexical")
+_REMEMBERED = (
+    "documents", "passages", "embedder", "pages", "page_embedder", "late_interaction", "lexical", "index",
+)  # fmt: skip
 # Of these tables, what depends on the machine or changes nothing that is stored.
 _NOT_REMEMBERED = {
     "embedder": {"device", "dtype", "batch_tokens"},
     "pages": {"render_processes"},
     "page_embedder": {"device", "dtype", "batch_pages"},
     "late_interaction": {"device", "depth"},
+    "index": {"device", "memory_mb"},
 }
 
 

@@ -12,6 +12,7 @@ from ragkit.config import Config
 from ragkit.errors import ConfigError, CorpusError
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.manifest import EmbedderFacts, Manifest, check_embedder
+from ragkit.indexers.vectors import TEXTS, VectorSpace
 from ragkit.protocols import Embedder, TokenEmbedder
 
 _TEXTS, _PICTURES, _TOKENS = "text embedder", "page embedder", "late-interaction embedder"
@@ -73,6 +74,10 @@ class EmbedderSet:
     def all(self) -> Embedders:
         """All of them, loaded."""
         return Embedders(self.texts, self.pictures, self.tokens, self._config.late_interaction.dtype)
+
+    def of(self, space: VectorSpace) -> Embedder | None:
+        """The one that made the vectors of a space."""
+        return self.texts if space is TEXTS else self.pictures
 
     def _one(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +46,16 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def num_bytes_below(folder: Path) -> int:
+    """Bytes of all files in a folder and its folders."""
+    total = 0
+    for path in folder.rglob("*"):
+        # A writer may sweep files away while we count.
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def cache_folder() -> Path:
