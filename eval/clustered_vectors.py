@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
-from ragkit.records import FloatArray
+from ragkit.eval.synthetic import short_texts
+from ragkit.records import FloatArray, KeyArray, Passage, TextRecord
 
 # Members of a cluster on average, and how far they lie from its centre, which is of length 1.
 _CLUSTER_SIZE = 100
 _NOISE_NORM = 0.9
 # Rows of a chunk. Each chunk has clusters and a random stream of its own.
 CHUNK_ROWS = 10_000
-_CENTRES, _MEMBERS, _QUERIES = 0, 1, 2
+_NUM_CLUSTERS = CHUNK_ROWS // _CLUSTER_SIZE
+# What a random stream is for.
+_CENTRES, _MEMBERS, _QUERIES, _QUESTIONS = 0, 1, 2, 3
 
 
 def clustered_chunks(count: int, dim: int = 384, seed: int = 0) -> Iterator[FloatArray]:
@@ -23,9 +29,7 @@ def clustered_chunks(count: int, dim: int = 384, seed: int = 0) -> Iterator[Floa
     unit length. Every 10,000 rows lie in 100 new clusters, so the first rows are the same whatever the count.
     """
     for number, start in enumerate(range(0, count, CHUNK_ROWS)):
-        rng = np.random.default_rng((seed, _MEMBERS, number))
-        of = rng.integers(CHUNK_ROWS // _CLUSTER_SIZE, size=CHUNK_ROWS)
-        yield _members(_centres(number, dim, seed)[of], rng)[: count - start]
+        yield _chunk(number, dim, seed)[: count - start]
 
 
 def clustered_vectors(count: int, dim: int = 384, seed: int = 0) -> FloatArray:
@@ -38,24 +42,98 @@ def clustered_vectors(count: int, dim: int = 384, seed: int = 0) -> FloatArray:
 
 def clustered_queries(num_queries: int, count: int, dim: int = 384, seed: int = 0) -> FloatArray:
     """float32 (num_queries, dim): further members of the clusters of the first `count` rows; none is a row."""
-    rng = np.random.default_rng((seed, _QUERIES, count))
+    rng = _rng(seed, _QUERIES, count)
     num_chunks = -(-count // CHUNK_ROWS)
     # Sorted by chunk, so that the centres of one chunk at a time are at hand.
     chunks = np.sort(rng.integers(num_chunks, size=num_queries))
     centres = np.empty((num_queries, dim), np.float32)
     for number in np.unique(chunks):
         here = np.flatnonzero(chunks == number)
-        of = rng.integers(CHUNK_ROWS // _CLUSTER_SIZE, size=len(here))
+        of = rng.integers(_NUM_CLUSTERS, size=len(here))
         centres[here] = _centres(int(number), dim, seed)[of]
     queries = _members(centres, rng)
     rng.shuffle(queries)
     return queries
 
 
+class ClusteredEmbedder:
+    """An `Embedder` that hands out ready vectors by the numbers that texts name.
+
+    "passage 12: ...", the text of row 12 as a passage, is row 12 of `clustered_chunks`; as a query it is a further
+    member of that row's cluster, as a question about it would be. The query "row 12" is row 12 itself, and
+    "query 12" is row 12 of `queries`.
+    """
+
+    metric: Literal["cosine"] = "cosine"
+
+    def __init__(self, dim: int = 384, seed: int = 0, queries: FloatArray | None = None) -> None:
+        self.dim = dim
+        self.fingerprint = f"clustered vectors of {dim} dimensions, seed {seed}"
+        self._seed = seed
+        self._queries = np.zeros((0, dim), np.float32) if queries is None else queries
+        # Passages come in the order of their rows.
+        self._chunk = lru_cache(maxsize=2)(_chunk)
+
+    def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
+        """float32 (len(passages), dim)."""
+        return self._stacked(self._row(_named(passage.text)[1]) for passage in passages)
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        """float32 (len(texts), dim). Raises ValueError where a text names no vector."""
+        return self._stacked(self._query(*_named(text)) for text in texts)
+
+    def _query(self, what: str, number: int) -> FloatArray:
+        if what == "query":
+            row: FloatArray = self._queries[number]
+            return row
+        if what == "row":
+            return self._row(number)
+        chunk, place = divmod(number, CHUNK_ROWS)
+        centre = _centres(chunk, self.dim, self._seed)[_clusters(_rng(self._seed, _MEMBERS, chunk))[place]]
+        return _members(centre[None], _rng(self._seed, _QUESTIONS, number))[0]
+
+    def _row(self, number: int) -> FloatArray:
+        row: FloatArray = self._chunk(number // CHUNK_ROWS, self.dim, self._seed)[number % CHUNK_ROWS]
+        return row
+
+    def _stacked(self, rows: Iterable[FloatArray]) -> FloatArray:
+        return np.array(list(rows), np.float32).reshape(-1, self.dim)
+
+
+def clustered_records(start: int, stop: int, seed: int = 0) -> list[TextRecord]:
+    """Documents "d<row>" of one short passage each, for the rows `start` to `stop`."""
+    texts = short_texts(start, stop, seed)
+    return [TextRecord(f"d{i}", f"Passage {i}: {text}") for i, text in enumerate(texts, start)]
+
+
+def _named(text: str) -> tuple[str, int]:
+    """Such as ("row", 12)."""
+    match = re.match(r"(passage|query|row) (\d+)\b", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text[:80]!r} names no vector; begin with: passage 12, query 12 or row 12")
+    return match[1].lower(), int(match[2])
+
+
+def _chunk(number: int, dim: int, seed: int) -> FloatArray:
+    """The rows of a chunk, float32 (10,000, dim)."""
+    rng = _rng(seed, _MEMBERS, number)
+    of = _clusters(rng)
+    return _members(_centres(number, dim, seed)[of], rng)
+
+
+def _clusters(rng: np.random.Generator) -> KeyArray:
+    """The cluster of each row of a chunk."""
+    return rng.integers(_NUM_CLUSTERS, size=CHUNK_ROWS)
+
+
+def _rng(*seeds: int) -> np.random.Generator:
+    return np.random.default_rng(seeds)
+
+
 def _centres(chunk: int, dim: int, seed: int) -> FloatArray:
     """The centres of a chunk's clusters, float32 (100, dim)."""
-    rng = np.random.default_rng((seed, _CENTRES, chunk))
-    return _unit(rng.standard_normal((CHUNK_ROWS // _CLUSTER_SIZE, dim), np.float32))
+    rng = _rng(seed, _CENTRES, chunk)
+    return _unit(rng.standard_normal((_NUM_CLUSTERS, dim), np.float32))
 
 
 def _members(centres: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -21,7 +21,7 @@ _COMMON = ["the", "of", "and", "in", "to", "a", "with", "for", "was", "by", "tha
 _COMMON_SHARE = 0.72
 _ONSETS = ["b", "c", "d", "f", "g", "l", "m", "n", "p", "r", "s", "t", "v", "tr", "pl", "st"]
 _RHYMES = ["a", "e", "i", "o", "u", "an", "er", "in", "on", "al", "is", "ent"]
-_FEWEST_WORDS, _MOST_WORDS, _BLOCK = 6, 14, 1000
+_FEWEST_WORDS, _MOST_WORDS, _BLOCK = 4, 8, 1000
 _ENDINGS = ["", "", "s", "ed", "ing", "tion", "ic", "ity"]
 
 
@@ -41,7 +41,7 @@ def synthetic_texts(count: int, seed: int = 0) -> list[str]:
 
 
 def short_texts(start: int, stop: int, seed: int = 0) -> list[str]:
-    """Texts `start` to `stop` of an endless list: one sentence of 6 to 14 words, some common, most rare."""
+    """Texts `start` to `stop` of an endless list: one sentence of 4 to 8 words, some common, most rare."""
     words = np.array([*_COMMON, *_content_words(np.random.default_rng(seed))])
     texts: list[str] = []
     for block in range(start // _BLOCK, -(-stop // _BLOCK)):

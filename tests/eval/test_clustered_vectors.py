@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from ragkit.eval.clustered_vectors import clustered_chunks, clustered_queries, clustered_vectors
+from ragkit.eval.clustered_vectors import (
+    ClusteredEmbedder,
+    clustered_chunks,
+    clustered_queries,
+    clustered_records,
+    clustered_vectors,
+)
+from ragkit.records import Passage
 
 # A centre of length 1 and noise of length 0.9 at right angles to it: two members' cosine is 1 / (1 + 0.81).
 WITHIN = 1 / 1.81
@@ -44,3 +52,28 @@ def test_queries_are_new_members_of_the_same_clusters() -> None:
     assert 0.35 < float(halves.mean()) < 0.65  # drawn from the clusters of all chunks
     assert halves[:50].any()  # and in no order of chunks
     assert not halves[:50].all()
+
+
+def test_the_embedder_hands_out_the_vector_that_a_text_names() -> None:
+    rows, queries = clustered_vectors(10_020, 384, seed=1), clustered_queries(5, 10_020, 384, seed=1)
+    embedder = ClusteredEmbedder(384, 1, queries)
+    records = [record for at in (3, 10_007) for record in clustered_records(at, at + 2)]
+    assert [record.id for record in records] == ["d3", "d4", "d10007", "d10008"]
+    passages = [Passage(-1, record.id, 1, 0, 0, record.text) for record in records]
+    assert np.array_equal(embedder.embed_passages(passages), rows[[3, 4, 10_007, 10_008]])
+    assert np.array_equal(embedder.embed_queries(["query 4", "row 10019"]), [queries[4], rows[10_019]])
+    assert embedder.embed_queries([]).shape == (0, 384)
+    with pytest.raises(ValueError, match="names no vector"):
+        embedder.embed_queries(["twelve"])
+
+
+def test_a_passage_asked_as_a_question_is_a_neighbour_of_its_row() -> None:
+    rows, embedder = clustered_vectors(20_000, 384), ClusteredEmbedder(384)
+    numbers = [7, 8, 12_345]
+    questions = embedder.embed_queries([clustered_records(i, i + 1)[0].text for i in numbers])
+    own = (questions * rows[numbers]).sum(axis=1)
+    assert (own > 0.35).all()
+    assert (own < 0.9).all()
+    # Its ten nearest lie in the cluster of the row.
+    nearest = np.argsort(-(questions @ rows.T), axis=1)[:, :10]
+    assert all((rows[best] @ rows[i] > 0.35).all() for best, i in zip(nearest, numbers, strict=True))

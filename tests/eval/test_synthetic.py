@@ -21,7 +21,7 @@ def test_short_texts_are_one_list_whatever_the_piece():
     texts = short_texts(0, 2500)
     assert texts[950:2100] == short_texts(950, 2100)
     assert len(set(texts)) > 2400
-    assert {len(text.split()) for text in texts} == set(range(6, 15))
+    assert {len(text.split()) for text in texts} == set(range(4, 9))
     counts = Counter(word for text in texts for word in text.lower().rstrip(".").split())
     assert counts.most_common(1)[0][0] == "the"
     assert 2000 < len(counts) < 4014
