@@ -17,6 +17,9 @@ from ragkit.indexers.catalogue import Attributes, Catalogue, KnownDocument, NewD
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
+from ragkit.indexers.lexical import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical import analyzer_for, write_built_shard
+from ragkit.indexers.lexical_shards import LexicalShard, build_shard
 from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.picture_vectors import check_vectors
 from ragkit.indexers.prepare import NotDrawableError, Preparer, digest_of
@@ -236,7 +239,8 @@ class IndexBuilder:
     def _commit(self) -> None:
         if not self._pending:
             return
-        texts = self._embed([passage for document in self._pending for passage in passages_of(document)])
+        passages = [passage for document in self._pending for passage in passages_of(document)]
+        texts, terms = self._embed(passages), self._count_terms(passages)
         pictures = [picture for document in self._pending for picture in document.pictures]
         with self._catalogue.transaction() as generation:
             keys: dict[VectorSpace, list[int]] = {TEXTS: [], PICTURES: []}
@@ -247,6 +251,7 @@ class IndexBuilder:
             self._add_shard(TEXTS, generation, keys[TEXTS], texts)
             self._add_shard(PICTURES, generation, keys[PICTURES], [picture.vector for picture in pictures])
             self._add_tokens(generation, keys[PICTURES], pictures)
+            self._add_terms(generation, keys[TEXTS], terms)
         for document in self._pending:
             (self._report.changed if document.id in self._known else self._report.added).append(document.id)
             self._report.num_pages += len(document.pages)
@@ -272,6 +277,17 @@ class IndexBuilder:
         dtype = self._embedders.token_dtype
         for file in write_token_shard(self._corpus, generation, np.asarray(keys, np.int64), rows, dtype):
             self._catalogue.add_file(file)
+
+    def _count_terms(self, passages: list[Passage]) -> LexicalShard:
+        """The lexical shard of the next commit, whose keys are not known yet."""
+        texts = [passage.titled_text for passage in passages]
+        analyzer = analyzer_for(self._corpus, self._catalogue.files(LEXICAL_KIND), texts, self._lexical)
+        return build_shard(np.arange(len(texts)), texts, analyzer)
+
+    def _add_terms(self, generation: int, keys: list[int], terms: LexicalShard) -> None:
+        if keys:
+            terms = replace(terms, keys=np.asarray(keys, np.int64))
+            self._catalogue.add_file(write_built_shard(self._corpus, generation, terms))
 
     def _embed(self, passages: list[Passage]) -> FloatArray | None:
         embedder = self._embedders.texts

@@ -225,6 +225,11 @@ class Catalogue:
         assert held.in_transaction, "a change outside of a transaction"
         return held.execute(sql, rows[0]) if len(rows) == 1 else held.executemany(sql, rows)
 
+    def add_tables(self) -> None:
+        """Make the tables that an earlier format version lacks."""
+        with self._borrowed() as connection:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SINCE_3} COMMIT;")
+
     def shrink(self) -> None:
         """Give the space of deleted rows back to the disk."""
         with self._borrowed() as connection:
@@ -255,6 +260,15 @@ class Catalogue:
     def set_settings(self, settings: Mapping[str, object]) -> None:
         """Inside a transaction."""
         self._set_fact("settings", json.dumps(settings, sort_keys=True))
+
+    def counts(self) -> tuple[int, int, int]:
+        """Documents, pages, passages."""
+        sql = (
+            "SELECT (SELECT count(*) FROM documents), (SELECT coalesce(sum(num_pages), 0) FROM documents),"
+            " (SELECT count(*) FROM passages)"
+        )
+        documents, pages, passages = self.rows(sql)[0]
+        return documents, pages, passages
 
     def known_documents(self, ids: Iterable[str]) -> dict[str, KnownDocument]:
         """By id, those of the documents that there are."""
@@ -357,6 +371,11 @@ class Catalogue:
         """How many of the keys from `first` to `last` are dead."""
         sql = "SELECT count(*) FROM dead_passages WHERE key BETWEEN ? AND ?"
         return int(self.rows(sql, (first, last))[0][0])
+
+    def set_dead(self, keys: KeyArray) -> None:
+        """Inside a transaction: these keys are the dead ones, and no others."""
+        self._write("DELETE FROM dead_passages", ())
+        self._write("INSERT INTO dead_passages VALUES (?)", *[(key,) for key in keys.tolist()])
 
     def forget_dead(self, keys: KeyArray) -> None:
         """Inside a transaction: of these keys no data file holds rows any more."""

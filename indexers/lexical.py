@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from ragkit.config import LexicalConfig
-from ragkit.files import atomic_write
+from ragkit.files import atomic_write, sha256_of
 from ragkit.indexers.bm25_index import Bm25Index
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.lexical_language import build_in_language, decide_language
 from ragkit.indexers.lexical_merge import common_settings, merge_shards
 from ragkit.indexers.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
+from ragkit.indexers.section_file import damaged
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.terms import TermAnalyzer, detect_language
 from ragkit.indexers.vectors import stored_file
@@ -55,17 +56,20 @@ def write_built_shard(corpus: Path, generation: int, shard: LexicalShard) -> Sto
     return stored_file(corpus, path, KIND, generation)
 
 
-def count_passages(corpus: Path, files: Sequence[StoredFile]) -> list[int]:
-    """Passages in each shard, dead ones included: what `shards.first_to_merge` is asked with."""
-    return [len(_open(corpus, file)) for file in files]
+def open_shards(corpus: Path, files: Sequence[StoredFile]) -> list[LexicalShard]:
+    """The shard of each file, mapped; raises as `open_lexical`."""
+    return [_open(corpus, file) for file in files]
 
 
 def merge_lexical(corpus: Path, generation: int, files: Sequence[StoredFile], dead: KeyArray) -> StoredFile:
     """Write one shard in place of several, without their dead passages.
 
     Raises:
-        CorpusDamagedError: a file is damaged.
+        CorpusDamagedError: a file is damaged. Its hash is checked: in the new file any content would pass for sound.
     """
+    for old in files:
+        if (found := sha256_of(corpus / old.path)) != old.sha256:
+            raise damaged(corpus / old.path, f"sha256 {found[:12]}… instead of {old.sha256[:12]}…")
     path = _path(corpus, generation)
     with atomic_write(path) as file:
         merge_shards([_open(corpus, old) for old in files], dead, file)

@@ -40,19 +40,32 @@ class Manifest:
 
 def write_manifest(corpus: Path, manifest: Manifest) -> None:
     """Write it, durably, as JSON."""
+    write_manifest_text(corpus, json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def write_manifest_text(corpus: Path, content: str) -> None:
+    """As it was written before."""
     with atomic_write(corpus / FILE_NAME) as file:
-        file.write((json.dumps(asdict(manifest), indent=2) + "\n").encode())
+        file.write(content.encode())
 
 
-def read_manifest(corpus: Path) -> Manifest:
-    """Raises CorpusNotFoundError where there is none, CorpusDamagedError where it cannot be understood."""
+def read_manifest_text(corpus: Path) -> str:
+    """The file's content; what is not UTF-8 in it is replaced."""
+    return (corpus / FILE_NAME).read_text("utf-8", "replace")
+
+
+def read_manifest(corpus: Path, accept: int = FORMAT_VERSION) -> Manifest:
+    """Of the present format version, or of version `accept`.
+
+    Raises CorpusNotFoundError where there is none, CorpusDamagedError where it cannot be understood.
+    """
     path = corpus / FILE_NAME
     if not path.exists():
         raise CorpusNotFoundError(f"there is no corpus in {corpus}; make one: ragkit index PATH --corpus {corpus}")
     try:
         raw = json.loads(path.read_text("utf-8"))
         version = raw["format_version"]
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, accept):
             raise CorpusDamagedError(
                 f"{path} has format version {version}; this ragkit reads {FORMAT_VERSION}. "
                 "Use the ragkit that made the corpus, or index again"
@@ -61,7 +74,7 @@ def read_manifest(corpus: Path) -> Manifest:
             raw[name] = EmbedderFacts(**raw[name]) if raw[name] else None
         return Manifest(**raw)
     except (ValueError, KeyError, TypeError) as error:
-        raise CorpusDamagedError(f"{path} is damaged ({error}); restore it from a backup") from error
+        raise CorpusDamagedError(f"{path} is damaged ({error}); run ragkit repair") from error
 
 
 def facts_of(embedder: Embedder | TokenEmbedder | None) -> EmbedderFacts | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers import lexical_files, token_vectors
+from ragkit.indexers import lexical, token_vectors
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.vectors import (
     SPACES,
@@ -100,24 +100,19 @@ def held_keys(corpus: Path, catalogue: Catalogue) -> list[KeyArray]:
     """The keys of every shard of every kind, ascending in each."""
     keys = [shard.keys for space in SPACES for shard in read_shards(corpus, space, space_files(catalogue, space))]
     files = [file for kind in token_vectors.KINDS for file in catalogue.files(kind)]
-    return keys + [shard.keys for shard in token_vectors.TokenVectors.open(corpus, files).shards]
+    keys += [shard.keys for shard in token_vectors.TokenVectors.open(corpus, files).shards]
+    return keys + [shard.keys for shard in lexical.open_shards(corpus, catalogue.files(lexical.KIND))]
 
 
 def sweep(corpus: Path, catalogue: Catalogue) -> None:
     """Delete data files that the current state does not name: left-overs of killed writers and of merges."""
     used = {file.path for file in catalogue.files()}
-    for name in (*(space.folder for space in SPACES), token_vectors.FOLDER):
+    for name in (*(space.folder for space in SPACES), token_vectors.FOLDER, lexical.FOLDER):
         for path in (corpus / name).glob("*"):
-            if path.relative_to(corpus).as_posix() not in used:
+            if path.is_dir():
+                shutil.rmtree(path)  # Format version 2 kept its BM25 index in folders.
+            elif path.relative_to(corpus).as_posix() not in used:
                 path.unlink()
-    for folder in (corpus / lexical_files.FOLDER).glob("*"):
-        if not _holds_any(corpus, folder, used):
-            shutil.rmtree(folder)
-
-
-def _holds_any(corpus: Path, folder: Path, used: set[str]) -> bool:
-    prefix = folder.relative_to(corpus).as_posix() + "/"
-    return any(name.startswith(prefix) for name in used)
 
 
 def space_files(catalogue: Catalogue, space: VectorSpace) -> list[StoredFile]:

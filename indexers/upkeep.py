@@ -9,7 +9,7 @@ from pathlib import Path
 from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.files import num_bytes_below
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical_files import refresh_lexical
+from ragkit.indexers.lexical_upkeep import keep_lexical
 from ragkit.indexers.page_images import sweep_loose_pictures, sweep_pictures
 from ragkit.indexers.sample_queries import EmbedderOf
 from ragkit.indexers.shards import forget_dead, merge_shards, sweep
@@ -45,8 +45,8 @@ def keep_up(
     for space in SPACES:
         merge_shards(corpus, catalogue, space, index.compact_share)
     merge_token_shards(corpus, catalogue, index.compact_share)
+    keep_lexical(corpus, catalogue, lexical, index.compact_share)
     forget_dead(corpus, catalogue)
-    refresh_lexical(corpus, catalogue, lexical)
     if index.kind != "numpy":
         update = IndexUpdate(catalogue, index, embedder_of, tell)
         for space in SPACES:

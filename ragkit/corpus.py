@@ -19,7 +19,7 @@ from ragkit.attributes import AttributeType, checked_attributes
 from ragkit.config import Config
 from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
-from ragkit.errors import ConfigError, CorpusError, CorpusNotFoundError
+from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError, CorpusNotFoundError
 from ragkit.files import num_bytes_below
 from ragkit.filters import attributes_asked, check_condition
 from ragkit.indexers import manifest
@@ -31,12 +31,17 @@ from ragkit.indexers.filter_sql import has_attribute, known_attributes
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import EmbedderFacts
+from ragkit.indexers.migrate import migrate
 from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part
 from ragkit.indexers.readers.render import make_renderer
+from ragkit.indexers.repair import Repairer, RepairReport, restore_manifest
+from ragkit.indexers.shard_index import IndexFacts
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.upkeep import CompactReport, compact, keep_up, remove_documents
+from ragkit.indexers.vector_indexes import index_facts
+from ragkit.indexers.vectors import SPACES
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
@@ -53,7 +58,12 @@ _NONE_GIVEN = Embedders()
 
 @dataclass(frozen=True, slots=True)
 class CorpusInfo:
-    """What a corpus holds. num_bytes: of all its files. attributes: name -> type -> number of documents."""
+    """What a corpus holds.
+
+    num_dead: removed passages of which files still hold rows. num_bytes: of all its files. indexes: by name of
+    their file; shards of vectors that have none are searched exactly. attributes: name -> type -> number of
+    documents.
+    """
 
     path: str
     format_version: int
@@ -61,10 +71,12 @@ class CorpusInfo:
     num_documents: int
     num_pages: int
     num_passages: int
+    num_dead: int
     num_bytes: int
     embedder: EmbedderFacts | None
     page_embedder: EmbedderFacts | None
     token_embedder: EmbedderFacts | None
+    indexes: dict[str, IndexFacts]
     settings: dict[str, object]
     attributes: dict[str, dict[AttributeType, int]]
 
@@ -134,6 +146,7 @@ class Corpus:
         folder, settings = Path(path), as_config(config)
         given = Embedders(embedder, page_embedder, token_embedder)
         is_new = not (folder / manifest.FILE_NAME).exists()
+        migrate(folder)
         if not is_new:
             return cls(folder, settings, given, retriever, reranker, engine)
         if not create:
@@ -142,9 +155,10 @@ class Corpus:
             )
         settings = with_pages_decided(settings, given)
         made = make_embedders(settings, given)
-        create_corpus(folder, made, __version__)
+        with _disk_errors_named(folder):
+            create_corpus(folder, made, __version__)
         corpus = cls(folder, settings, given, retriever, reranker, engine, made)
-        with writer_lock(folder):
+        with _disk_errors_named(folder), writer_lock(folder):
             corpus._remember()
         return corpus
 
@@ -210,7 +224,7 @@ class Corpus:
         items = [sources] if isinstance(sources, str | Path | TextRecord) else list(sources)
         records = [item for item in items if isinstance(item, TextRecord)]
         paths = [item for item in items if not isinstance(item, TextRecord)]
-        with writer_lock(self.path), _disk_errors_named(self.path):
+        with _disk_errors_named(self.path), writer_lock(self.path):
             builder = IndexBuilder(
                 self.path,
                 self._catalogue,
@@ -227,7 +241,7 @@ class Corpus:
     def remove(self, document_ids: str | Iterable[str]) -> list[str]:
         """Take documents out; returns the ids that were there."""
         ids = [document_ids] if isinstance(document_ids, str) else list(document_ids)
-        with writer_lock(self.path), _disk_errors_named(self.path):
+        with _disk_errors_named(self.path), writer_lock(self.path):
             removed = remove_documents(self._catalogue, ids)
             if removed:
                 keep_up(self.path, self._catalogue, self.config.index, self.config.lexical, self._embedders.of)
@@ -241,7 +255,7 @@ class Corpus:
         Args:
             progress: called before each index is built.
         """
-        with writer_lock(self.path), _disk_errors_named(self.path):
+        with _disk_errors_named(self.path), writer_lock(self.path):
             self._remember()
             return compact(
                 self.path,
@@ -260,7 +274,7 @@ class Corpus:
         Raises:
             CorpusError: there is no such document, or a value cannot be stored; nothing is changed then.
         """
-        with writer_lock(self.path), _disk_errors_named(self.path):
+        with _disk_errors_named(self.path), writer_lock(self.path):
             known = self._catalogue.known_documents(attributes)
             wanted: dict[str, dict[str, AttributeValue]] = {}
             for id_, given in attributes.items():
@@ -347,18 +361,20 @@ class Corpus:
     def info(self) -> CorpusInfo:
         """Counts, sizes, embedder and settings."""
         with self._catalogue.snapshot() as generation:
-            documents = self.store.documents()
+            num_documents, num_pages, num_passages = self._catalogue.counts()
             return CorpusInfo(
                 path=str(self.path),
                 format_version=self.manifest.format_version,
                 generation=generation,
-                num_documents=len(documents),
-                num_pages=sum(document.num_pages for document in documents),
-                num_passages=sum(document.num_passages for document in documents),
+                num_documents=num_documents,
+                num_pages=num_pages,
+                num_passages=num_passages,
+                num_dead=len(self._catalogue.dead_keys()),
                 num_bytes=num_bytes_below(self.path),
                 embedder=self.manifest.embedder,
                 page_embedder=self.manifest.page_embedder,
                 token_embedder=self.manifest.token_embedder,
+                indexes={path: f for space in SPACES for path, f in index_facts(self._catalogue, space).items()},
                 settings=self._catalogue.settings,
                 attributes=known_attributes(self._catalogue),
             )
@@ -371,6 +387,36 @@ class Corpus:
     def verify(self) -> list[str]:
         """Check every file against the catalogue; one sentence for each thing that is broken."""
         return verify_corpus(self.path, self._catalogue, self.manifest)
+
+    def repair(self, progress: Callable[[], None] = lambda: None) -> RepairReport:
+        """Make again what `verify` finds broken, from the catalogue, the documents and the pictures.
+
+        Lost vectors are embedded anew, of no more passages than have lost theirs. The catalogue itself cannot be
+        made again.
+
+        Args:
+            progress: called as the work goes on.
+
+        Raises:
+            CorpusError: vectors are lost, and the embedder is not the one that made them.
+        """
+        with _disk_errors_named(self.path), writer_lock(self.path):
+            restored = restore_manifest(self.path)
+            if restored:
+                self.manifest = manifest.read_manifest(self.path)
+                self._embedders = EmbedderSet(self.path, self.manifest, self.config, self._embedders.given, None)
+            repairer = Repairer(
+                self._catalogue,
+                self.manifest,
+                self._embedders,
+                self.config.index,
+                self.config.lexical,
+                self.config.late_interaction.dtype,
+                progress,
+            )
+            report = repairer.run()
+            report.done[:0] = restored
+            return report
 
     def close(self) -> None:
         """Give back the catalogue's connections."""
@@ -415,9 +461,10 @@ class Corpus:
     def _remember(self) -> None:
         stored = self._catalogue.settings
         wanted = {**stored, **remembered(self.config, self.manifest, self._embedders.given)}
-        if wanted != stored:
+        if wanted != stored or not self._catalogue.manifest:
             with self._catalogue.transaction():
                 self._catalogue.set_settings(wanted)
+                self._catalogue.remember_manifest(manifest.read_manifest_text(self.path))
 
     @property
     def reranker(self) -> Reranker | None:
@@ -433,6 +480,10 @@ def _disk_errors_named(path: Path) -> Iterator[None]:
     """What the disk or SQLite refuses becomes an error that says what remains."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise CorpusDamagedError(
+            f"{error.filename} is missing, so {path} was not brought up to date; run ragkit repair"
+        ) from error
     except (OSError, sqlite3.Error) as error:
         raise CorpusError(
             f"writing to {path} failed: {error}. What was committed before stays; run the command again once "

@@ -27,9 +27,7 @@ _NOT_REMEMBERED = {
 
 def remembered(config: Config, made: manifest.Manifest, given: Embedders) -> dict[str, Any]:
     """Tables to write down. given: the user's own embedders, which no name stands for."""
-    # The lexical table is written together with the index that it describes.
-    names = [name for name in _REMEMBERED if name != "lexical"]
-    tables = {name: getattr(config, name).model_dump(mode="json") for name in names}
+    tables = {name: getattr(config, name).model_dump(mode="json") for name in _REMEMBERED}
     tables = {name: _without(table, _NOT_REMEMBERED.get(name, set())) for name, table in tables.items()}
     for name, facts, own in (
         ("embedder", made.embedder, given.texts),

@@ -13,7 +13,8 @@ from ragkit.config import Config
 from ragkit.embedder_set import EmbedderSet
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical_files import open_lexical
+from ragkit.indexers.lexical import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical import open_lexical
 from ragkit.indexers.numpy_index import NumpyIndex
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
@@ -26,7 +27,8 @@ from ragkit.records import Filter, Hit, Query
 from ragkit.retrievers.late_interaction import LateInteractionReranker
 from ragkit.retrievers.levels import Level, best_per
 
-_ATTEMPTS = 5
+# A writer that merges as fast as states are opened is outrun sooner or later.
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Searcher:
     def open_parts(self) -> CorpusParts:
         """The indexes of the state that this thread's reads see."""
         store = SqlitePassageStore(self._catalogue)
-        lexical = open_lexical(self._path, self._catalogue, self._config.lexical)
+        files, dead = self._catalogue.files(LEXICAL_KIND), self._catalogue.dead_keys()
+        lexical = open_lexical(self._path, files, dead, self._config.lexical)
         texts = self._embedders.texts if self._wants_vectors else None
         pictures = self._embedders.pictures
         return CorpusParts(
@@ -118,17 +121,21 @@ class Searcher:
     @contextmanager
     def _current(self) -> Iterator[Retriever]:
         """The retriever of the committed state; all reads inside the block see that state."""
-        for attempt in range(_ATTEMPTS):
+        missing = FileNotFoundError()
+        for _ in range(_ATTEMPTS):
             with self._catalogue.snapshot() as generation:
                 try:
                     retriever = self._retriever_of(generation)
                 except FileNotFoundError as error:
-                    # A writer merged files away between our look at the catalogue and at the folder.
-                    if attempt + 1 == _ATTEMPTS:
-                        raise CorpusDamagedError(f"{error.filename} is missing; run ragkit verify") from error
-                    continue
-                yield retriever
-                return
+                    missing = error
+                else:
+                    yield retriever
+                    return
+            # A writer merged files away between our look at the catalogue and at the folder: then there is a newer
+            # state, for files are swept after the commit that no longer names them.
+            if self._catalogue.generation == generation:
+                break
+        raise CorpusDamagedError(f"{missing.filename} is missing; run ragkit repair") from missing
 
     def _retriever_of(self, generation: int) -> Retriever:
         with self._lock:

@@ -108,11 +108,11 @@ def test_mistakes_have_their_exit_status(workspace: Path, arguments: list[str], 
 
 def test_damage_makes_verify_fail(workspace: Path):
     run("index", "docs/tide.txt", "--corpus", "hurt", "--embedder", "none", cwd=workspace)
-    [data] = (workspace / "hurt" / "lexical").glob("*/keys.npy")
+    [data] = (workspace / "hurt" / "lexical").glob("*.lexical")
     data.write_bytes(b"x")
     done = run("verify", "--corpus", "hurt", cwd=workspace)
     assert done.returncode == 1
-    assert "keys.npy" in done.stdout
+    assert f"lexical/{data.name} has 1 bytes" in done.stdout
 
 
 def test_filters_on_attributes(tmp_path: Path):

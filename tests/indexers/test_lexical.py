@@ -13,7 +13,7 @@ from ragkit.indexers.lexical import (
     KIND,
     analyzer_for,
     build_lexical,
-    count_passages,
+    open_shards,
     merge_lexical,
     must_rewrite,
     open_lexical,
@@ -95,8 +95,8 @@ def test_merging_leaves_the_dead_behind(tmp_path: Path):
         catalogue.drop_files(old)
         catalogue.add_file(merge_lexical(tmp_path, generation, old, dead))
     files = catalogue.files(KIND)
-    assert count_passages(tmp_path, old) == [1, 1, 1]
-    assert count_passages(tmp_path, files) == [2]
+    assert [len(shard) for shard in open_shards(tmp_path, old)] == [1, 1, 1]
+    assert [len(shard) for shard in open_shards(tmp_path, files)] == [2]
     queries = ["harbours", "number1", "number2"]
     before, after = (open_lexical(tmp_path, state, dead, AUTO) for state in (old, files))
     np.testing.assert_array_equal(after.search(queries, 4), before.search(queries, 4))
