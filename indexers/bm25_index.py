@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.bm25_top import ContenderSearch, Formula, Rows, Term, exact_scores
+from ragkit.indexers.bm25_top import ContenderSearch, Formula, Rows, Scores, Term
 from ragkit.indexers.lexical_language import build_in_language
 from ragkit.indexers.lexical_merge import common_settings
 from ragkit.indexers.lexical_shards import Flags, LexicalShard
@@ -24,6 +24,8 @@ from ragkit.records import FloatArray, KeyArray
 _NONE = np.zeros(0, np.int64)
 # Terms whose places are remembered, a few hundred bytes each.
 _REMEMBERED_TERMS = 10_000
+# Postings that the queries of one call share in memory, 16 bytes each.
+_SHARED_POSTINGS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,11 @@ class Bm25Index:
             for shard, rows in zip(self._shards, gone, strict=True)
         )
         # Without a term there is no hit, and no length to be divided by.
-        slope = config.k1 * config.b * self._num_living / total if total else 0.0
+        slope = config.k1 * config.b * self._num_living / total if total > 0 else 0.0
         self._passages = Rows(self._shards, Formula(config.k1 * (1 - config.b), slope))
         self._alive = self._flags(gone, living=False) if any(map(len, gone)) else None
         self._places: dict[str, _Place] = {}
-        self._idle_sums: list[FloatArray] = []
+        self._idle_sums: list[Scores] = []
 
     @classmethod
     def build(cls, keys: KeyArray, texts: Sequence[str], config: LexicalConfig) -> Bm25Index:
@@ -89,28 +91,29 @@ class Bm25Index:
         try:
             sums = self._idle_sums.pop()
         except IndexError:
-            sums = np.zeros(len(self._passages), np.float32)
+            sums = np.zeros(len(self._passages))
         search = ContenderSearch(self._passages, self._admitted(among), sums)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys = np.full((len(queries), k), -1, np.int64)
+        shared: dict[tuple[str, int], Term] = {}
         for i, query in enumerate(queries):
-            terms = self._terms(query)
-            rows = search.rows(terms, k)
-            exact = exact_scores(self._passages, terms, rows).astype(np.float32)
-            scores[i], keys[i] = best_of(exact, self._passages.keys(rows), k)
+            rows, found = search.contenders(self._terms(query, shared), k)
+            if sum(term.num_kept for term in shared.values()) > _SHARED_POSTINGS:
+                shared.clear()
+            scores[i], keys[i] = best_of(found.astype(np.float32), self._passages.keys(rows), k)
         # Only now: after an error they might not be zero again.
         self._idle_sums.append(sums)
         return scores, keys
 
-    def _terms(self, query: str) -> list[Term]:
-        """The query's terms that occur; one that the query repeats counts as often."""
-        terms: list[Term] = []
-        for text, times in Counter(self._analyzer.terms(query)).items():
-            place = self._place(text)
-            if place.frequency:
-                rarity = (self._num_living - place.frequency + 0.5) / (place.frequency + 0.5)
-                terms.append(Term(text, times * math.log(1 + rarity), place.spans))
-        return terms
+    def _terms(self, query: str, shared: dict[tuple[str, int], Term]) -> list[Term]:
+        """The query's terms that occur; one that it repeats counts as often. Those in `shared` are taken."""
+        wanted = [item for item in Counter(self._analyzer.terms(query)).items() if self._place(item[0]).frequency]
+        return [shared.get(item) or shared.setdefault(item, self._term(*item)) for item in wanted]
+
+    def _term(self, text: str, times: int) -> Term:
+        place = self._place(text)
+        rarity = (self._num_living - place.frequency + 0.5) / (place.frequency + 0.5)
+        return Term(text, times * math.log(1 + rarity), place.spans)
 
     def _place(self, term: str) -> _Place:
         place = self._places.get(term)

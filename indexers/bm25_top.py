@@ -2,7 +2,8 @@
 
 MaxScore (Turtle & Flood 1995), a term at a time: terms are taken from the rarest to the commonest; once all
 terms left could together not lift a new passage among the k best, they are looked up for the passages at hand
-alone. This first look is in float32; the contenders that it leaves are scored exactly.
+alone. Either way each passage's sum is made in float64 in the order of the terms, which depends on the
+passages of the corpus and not on the shards that hold them: nor does any bit of a score.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ragkit.indexers.lexical_shards import Flags, LexicalShard
 from ragkit.indexers.section_file import damaged
 from ragkit.indexers.vocabulary import IntArray
-from ragkit.records import FloatArray, KeyArray
+from ragkit.records import KeyArray
 
 Scores = NDArray[np.float64]
 
@@ -27,6 +28,8 @@ _SEARCH_COST = 8
 # From this share of all passages on, going through all sums is cheaper than keeping track of the rows in use.
 _DENSE = 1 / 16
 _GROUP = 64
+# Scores are rounded to float32 before they are ranked; what then ties with the k-th best must be above the floor.
+_SLACK = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +52,23 @@ class Rows:
         return int(self.starts[-1])
 
     @cached_property
-    def norms(self) -> FloatArray:
-        """float32 (n,), what `exact_norms` gives for all rows."""
-        lengths = np.concatenate(
-            [np.zeros(0, np.float32), *(shard.lengths for shard in self.shards)], dtype=np.float32
-        )
+    def norms(self) -> Scores:
+        """float64 (n,), base + slope * length; for passages without a term as of length 1, so never 0."""
+        lengths = np.concatenate([np.zeros(0), *(shard.lengths for shard in self.shards)], dtype=np.float64)
         np.maximum(lengths, 1, out=lengths)
-        lengths *= np.float32(self.formula.slope)
-        lengths += np.float32(self.formula.base)
+        lengths *= self.formula.slope
+        lengths += self.formula.base
         return lengths
-
-    def exact_norms(self, rows: IntArray) -> Scores:
-        """base + slope * length of some rows, ascending; for those without a term as of length 1, never 0."""
-        lengths = np.maximum(self._gather("lengths", rows), 1)
-        norms: Scores = self.formula.base + self.formula.slope * lengths
-        return norms
 
     def keys(self, rows: IntArray) -> KeyArray:
         """The passages at some rows, ascending."""
-        return self._gather("keys", rows)
-
-    def _gather(self, name: str, rows: IntArray) -> NDArray[Any]:
         ends = np.searchsorted(rows, self.starts).tolist()
-        parts = [
-            getattr(shard, name)[rows[ends[i] : ends[i + 1]] - self.starts[i]]
+        keys = [
+            shard.keys[rows[ends[i] : ends[i + 1]] - self.starts[i]]
             for i, shard in enumerate(self.shards)
             if ends[i] < ends[i + 1]
         ]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
+        return np.concatenate([np.zeros(0, np.int64), *keys])
 
 
 class Term:
@@ -92,24 +84,31 @@ class Term:
         self.weight = weight
         self.num_postings = sum(end - begin for _, begin, end in spans)
         self._spans = spans
-        self._joined: tuple[IntArray, FloatArray] | None = None
+        self._postings: tuple[IntArray, Scores] | None = None
 
-    def postings(self, passages: Rows) -> tuple[IntArray, FloatArray]:
-        """Ascending rows of all postings, and what each gains. Dead passages are among them."""
-        rows, counts = self._joined = self._join(passages)
-        try:
-            gains = passages.norms.take(rows)
-        except IndexError as error:
-            names = ", ".join(passages.shards[i].name for i, _, _ in self._spans)
-            raise damaged(names, f"the postings of {self.text!r} make no sense: {error}") from error
-        gains += counts
-        np.divide(counts, gains, out=gains)
-        gains *= np.float32(self.weight)
-        return rows, gains
+    def postings(self, passages: Rows) -> tuple[IntArray, Scores]:
+        """Ascending rows of all postings, and what each gains; kept. Dead passages are among them."""
+        if self._postings is None:
+            rows, counts = self._join(passages)
+            try:
+                gains = passages.norms.take(rows)
+            except IndexError as error:
+                names = ", ".join(passages.shards[i].name for i, _, _ in self._spans)
+                raise damaged(names, f"the postings of {self.text!r} make no sense: {error}") from error
+            gains += counts
+            np.divide(counts, gains, out=gains)
+            gains *= self.weight
+            self._postings = rows, gains
+        return self._postings
 
-    def _join(self, passages: Rows) -> tuple[IntArray, FloatArray]:
+    @property
+    def num_kept(self) -> int:
+        """Postings that are in memory."""
+        return 0 if self._postings is None else self.num_postings
+
+    def _join(self, passages: Rows) -> tuple[IntArray, Scores]:
         rows = np.empty(self.num_postings, np.int64)
-        counts = np.empty(len(rows), np.float32)
+        counts = np.empty(len(rows))
         done = 0
         for i, begin, end in self._spans:
             shard, upto = passages.shards[i], done + end - begin
@@ -118,14 +117,10 @@ class Term:
             done = upto
         return rows, counts
 
-    def gains_at(self, passages: Rows, rows: IntArray, norms: Scores | FloatArray) -> Scores:
-        """What each of some rows (ascending), of these norms, gains; exact where the norms are."""
-        counts = self._counts_at(passages, rows)
-        return self.weight * counts / (counts + norms)
-
-    def _counts_at(self, passages: Rows, rows: IntArray) -> Scores:
-        if self._joined is not None:
-            return _found(rows, *self._joined)
+    def gains_at(self, passages: Rows, rows: IntArray, norms: Scores) -> Scores:
+        """What each of some rows (ascending), of these norms, gains: to the bit what `postings` says."""
+        if self._postings is not None:
+            return _found(rows, *self._postings)
         counts = np.zeros(len(rows))
         ends = np.searchsorted(rows, passages.starts).tolist()
         for i, begin, end in self._spans:
@@ -134,23 +129,17 @@ class Term:
                 # Of the postings' own type: another would have them all converted.
                 local = (rows[ends[i] : ends[i + 1]] - passages.starts[i]).astype(np.uint32)
                 counts[ends[i] : ends[i + 1]] = _found(local, shard.rows[begin:end], shard.counts[begin:end])
-        return counts
+        gains: Scores = counts / (norms + counts)
+        gains *= self.weight
+        return gains
 
 
-def _found(wanted: NDArray[Any], rows: NDArray[Any], counts: NDArray[Any]) -> Scores:
-    """The counts of wanted rows; 0 where they have none."""
+def _found(wanted: NDArray[Any], rows: NDArray[Any], values: NDArray[Any]) -> Scores:
+    """The values of wanted rows; 0 where they have none."""
     places = rows.searchsorted(wanted)
     places[places == len(rows)] = 0
-    found: Scores = counts[places] * (rows[places] == wanted).astype(np.float64)
+    found: Scores = values[places] * (rows[places] == wanted).astype(np.float64)
     return found
-
-
-def exact_scores(passages: Rows, terms: Sequence[Term], rows: IntArray) -> Scores:
-    """float64, summed in the order of the terms: which shard holds a passage changes no bit of it."""
-    scores, norms = np.zeros(len(rows)), passages.exact_norms(rows)
-    for term in sorted(terms, key=lambda term: term.text):
-        scores += term.gains_at(passages, rows, norms)
-    return scores
 
 
 class ContenderSearch:
@@ -158,52 +147,48 @@ class ContenderSearch:
 
     Args:
         admitted: bool (n,), what may be a hit; None for all.
-        sums: float32 (n,), zeros; zeros again after each query.
+        sums: float64 (n,), zeros; zeros again after each query.
     """
 
-    def __init__(self, passages: Rows, admitted: Flags | None, sums: FloatArray) -> None:
+    def __init__(self, passages: Rows, admitted: Flags | None, sums: Scores) -> None:
         self._passages = passages
         self._admitted = admitted
         self._num_admitted = len(passages) if admitted is None else int(np.count_nonzero(admitted))
         self._sums = sums
 
-    def rows(self, terms: Sequence[Term], k: int) -> IntArray:
-        """Ascending rows with a term of the query; all that are, or tie with, the k best are among them."""
+    def contenders(self, terms: Sequence[Term], k: int) -> tuple[IntArray, Scores]:
+        """Ascending rows and their scores; all that are, or tie with, the k best hits are among them."""
         terms = sorted(terms, key=lambda term: (-term.weight, term.text))
         if not terms or not self._num_admitted:
-            return np.zeros(0, np.int64)
+            return np.zeros(0, np.int64), np.zeros(0)
         # The most that the terms from the i-th on can give.
         left = [*np.cumsum([term.weight for term in reversed(terms)])[::-1].tolist(), 0.0]
-        # More than float32 sums can be wrong by, and than rounding a score to float32 can change its rank.
-        slack = 1 - 1e-6 * (10 + len(terms))
         if self._num_admitted * _SEARCH_COST * len(terms) < sum(term.num_postings for term in terms):
             assert self._admitted is not None, "more postings than terms times passages"
             done, rows, floor = 0, np.flatnonzero(self._admitted), 0.0
-            sums = np.zeros(len(rows), np.float32)
+            scores = np.zeros(len(rows))
         else:
-            done, rows, sums, floor = self._add_up(terms, left, k, slack)
-        scores = sums.astype(np.float64)
+            done, rows, scores, floor = self._add_up(terms, left, k)
         norms = self._passages.norms.take(rows)
         for i in range(done, len(terms)):
             scores = scores + terms[i].gains_at(self._passages, rows, norms)
-            floor = max(floor, kth_best(scores, k) * slack)
+            floor = max(floor, kth_best(scores, k))
             kept = np.flatnonzero(scores >= floor - left[i + 1])
             rows, scores, norms = rows[kept], scores[kept], norms[kept]
-        return rows[(scores > 0) & (scores >= floor)]
+        found = np.flatnonzero((scores > 0) & (scores >= floor))
+        return rows[found], scores[found]
 
-    def _add_up(
-        self, terms: Sequence[Term], left: Sequence[float], k: int, slack: float
-    ) -> tuple[int, IntArray, FloatArray, float]:
+    def _add_up(self, terms: Sequence[Term], left: Sequence[float], k: int) -> tuple[int, IntArray, Scores, float]:
         """Add up terms until looking the others up is cheaper: how many, rows and sums of contenders, and a floor.
 
         The floor is a score that k rows reach, 0 where there are not so many.
         """
         rows: IntArray | None
-        rows, scores = self._admit(*terms[0].postings(self._passages))
+        rows, scores = self._gains(terms[0])
         floor, done = 0.0, 1
         while True:
             if left[done] < left[0] - left[done]:
-                floor = max(floor, kth_best(scores, k) * slack)
+                floor = max(floor, kth_best(scores, k))
             contending = scores >= floor - left[done] if floor > left[done] else scores > 0
             if done == len(terms) or (floor > left[done] and self._lookup_pays(contending, terms[done:])):
                 break
@@ -225,27 +210,25 @@ class ContenderSearch:
         lookups = int(np.count_nonzero(contending)) * len(terms)
         return lookups * _SEARCH_COST <= sum(term.num_postings for term in terms)
 
-    def _add(self, rows: IntArray | None, term: Term) -> tuple[IntArray | None, FloatArray]:
+    def _add(self, rows: IntArray | None, term: Term) -> tuple[IntArray | None, Scores]:
         """Add a term to the sums of some rows (None: of all): the rows that have sums then, and the sums."""
-        added, gains = term.postings(self._passages)
+        added, gains = self._gains(term)
         if rows is None or len(rows) + len(added) > len(self._sums) * _DENSE:
             np.add.at(self._sums, added, gains)
-            return None, self._sums if self._admitted is None else self._sums * self._admitted
-        added, gains = self._admit(added, gains)
+            return None, self._sums
         sums = self._sums.take(added)
         rows = np.concatenate([rows, added[sums == 0]])
         self._sums[added] = sums + gains
         return rows, self._sums.take(rows)
 
-    def _admit(self, rows: IntArray, gains: FloatArray) -> tuple[IntArray, FloatArray]:
-        if self._admitted is None:
-            return rows, gains
-        kept = self._admitted[rows]
-        return rows[kept], gains[kept]
+    def _gains(self, term: Term) -> tuple[IntArray, Scores]:
+        """Rows of a term's postings, and what they gain: 0 where they may not be hits."""
+        rows, gains = term.postings(self._passages)
+        return rows, gains if self._admitted is None else gains * self._admitted.take(rows)
 
 
-def kth_best(scores: FloatArray | Scores, k: int) -> float:
-    """A score that at least k of the scores reach, near the k-th best; 0 where there are fewer than k."""
+def kth_best(scores: Scores, k: int) -> float:
+    """A score that k of the scores reach, a little below the k-th best; 0 where there are fewer than k."""
     # The k-th best of the maxima of groups: quick, and lower only where two of the best share a group.
     size = min(_GROUP, len(scores) // (4 * k))
     if size > 1:
@@ -253,4 +236,4 @@ def kth_best(scores: FloatArray | Scores, k: int) -> float:
         scores = scores[:whole].reshape(size, -1).max(axis=0)
     if len(scores) < k:
         return 0.0
-    return float(np.partition(scores, len(scores) - k)[len(scores) - k])
+    return float(np.partition(scores, len(scores) - k)[len(scores) - k]) * _SLACK

@@ -15,6 +15,7 @@ import numpy as np
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.lexical_shards import LexicalShard, build_shard
+from ragkit.indexers.section_file import damaged
 from ragkit.indexers.terms import VOTES, TermAnalyzer, detect_language, elected_language
 from ragkit.records import KeyArray
 
@@ -30,7 +31,10 @@ def decide_language(shards: Sequence[LexicalShard], dead: KeyArray, config: Lexi
     cast = np.zeros(len(VOTES), np.int64)
     for shard in shards:
         cast += np.asarray(shard.vote_counts)
-        cast -= np.bincount(shard.votes[shard.rows_of(dead)], minlength=len(VOTES))
+        withdrawn = shard.votes[shard.rows_of(dead)]
+        if withdrawn.max(initial=0) >= len(VOTES):
+            raise damaged(shard.name, f"it has votes up to {withdrawn.max()}, of {len(VOTES)}")
+        cast -= np.bincount(withdrawn, minlength=len(VOTES))
     return elected_language(cast.tolist())
 
 

@@ -45,6 +45,9 @@ def merge_shards(shards: Sequence[LexicalShard], dead: KeyArray, file: BinaryIO)
     """
     shards = sorted((shard for shard in shards if len(shard)), key=lambda shard: int(shard.keys[0])) or shards[:1]
     like = common_settings(shards)
+    for shard in shards:
+        if len(shard.rows) and (shard.starts[0] or (np.diff(shard.starts) <= 0).any()):
+            raise damaged(shard.name, "its postings are not in order")
     alive = [shard.alive(dead) for shard in shards]
     keys, lengths, votes = (
         np.concatenate([_living(getattr(shard, name), mask) for shard, mask in zip(shards, alive, strict=True)])

@@ -139,13 +139,14 @@ def shard_writer(
         "ngram": like[1],
         "total_length": int(lengths.sum()),
         "vote_counts": np.bincount(votes, minlength=len(VOTES)).tolist(),
+        # In the head, which has a checksum: all else about the vocabulary depends on these.
+        "widths": vocabulary.widths.tolist(),
+        "firsts": vocabulary.firsts.tolist(),
     }
     small: dict[str, NDArray[Any]] = {
         "keys": keys,
         "lengths": lengths,
         "votes": votes,
-        "widths": vocabulary.widths,
-        "firsts": vocabulary.firsts,
         "blob": vocabulary.blob,
         "starts": starts,
     }
@@ -181,7 +182,8 @@ def open_shard(path: Path) -> LexicalShard:
     """A shard whose arrays stay on the disk. Raises as `section_file.open_sections`."""
     facts, arrays = open_sections(path)
     try:
-        vocabulary = Vocabulary(arrays.pop("widths"), arrays.pop("firsts"), arrays.pop("blob"))
+        widths, firsts = (np.array(facts.pop(name), np.int64) for name in ("widths", "firsts"))
+        vocabulary = Vocabulary(widths, firsts, arrays.pop("blob"))
         facts["vote_counts"] = tuple(facts["vote_counts"])
         parts: dict[str, Any] = {**facts, **arrays}
         shard = LexicalShard(**parts, vocabulary=vocabulary, name=str(path))
