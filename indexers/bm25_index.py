@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,24 @@ class _Place:
 
     spans: tuple[tuple[int, int, int], ...]
     frequency: int
+
+
+class _SharedTerms:
+    """Terms with their postings in memory, for the queries of one call that have them in common."""
+
+    def __init__(self) -> None:
+        self.terms: dict[tuple[str, int], Term] = {}
+        self._num_postings = 0
+
+    def keep(self, terms: Mapping[tuple[str, int], Term]) -> None:
+        """Add those whose postings a query has put into memory; forget all when they are too many."""
+        for name, term in terms.items():
+            if term.is_kept and name not in self.terms:
+                self.terms[name] = term
+                self._num_postings += term.num_postings
+        if self._num_postings > _SHARED_POSTINGS:
+            self.terms.clear()
+            self._num_postings = 0
 
 
 class Bm25Index:
@@ -95,20 +113,20 @@ class Bm25Index:
         search = ContenderSearch(self._passages, self._admitted(among), sums)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys = np.full((len(queries), k), -1, np.int64)
-        shared: dict[tuple[str, int], Term] = {}
+        shared = _SharedTerms()
         for i, query in enumerate(queries):
-            rows, found = search.contenders(self._terms(query, shared), k)
-            if sum(term.num_kept for term in shared.values()) > _SHARED_POSTINGS:
-                shared.clear()
+            terms = self._terms(query, shared)
+            rows, found = search.contenders(list(terms.values()), k)
+            shared.keep(terms)
             scores[i], keys[i] = best_of(found.astype(np.float32), self._passages.keys(rows), k)
         # Only now: after an error they might not be zero again.
         self._idle_sums.append(sums)
         return scores, keys
 
-    def _terms(self, query: str, shared: dict[tuple[str, int], Term]) -> list[Term]:
-        """The query's terms that occur; one that it repeats counts as often. Those in `shared` are taken."""
+    def _terms(self, query: str, shared: _SharedTerms) -> dict[tuple[str, int], Term]:
+        """The query's terms that occur, by their text and how often the query has it: each counts as often."""
         wanted = [item for item in Counter(self._analyzer.terms(query)).items() if self._place(item[0]).frequency]
-        return [shared.get(item) or shared.setdefault(item, self._term(*item)) for item in wanted]
+        return {item: shared.terms.get(item) or self._term(*item) for item in wanted}
 
     def _term(self, text: str, times: int) -> Term:
         place = self._place(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from sys import float_info
 from typing import Any
 
 import numpy as np
@@ -102,9 +103,9 @@ class Term:
         return self._postings
 
     @property
-    def num_kept(self) -> int:
-        """Postings that are in memory."""
-        return 0 if self._postings is None else self.num_postings
+    def is_kept(self) -> bool:
+        """Whether the postings are in memory."""
+        return self._postings is not None
 
     def _join(self, passages: Rows) -> tuple[IntArray, Scores]:
         rows = np.empty(self.num_postings, np.int64)
@@ -189,9 +190,10 @@ class ContenderSearch:
         while True:
             if left[done] < left[0] - left[done]:
                 floor = max(floor, kth_best(scores, k))
-            contending = scores >= floor - left[done] if floor > left[done] else scores > 0
-            if done == len(terms) or (floor > left[done] and self._lookup_pays(contending, terms[done:])):
-                break
+            if done == len(terms) or floor > left[done]:
+                contending = scores >= max(floor - left[done], float_info.min)
+                if done == len(terms) or self._lookup_pays(contending, terms[done:]):
+                    break
             if done == 1:
                 self._sums[rows] = scores
             rows, scores = self._add(rows, terms[done])

@@ -65,7 +65,7 @@ def merge_lexical(corpus: Path, generation: int, files: Sequence[StoredFile], de
     """Write one shard in place of several, without their dead passages.
 
     Raises:
-        CorpusDamagedError: a file is damaged. Hashes are checked: in the new file any content would pass for sound.
+        CorpusDamagedError: a file is damaged. Hashes are checked: in a new file any content would pass for sound.
     """
     for old in files:
         if (found := sha256_of(corpus / old.path)) != old.sha256:
