@@ -110,8 +110,9 @@ class History(RuleBasedStateMachine):
         wanted = [f"d{i}" for i in sorted(gone)]
         removed = self.dense.remove(wanted)
         assert sorted(removed) == sorted(id_ for id_ in wanted if id_ in self.model)
-        for id_ in removed:
-            del self.model[id_]
+        texts_gone = [self.model.pop(id_)[0] for id_ in removed]
+        for text in texts_gone[:1]:
+            self._search(text)
 
     @rule(colour=colours, number=ids)
     def recolour(self, colour: str, number: int) -> None:
@@ -132,6 +133,9 @@ class History(RuleBasedStateMachine):
 
     @rule(query=texts)
     def search(self, query: str) -> None:
+        self._search(query)
+
+    def _search(self, query: str) -> None:
         hits = self.dense.search(query, K)
         share = self._check_dense(query, hits, self.model)
         if self.kind in EXACT_WITHOUT_FILTER:
@@ -191,7 +195,7 @@ def run(kind: str, examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_history_equals_its_model(kind: str):
-    run(kind, 2, 25)
+    run(kind, 4, 40)
 
 
 @pytest.mark.slow
