@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from ragkit.errors import CorpusError, CorpusLockedError
 
 FILE_NAME = "writer.lock"
+_LOOKS, _LOOK_S = 20, 0.01
 
 
 @contextmanager
@@ -30,10 +33,26 @@ def writer_lock(corpus: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "an unknown process"
-            raise CorpusLockedError(f"{corpus} is being written to by {holder}; wait until it ends") from error
+            raise CorpusLockedError(
+                f"{corpus} is being written to by {_holder(path)}; wait until it ends"
+            ) from error
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, which runs {_program()}")
         file.flush()
         yield
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock. It writes its name just after it has taken it, so the name may be a moment late."""
+    for _ in range(_LOOKS):
+        holder = path.read_text("utf-8").strip()
+        if holder:
+            return holder
+        time.sleep(_LOOK_S)
+    return "an unknown process"
+
+
+def _program() -> str:
+    """What this process runs, such as "ragkit"."""
+    started = Path(sys.argv[0] if sys.argv else "")
+    return started.parent.name if started.name == "__main__.py" else started.name or "python"

@@ -80,7 +80,7 @@ class PictureReader:
         if self._tokens is None:
             return [PictureVectors(vector, None) for vector in vectors]
         tokens = self._tokens.embed_passage_tokens(passages)
-        _check_tokens(tokens, len(passages), self._tokens.dim)
+        check_tokens(tokens, len(passages), self._tokens.dim)
         # Half the memory while a long document waits for its last page; stored no finer than this.
         halves = [np.asarray(rows, np.float16) for rows in tokens]
         return [PictureVectors(vector, rows) for vector, rows in zip(vectors, halves, strict=True)]
@@ -103,7 +103,8 @@ def check_vectors(vectors: FloatArray, count: int, embedder: Embedder) -> None:
             )
 
 
-def _check_tokens(tokens: Sequence[FloatArray], count: int, dim: int) -> None:
+def check_tokens(tokens: Sequence[FloatArray], count: int, dim: int) -> None:
+    """Raises ConfigError where a model gave other than finite rows, one array a picture."""
     if len(tokens) != count:
         raise ConfigError(f"the late-interaction model gave {len(tokens)} arrays for {count} pictures")
     for rows in tokens:

@@ -151,6 +151,7 @@ def open_index(path: Path, shard: VectorShard) -> ShardIndex:
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
+        path.stat()  # Gone by now?
         reason = str(error).rpartition(":")[2].strip()
         raise CorpusDamagedError(f"{path} is damaged ({reason}); run ragkit repair") from error
     if index.ntotal != len(shard):

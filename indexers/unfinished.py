@@ -41,6 +41,8 @@ class UnfinishedPages:
         self._path = corpus / FILE_NAME
         try:
             self._connection = _connect(self._path)
+        except sqlite3.OperationalError:
+            raise  # The disk, not the file: what it holds is still wanted.
         except sqlite3.DatabaseError:
             # A machine that lost power may leave it damaged; what it held is done again.
             self._delete()

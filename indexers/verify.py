@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,6 @@ from ragkit.indexers.token_vectors import TokenVectors
 from ragkit.indexers.tune_index import TOP, RecallMeter, sample_rows
 from ragkit.indexers.vectors import CHUNK_ROWS, PICTURES, TEXTS, VectorShard, VectorSpace, read_shards
 from ragkit.records import FloatArray, KeyArray, PassageKind
-import itertools
 
 _ATTEMPTS = 20
 _UNIT = 1e-3

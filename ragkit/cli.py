@@ -173,6 +173,24 @@ def verify(corpus: CorpusOption, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def repair(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Make again what a corpus's files lost; exit status 1 names what is still broken."""
+    from ragkit.indexers.repair import restore_manifest
+
+    restored = restore_manifest(corpus)
+    with _open(corpus, load_config(config)) as opened:
+        report = opened.repair()
+    done = [*restored, *report.done]
+    if as_json:
+        _print_json({"corpus": str(corpus), "sound": not report.left, "done": done, "left": report.left})
+    else:
+        print("\n".join(done or ["nothing to repair"]))  # noqa: T201
+        print("\n".join(f"STILL BROKEN: {line}" for line in report.left) or f"{corpus} is sound")  # noqa: T201
+    if report.left:
+        raise typer.Exit(1)
+
+
+@app.command()
 def compact(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Take the space of removed documents back; with another [index] kind, build that index."""
     with _open(corpus, load_config(config)) as opened:
