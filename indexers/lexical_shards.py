@@ -102,8 +102,7 @@ def _terms_of_runs(runs: dict[str, int], analyzer: TermAnalyzer) -> tuple[Vocabu
     """The vocabulary; and the numbers of each run's terms: where they start, and all of them."""
     found: dict[str, int] = {}
     flat, sizes = array("q"), array("q")
-    for run in runs:
-        terms = analyzer.terms_of((run,))
+    for terms in analyzer.terms_of_each(list(runs)):
         flat.extend([found.setdefault(term, len(found)) for term in terms])
         sizes.append(len(terms))
     vocabulary, numbers = number_terms(found)

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 
 import Stemmer
 from bm25s import stopwords
@@ -36,7 +35,7 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {
 # What one passage says about the language of its corpus: nothing (too few words), none clearly, or a language.
 # The numbers are kept in files: new languages are added at the end.
 VOTES = ("", "unknown", *STOP_WORDS)
-_VOTING_WORDS = 60
+_VOTING_RUNS = 60
 
 
 def _listing() -> dict[str, tuple[int, ...]]:
@@ -78,18 +77,16 @@ class TermAnalyzer:
 
     def terms(self, text: str) -> list[str]:
         """Terms, repeated as often as they occur."""
-        return self.terms_of(runs_of(text))
+        return [term for terms in self.terms_of_each(runs_of(text)) for term in terms]
 
-    def terms_of(self, runs: Iterable[str]) -> list[str]:
-        """The terms of a text that is cut into runs."""
-        words: list[str] = []
-        grams: list[str] = []
-        for run in runs:
-            if _is_unspaced(run):
-                grams += _ngrams(run, self.ngram)
-            elif run not in self._stop_words:
-                words.append(run)
-        return (self._stem(words) if self._stem else words) + grams
+    def terms_of_each(self, runs: Sequence[str]) -> list[Sequence[str]]:
+        """For each run its terms: none of a stop word, one of another word, the n-grams of an unspaced run."""
+        words = list({run for run in runs if run not in self._stop_words and not _is_unspaced(run)})
+        stems = dict(zip(words, self._stem(words) if self._stem else words, strict=True))
+        return [
+            (stems[run],) if run in stems else _ngrams(run, self.ngram) if _is_unspaced(run) else ()
+            for run in runs
+        ]
 
 
 def detect_language(texts: Iterable[str]) -> str:
@@ -109,9 +106,9 @@ def elected_language(counts: Sequence[int]) -> str:
     return VOTES[best + 1] if best > 0 and 3 * cast[best] >= 2 * sum(cast) else "none"
 
 
-def vote_of(runs: Iterable[str]) -> int:
-    """The number in `VOTES` that a text's first 60 words give, judged by stop words."""
-    words = list(islice((run for run in runs if not _is_unspaced(run)), _VOTING_WORDS))
+def vote_of(runs: Sequence[str]) -> int:
+    """The number in `VOTES` that the words among a text's first 60 runs give, judged by stop words."""
+    words = [run for run in runs[:_VOTING_RUNS] if not _is_unspaced(run)]
     if len(words) < 10:
         return 0
     listed = [0] * len(VOTES)
