@@ -72,7 +72,8 @@ class TermAnalyzer:
         self.ngram = ngram
         self._stop_words = frozenset(STOP_WORDS.get(language, ()))
         self._stem: Callable[[list[str]], list[str]] | None = (
-            None if language == "none" else Stemmer.Stemmer(language).stemWords
+            # Without its cache, which is slow once it is full; each word comes once.
+            None if language == "none" else Stemmer.Stemmer(language, 0).stemWords
         )
 
     def terms(self, text: str) -> list[str]:
