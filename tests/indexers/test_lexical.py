@@ -13,10 +13,10 @@ from ragkit.indexers.lexical import (
     KIND,
     analyzer_for,
     build_lexical,
-    open_shards,
     merge_lexical,
     must_rewrite,
     open_lexical,
+    open_shards,
     rewrite_all,
     write_lexical_shard,
 )
