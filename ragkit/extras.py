@@ -22,6 +22,7 @@ EXTRA_OF: dict[str, str] = {
     "rapidocr": "ocr",
     "onnxruntime": "ocr",
     "cv2": "ocr",
+    "omegaconf": "ocr",
     "docx": "office",
     "pptx": "office",
     "openpyxl": "office",

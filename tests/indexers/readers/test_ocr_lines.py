@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ragkit.indexers.readers.ocr import RapidOcrEngine
 from ragkit.indexers.readers.ocr_languages import classes_of
-from ragkit.indexers.readers.ocr_lines import Head
+from ragkit.indexers.readers.ocr_lines import Head, LineReader, LineText, num_strokes
 from ragkit.indexers.readers.page_ocr import page_of_lines
 
 CHINESE = Path(__file__).parents[2] / "golden" / "ocr" / "chinese.png"
@@ -77,3 +77,38 @@ def test_letters_of_steps() -> None:
     assert (line.text, line.steps.tolist(), line.num_steps) == ("aab", [1, 4, 5], 7.5)
     assert line.score == pytest.approx(np.e / (np.e + 2))
     assert head.decode(np.eye(3, dtype=np.float32)[[0, 0]], 2).score == 0
+
+
+def test_strokes_of_the_row_that_has_most() -> None:
+    line = np.full((20, 60, 3), 255, np.uint8)
+    line[:, 4:44:8] = 40  # five strokes
+    line[9, 48:56:4] = 40  # two more in one row
+    assert num_strokes(line) == 7
+    assert num_strokes(np.full((20, 60, 3), 255, np.uint8)) == 0
+
+
+@pytest.mark.parametrize(
+    ("strokes", "letters", "widths"),
+    [
+        (200, 140, [1740]),  # 8.7 columns a stroke
+        (500, 140, [1872]),  # at most 0.78 of 2,400
+        (0, 137, [1440]),  # at least 0.6 of it, 10.51 columns a letter
+        (0, 138, [1440, 1872]),  # 10.43: read again
+        (500, 300, [1872]),  # 6.2, but there is no wider reading
+    ],
+)
+def test_widths_that_a_line_is_read_at(
+    strokes: int, letters: int, widths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def read_at(self: LineReader, image: np.ndarray, width: int) -> LineText:
+        seen.append(width)
+        return LineText("a" * letters, 1.0, np.arange(letters), width / 8)
+
+    monkeypatch.setattr(LineReader, "_read_at", read_at)
+    monkeypatch.setattr("ragkit.indexers.readers.ocr_lines.num_strokes", lambda image: strokes)
+    reader = LineReader.__new__(LineReader)
+    reader._num_threads = 1
+    assert len(reader.read([np.zeros((20, 1000, 3), np.uint8)])[0].text) == letters
+    assert seen == widths

@@ -25,7 +25,7 @@ def fastest_s(work: Callable[[], object], repeats: int = 3) -> float:
 
 
 @pytest.mark.slow
-def test_a_dense_page_takes_less_than_seven_tenths_of_rapidocr(samples: Path) -> None:
+def test_a_dense_page_takes_less_than_half_of_rapidocr(samples: Path) -> None:
     from rapidocr import RapidOCR
 
     path = samples / "annual-report-2025.pdf"
@@ -33,7 +33,7 @@ def test_a_dense_page_takes_less_than_seven_tenths_of_rapidocr(samples: Path) ->
     ours = RapidOcrEngine()
     bare = RapidOCR(params={"Global.log_level": "critical", "Global.return_word_box": True})
     pixels = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
-    assert fastest_s(lambda: ours.read(image)) < 0.7 * fastest_s(lambda: bare(pixels))
+    assert fastest_s(lambda: ours.read(image)) < 0.5 * fastest_s(lambda: bare(pixels))
     recall = measure_ocr(path, Config(), [2]).recall
     assert recall is not None
     assert recall >= 0.97

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 import rapidocr
 
-from ragkit.indexers.readers.onnx_head import part_model
+from ragkit.indexers.readers.onnx_head import linear_model, part_model
 
 MODELS = Path(rapidocr.__file__).parent / "models"
 QUIET = ort.SessionOptions()
@@ -35,3 +35,10 @@ def test_a_model_that_ends_otherwise_is_not_parted() -> None:
 def test_what_is_no_model() -> None:
     with pytest.raises(ValueError, match="wire type 7 at byte 0 of 3: not an ONNX model"):
         part_model(b"\xff\x00\x00")
+
+
+def test_a_linear_layer_as_a_model() -> None:
+    weight = np.array([[1, 2, 3], [10, 20, 30]], np.float32)
+    session = ort.InferenceSession(linear_model(weight, np.array([0.5, 0, -1], np.float32)), QUIET)
+    scores = session.run(None, {"features": np.array([[1, 1], [2, 0]], np.float32)})[0]
+    assert scores.tolist() == [[11.5, 22, 32], [2.5, 4, 5]]
