@@ -61,16 +61,24 @@ class ClusteredEmbedder:
 
     "passage 12: ...", the text of row 12 as a passage, is row 12 of `clustered_chunks`; as a query it is a further
     member of that row's cluster, as a question about it would be. The query "row 12" is row 12 itself, and
-    "query 12" is row 12 of `queries`.
+    "query 12" is row 12 of `queries`. The first rows may be given; others are made when they are asked for.
     """
 
     metric: Literal["cosine"] = "cosine"
 
-    def __init__(self, dim: int = 384, seed: int = 0, queries: FloatArray | None = None) -> None:
+    def __init__(
+        self,
+        dim: int = 384,
+        seed: int = 0,
+        queries: FloatArray | None = None,
+        rows: FloatArray | None = None,
+    ) -> None:
         self.dim = dim
         self.fingerprint = f"clustered vectors of {dim} dimensions, seed {seed}"
         self._seed = seed
-        self._queries = np.zeros((0, dim), np.float32) if queries is None else queries
+        none = np.zeros((0, dim), np.float32)
+        self._queries = none if queries is None else queries
+        self._rows = none if rows is None else rows
         # Passages come in the order of their rows.
         self._chunk = lru_cache(maxsize=2)(_chunk)
 
@@ -82,18 +90,28 @@ class ClusteredEmbedder:
         """float32 (len(texts), dim). Raises ValueError where a text names no vector."""
         return self._stacked(self._query(*_named(text)) for text in texts)
 
+    def make_ready(self, rows: range) -> None:
+        """Make at most 10,000 rows now that will be asked for next."""
+        for number in (rows[0], rows[-1]):
+            self._row(number)
+
     def _query(self, what: str, number: int) -> FloatArray:
         if what == "query":
-            row: FloatArray = self._queries[number]
-            return row
+            query: FloatArray = self._queries[number]
+            return query
         if what == "row":
             return self._row(number)
         chunk, place = divmod(number, CHUNK_ROWS)
         centre = _centres(chunk, self.dim, self._seed)[_clusters(_rng(self._seed, _MEMBERS, chunk))[place]]
-        return _members(centre[None], _rng(self._seed, _QUESTIONS, number))[0]
+        question: FloatArray = _members(centre[None], _rng(self._seed, _QUESTIONS, number))[0]
+        return question
 
     def _row(self, number: int) -> FloatArray:
-        row: FloatArray = self._chunk(number // CHUNK_ROWS, self.dim, self._seed)[number % CHUNK_ROWS]
+        row: FloatArray
+        if number < len(self._rows):
+            row = self._rows[number]
+        else:
+            row = self._chunk(number // CHUNK_ROWS, self.dim, self._seed)[number % CHUNK_ROWS]
         return row
 
     def _stacked(self, rows: Iterable[FloatArray]) -> FloatArray:
@@ -123,7 +141,8 @@ def _chunk(number: int, dim: int, seed: int) -> FloatArray:
 
 def _clusters(rng: np.random.Generator) -> KeyArray:
     """The cluster of each row of a chunk."""
-    return rng.integers(_NUM_CLUSTERS, size=CHUNK_ROWS)
+    of: KeyArray = rng.integers(_NUM_CLUSTERS, size=CHUNK_ROWS)
+    return of
 
 
 def _rng(*seeds: int) -> np.random.Generator:
