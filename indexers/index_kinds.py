@@ -15,6 +15,8 @@ EXACT = "Flat"
 _HNSW_LINKS = 32
 # FAISS warns below 39 training vectors a list, and sees no gain above 256.
 _MIN_ROWS_PER_LIST = 39
+# Lengths of PQ codes that FAISS searches on GPUs too.
+_CODE_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
 
 
@@ -53,7 +55,8 @@ def factory_of(kind: str, count: int, dim: int) -> str:
         "flat": EXACT,
         "ivf-flat": f"IVF{lists},Flat",
         "ivf-sq8": f"IVF{lists},SQ8",
-        "ivf-pq": f"IVF{lists},PQ{_num_parts(dim)}x4fs",
+        # np: without the polysemous training that FAISS gives PQ by itself, which takes minutes and is not used.
+        "ivf-pq": f"IVF{lists},PQ{_num_parts(dim)}np",
         "ivf-rabitq": f"IVF{lists},RaBitQ",
         "hnsw": f"HNSW{_HNSW_LINKS}",
     }
@@ -75,8 +78,8 @@ def check_kind(kind: str, dim: int) -> None:
 
 
 def _num_parts(dim: int) -> int:
-    """Parts of four dimensions or a little more, so many that they divide the vector evenly."""
-    return next(parts for parts in range(max(1, dim // 4), 0, -1) if dim % parts == 0)
+    """Bytes of a code: one for eight dimensions or a few more, so that they divide the vector evenly."""
+    return max(parts for parts in _CODE_BYTES if parts == 1 or (dim % parts == 0 and 8 * parts <= dim))
 
 
 def _hnsw_bytes(dim: int) -> int:

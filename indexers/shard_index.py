@@ -135,8 +135,21 @@ def save_index(index: Any, file: Any) -> None:
     """Write to a binary file. The vectors of an HNSW graph are left out: they are the shard's."""
     faiss = require("faiss")
     flags = faiss.IO_FLAG_SKIP_STORAGE if _is_plain_hnsw(faiss, index) else 0
-    writer = faiss.PyCallbackIOWriter(file.write, 1 << 24)
-    faiss.write_index(index, faiss.BufferedIOWriter(writer), flags)
+    failed: list[OSError] = []
+
+    def write(data: bytes) -> None:
+        try:
+            if not failed:
+                file.write(data)
+        except OSError as error:
+            failed.append(error)
+
+    # The last piece is written when the buffer is deleted, and what is raised there is lost.
+    buffered = faiss.BufferedIOWriter(faiss.PyCallbackIOWriter(write, 1 << 24))
+    faiss.write_index(index, buffered, flags)
+    del buffered
+    if failed:
+        raise failed[0]
 
 
 def open_index(path: Path, shard: VectorShard) -> ShardIndex:

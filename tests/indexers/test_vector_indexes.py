@@ -196,7 +196,7 @@ def test_auto_chooses_by_number_and_memory_and_says_why():
     assert many.why == "1,000,000 vectors need 1,792 MB as HNSW, within 2,000 MB of memory"
     tight = choose_index(IndexConfig(memory_mb=1000), 1_000_000, 384, 1_000_000)
     assert (tight.factory, tight.why.partition(", ")[2][-29:]) == (
-        "IVF4000,PQ96x4fs",
+        "IVF4000,PQ48np",
         "more than 1,000 MB of memory"[-29:],
     )
 
