@@ -76,11 +76,12 @@ def _most_dead(catalogue: Catalogue, keys: KeyArray) -> int:
 
 def first_to_merge(counts: Sequence[int]) -> int:
     """Where the shards to merge begin; counts: passages in each, oldest first."""
-    start, total = len(counts), 0
-    while start > 0 and (total == 0 or counts[start - 1] <= 2 * total):
-        start -= 1
-        total += counts[start]
-    return start
+    newer = sum(counts)
+    for start, count in enumerate(counts):
+        newer -= count
+        if count <= 2 * newer:
+            return start
+    return max(0, len(counts) - 1)
 
 
 def forget_dead(corpus: Path, catalogue: Catalogue) -> None:

@@ -32,6 +32,8 @@ from ragkit.records import Page
         ([1000, 100, 60, 40], 1),
         ([300, 100, 40], 2),
         ([150, 100, 60], 0),
+        ([100, 100, 100, 10], 0),
+        ([9000, 100, 100, 100, 10], 1),
     ],
 )
 def test_the_newest_shards_are_merged(counts: list[int], first: int):
