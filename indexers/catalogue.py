@@ -456,7 +456,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if "no such table" in str(error):
             raise _unreadable(path, error) from error
         if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
-            raise CorpusError(f"{path} cannot be opened: {error}") from error
+            raise CorpusError(f"{path} cannot be opened: {error}. Nothing was changed; try again") from error
         # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:

@@ -28,7 +28,7 @@ def writer_lock(corpus: Path) -> Iterator[None]:
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise CorpusError(f"{corpus} cannot be written to: {error.strerror}") from error
+        raise CorpusError(f"{corpus} cannot be written to: {error.strerror}. Nothing was changed") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

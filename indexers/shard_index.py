@@ -145,7 +145,8 @@ def save_index(index: Any, file: Any) -> None:
             failed.append(error)
 
     # The last piece is written when the buffer is deleted, and what is raised there is lost.
-    buffered = faiss.BufferedIOWriter(faiss.PyCallbackIOWriter(write, 1 << 24))
+    writer = faiss.PyCallbackIOWriter(write, 1 << 24)
+    buffered = faiss.BufferedIOWriter(writer)
     faiss.write_index(index, buffered, flags)
     del buffered
     if failed:
