@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # SQLite's limit on variables in one statement is 32,766 by default; batches stay well below it.
 _BATCH = 10_000
+# Filters whose keys are kept: a hundred or two megabytes at a million passages each.
+_FILTERS_HELD = 16
 
 _PASSAGES = """
 SELECT passages.key, passages.kind, passages.document, documents.id, passages.page, passages.start,
@@ -38,6 +41,8 @@ class SqlitePassageStore:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._filters: dict[tuple[int, str, str], KeyArray] = {}
+        self._lock = threading.Lock()
 
     def passages(self, keys: Sequence[int]) -> list[Passage]:
         """In the order of the keys. Raises CorpusDamagedError where a key is unknown."""
@@ -73,7 +78,27 @@ class SqlitePassageStore:
             conditions.append(f"passages.document IN (SELECT key FROM documents WHERE {sql})")
             values += parameters
         sql = f"SELECT key FROM passages WHERE {' AND '.join(conditions)} ORDER BY key"
-        return np.fromiter((row[0] for row in self._catalogue.rows(sql, values)), np.int64)
+        if where is None:
+            return self._read_keys(sql, values)
+        # By text: 1 and True are equal, and the filters that they make are not.
+        return self._admitted(self._catalogue.generation, sql, repr(values), lambda: self._read_keys(sql, values))
+
+    def _admitted(self, generation: int, sql: str, values: str, read: Callable[[], KeyArray]) -> KeyArray:
+        """The keys of one of the last filters: every route of a search asks for the same."""
+        with self._lock:
+            held = self._filters.pop((generation, sql, values), None)
+        keys = read() if held is None else held
+        with self._lock:
+            self._filters[generation, sql, values] = keys
+            while len(self._filters) > _FILTERS_HELD:
+                self._filters.pop(next(iter(self._filters)))
+        return keys
+
+    def _read_keys(self, sql: str, values: list[object]) -> KeyArray:
+        rows = self._catalogue.rows(sql, values)
+        keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        keys.flags.writeable = False
+        return keys
 
     def all_texts(self) -> list[Passage]:
         """Every passage of text, by key."""

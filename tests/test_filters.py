@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragkit import attribute
+from ragkit import Corpus, attribute
 from ragkit.attributes import (
     AttributeType,
     checked_attributes,
@@ -28,7 +28,8 @@ from ragkit.filters import OPERATORS, And, Comparison, Condition, Not, Or, check
 from ragkit.indexers.catalogue import Catalogue, NewDocument
 from ragkit.indexers.filter_sql import has_attribute, known_attributes
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.records import Filter, Page
+from ragkit.records import Filter, Page, TextRecord
+from tests.fakes import HashEmbedder
 
 NAMES = ("year", "dept", "größe", "a.b-c", "draft")
 TEXTS = st.one_of(
@@ -264,3 +265,17 @@ def test_the_stored_form():
     loaded = load_attributes(dump_attributes(values))
     assert loaded == values
     assert [type(loaded[name]) for name in ("b", "n", "f")] == [bool, int, float]
+
+
+def test_filters_that_compare_equal_in_python_are_told_apart(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        corpus.add(
+            [
+                TextRecord("number", "tide", attributes={"x": 1}),
+                TextRecord("truth", "tide", attributes={"x": True}),
+            ]
+        )
+        for where, found in ((attribute("x") == 1, "number"), (attribute("x") == True, "truth")):  # noqa: E712
+            assert [hit.passage.document for hit in corpus.search("tide", where=where)] == [found]
+        corpus.set_attributes({"number": {"x": True}, "truth": {"x": 1}})
+        assert [hit.passage.document for hit in corpus.search("tide", where=attribute("x") == 1)] == ["truth"]
