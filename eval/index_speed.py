@@ -156,9 +156,10 @@ class IndexSpeed:
     changes: tuple[Change, ...]
 
     @property
-    def memory_ratio(self) -> float:
-        """Memory added by opening and searching, in parts of what bare FAISS adds."""
-        return self.opening.searched_bytes / self.bare_opening.searched_bytes
+    def memory_ratio(self) -> float | None:
+        """Memory added by opening and searching, in parts of what bare FAISS adds; None where it adds none."""
+        bare = self.bare_opening.searched_bytes
+        return self.opening.searched_bytes / bare if bare > 0 else None
 
     def to_json(self) -> dict[str, object]:
         build = self.build

@@ -64,7 +64,7 @@ def measure_index_speed(
     results: list[IndexSpeed] = []
     with tempfile.TemporaryDirectory() as temporary:
         for size in plan.sizes:
-            scale = _Scale(data or Path(temporary), config, plan, size, tell)
+            scale = Scale(data or Path(temporary), config, plan, size, tell)
             results += [scale.measure(kind) for kind in plan.kinds]
     return IndexSpeedReport(tuple(results), {**machine_facts(), **_facts(plan)})
 
@@ -83,7 +83,7 @@ def _facts(plan: IndexSpeedPlan) -> dict[str, str | int]:
     }
 
 
-class _Scale:
+class Scale:
     """One number of passages: their documents, inserted once, and each kind of index over them."""
 
     def __init__(self, data: Path, config: Config, plan: IndexSpeedPlan, size: int, tell: Tell) -> None:
@@ -95,7 +95,7 @@ class _Scale:
 
     def measure(self, kind: str) -> IndexSpeed:
         """Everything about one kind."""
-        build = self._built(kind)
+        build = self.built(kind)
         self._tell(f"{kind}: opening")
         openings = {what: self._opening(what, kind) for what in WHATS}
         self._tell(f"{kind}: searching")
@@ -158,7 +158,7 @@ class _Scale:
         done.write_text(json.dumps({"seconds": seconds}))
         return path, seconds
 
-    def _built(self, kind: str) -> Build:
+    def built(self, kind: str) -> Build:
         """The corpus with this kind of index and the bare index, made or found."""
         done, settings = self._corpus(kind).with_suffix(".json"), self._settings(kind).index.model_dump()
         if done.exists():

@@ -48,6 +48,8 @@ def test_ratios_are_those_of_medians() -> None:
     assert opened["index"]["median_s"] == 0.2
     assert opened["bare"]["median_s"] == pytest.approx(0.6)
     assert opened["index_memory_ratio"] == pytest.approx(1.05)
+    nothing = replace(HNSW, bare_opening=Opening((0.1,), 0, 0, 0))
+    assert nothing.memory_ratio is None  # a small index fits into memory that the process had before
     [added] = told["changes"]
     assert (added["median_s"], added["most_s"], added["median_bytes"]) == (0.2, 0.5, 2_000_000)
     assert told["recall"] == {"index": 0.97, "bare": 0.98, "measured_by_the_corpus": 0.96}
