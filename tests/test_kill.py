@@ -1,23 +1,29 @@
-"""SIGKILL at random moments of indexing runs: the corpus opens each time, and ends as if none had happened."""
+"""SIGKILL at random moments: the corpus is sound each time, and holds all that was committed."""
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ragkit import Corpus
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.vectors import TEXTS
+from tests.changing_corpus import change_forever, check_document, open_corpus
 from tests.fakes import HashEmbedder
 
-KILLS = 20
 ROOT = Path(__file__).parents[1]
+KILLS, NUM_DOCUMENTS = 4, 60
 
 # Small commits and a slow embedder give a kill many places to hit within a short run.
 RUN = """
@@ -52,7 +58,7 @@ def write_documents(folder: Path) -> None:
     folder.mkdir()
     choose = random.Random(7)
     words = "tide crane rope barge pilot storm ledger signal quay anchor lantern chart".split()
-    for i in range(150):
+    for i in range(NUM_DOCUMENTS):
         sentences = [" ".join(choose.choices(words, k=8)).capitalize() + "." for _ in range(choose.randint(1, 20))]
         (folder / f"{i:03d}.txt").write_text(" ".join(sentences))
 
@@ -81,7 +87,89 @@ def contents(path: Path) -> tuple[list[object], np.ndarray]:
         return [*corpus.documents(), *passages], current_vectors(corpus._catalogue, TEXTS, 64)[1]
 
 
-def test_twenty_kills_lose_nothing(tmp_path: Path):
+class Changes:
+    """What a writer has said: of each document the version that is committed, and those that may be."""
+
+    def __init__(self) -> None:
+        self.committed: dict[int, int] = {}
+        self._possible: dict[int, set[int]] = {}
+
+    def hear(self, said: str) -> None:
+        for line in said.split("\n")[:-1]:
+            word, number, version = line.split()
+            if word == "want":
+                self._possible.setdefault(int(number), set()).add(int(version))
+            else:
+                self.committed[int(number)] = int(version)
+                self._possible.pop(int(number), None)
+
+    def check(self, corpus: Corpus) -> None:
+        """Each document is in a version that it may be in; that is the committed one from now on."""
+        found: dict[int, int] = {}
+        texts: dict[str, list[str]] = {}
+        for passage in corpus.store.passages(corpus.store.keys().tolist()):
+            texts.setdefault(passage.document, []).append(passage.text)
+        for id_, some in texts.items():
+            found[int(id_.removeprefix("doc"))] = check_document(id_, some)
+        assert len(texts) == len(corpus.documents())
+        for number in self.committed.keys() | self._possible.keys() | found.keys():
+            possible = {self.committed.get(number, 0)} | self._possible.get(number, set())
+            assert found.get(number, 0) in possible, (number, found.get(number, 0), possible)
+        self.committed, self._possible = found, {}
+
+
+def say_to(descriptor: int, line: str) -> None:
+    os.write(descriptor, f"{line}\n".encode())
+
+
+def write_until_killed(path: Path, seed: int, kind: str, pipe: Connection) -> None:
+    change_forever(path, seed, kind, partial(say_to, pipe.fileno()))
+
+
+def kill_once(path: Path, seed: int, kind: str, seconds: float) -> str:
+    """Let a process change the corpus for so long after its first change began; what it said until then."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.changing_corpus", "faiss", "ragkit.corpus"])
+    hears, says = context.Pipe(duplex=False)
+    process = context.Process(target=write_until_killed, args=(path, seed, kind, says))
+    process.start()
+    says.close()
+    assert hears.poll(60), "the writer said nothing"
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    process.close()
+    parts: list[bytes] = []
+    while part := os.read(hears.fileno(), 1 << 16):
+        parts.append(part)
+    hears.close()
+    return b"".join(parts).decode()
+
+
+def kill_often(path: Path, kind: str, kills: int) -> None:
+    choose, changes = random.Random(kills), Changes()
+    for seed in range(kills):
+        changes.hear(kill_once(path, seed, kind, choose.uniform(0, 0.5)))
+        with open_corpus(path, kind) as corpus:
+            assert corpus.verify() == []
+            changes.check(corpus)
+            hits = corpus.search("tide crane", 1000)
+            assert {hit.passage.document for hit in hits} == {document.id for document in corpus.documents()}
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf-flat"])
+def test_ten_kills_lose_nothing(tmp_path: Path, kind: str):
+    kill_often(tmp_path / "corpus", kind, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf-flat", "ivf-pq"])
+def test_fifty_kills_lose_nothing(tmp_path: Path, kind: str):
+    kill_often(tmp_path / "corpus", kind, 50)
+
+
+def test_indexing_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path):
     documents, killed, whole = tmp_path / "documents", tmp_path / "killed", tmp_path / "whole"
     write_documents(documents)
     run_to_end(whole, documents)
@@ -115,11 +203,11 @@ def test_ctrl_c_ends_the_run_with_a_report_and_the_next_goes_on(tmp_path: Path):
         assert process.wait() == 0
     assert said.startswith("interrupted=True added=")
     added = int(said.rsplit("=", 1)[1])
-    assert 0 < added < 150
+    assert 0 < added < NUM_DOCUMENTS
     with Corpus.open(corpus, embedder=HashEmbedder(), create=False) as opened:
         assert opened.verify() == []
         assert len(opened.documents()) == added
     with start(corpus, documents) as process:
         assert process.wait() == 0
         assert process.stdout is not None
-        assert f"added={150 - added}" in process.stdout.read()
+        assert f"added={NUM_DOCUMENTS - added}" in process.stdout.read()
