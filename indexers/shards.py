@@ -90,8 +90,9 @@ def forget_dead(corpus: Path, catalogue: Catalogue) -> None:
     if not len(dead):
         return
     held = np.zeros(len(dead), bool)
-    for keys in held_keys(corpus, catalogue):
-        held[rows_of(dead, np.asarray(keys))] = True
+    for keys in map(np.asarray, held_keys(corpus, catalogue)):
+        # The few are looked up among the many, not the other way round: a removal must not read all keys.
+        held[np.searchsorted(dead, keys[rows_of(keys, dead)])] = True
     if not held.all():
         with catalogue.transaction():
             catalogue.forget_dead(dead[~held])
