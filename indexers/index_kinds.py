@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError
 from ragkit.extras import require
+from ragkit.indexers.gpus import CODE_BYTES, check_searchable, find_gpus
 
 EXACT = "Flat"
 # Links of an HNSW node on its lowest level are twice this many, of 4 bytes each.
 _HNSW_LINKS = 32
 # FAISS warns below 39 training vectors a list, and sees no gain above 256.
 _MIN_ROWS_PER_LIST = 39
-# Lengths of PQ codes that FAISS searches on GPUs too.
-_CODE_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
 
 
@@ -32,20 +31,43 @@ def choose_index(config: IndexConfig, count: int, dim: int, total: int) -> Index
     """The index for a shard of `count` vectors, in a corpus of `total`.
 
     Raises:
-        ConfigError: the kind is none of ragkit's and no FAISS factory string.
+        ConfigError: the kind is none of ragkit's and no FAISS factory string, or the device cannot search it.
     """
     check_kind(config.kind, dim)
+    if config.device != "cpu" and config.kind not in ("auto", "numpy"):
+        _check_for_gpus(config, count, dim)
     if config.kind in ("flat", "numpy"):
         return IndexChoice(EXACT, f'index.kind = "{config.kind}"')
     if count < config.min_vectors:
         return IndexChoice(EXACT, f"{count:,} vectors, fewer than index.min_vectors = {config.min_vectors:,}")
     if config.kind != "auto":
         return IndexChoice(factory_of(config.kind, count, dim), f'index.kind = "{config.kind}"')
+    if config.device != "cpu":
+        return _choose_for_gpus(config, count, dim, total)
     budget_mb, needed_mb = _budget_mb(config), total * _hnsw_bytes(dim) / 1e6
     needs = f"{total:,} vectors need {needed_mb:,.0f} MB as HNSW, "
     if needed_mb <= budget_mb:
         return IndexChoice(factory_of("hnsw", count, dim), f"{needs}within {budget_mb:,.0f} MB of memory")
     return IndexChoice(factory_of("ivf-pq", count, dim), f"{needs}more than {budget_mb:,.0f} MB of memory")
+
+
+def _choose_for_gpus(config: IndexConfig, count: int, dim: int, total: int) -> IndexChoice:
+    """Exact while the vectors take no more than half of the memory: the rest is for models and searches."""
+    gpus = find_gpus(config.device)
+    assert gpus is not None
+    budget_mb, needed_mb = config.memory_mb or gpus.memory_mb() / 2, total * 4 * dim / 1e6
+    needs = f"{total:,} vectors take {needed_mb:,.0f} MB, "
+    if needed_mb <= budget_mb:
+        return IndexChoice(EXACT, f"{needs}within {budget_mb:,.0f} MB of GPU memory")
+    return IndexChoice(factory_of("ivf-pq", count, dim), f"{needs}more than {budget_mb:,.0f} MB of GPU memory")
+
+
+def _check_for_gpus(config: IndexConfig, count: int, dim: int) -> None:
+    faiss = require("faiss")
+    # Enough vectors that a kind of ragkit's has more than one list.
+    factory = factory_of(config.kind, max(count, config.min_vectors), dim)
+    index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    check_searchable(index, f"index.kind = {config.kind!r}", config.device)
 
 
 def factory_of(kind: str, count: int, dim: int) -> str:
@@ -79,7 +101,7 @@ def check_kind(kind: str, dim: int) -> None:
 
 def _num_parts(dim: int) -> int:
     """Bytes of a code: one for eight dimensions or a few more, so that they divide the vector evenly."""
-    return max(parts for parts in _CODE_BYTES if parts == 1 or (dim % parts == 0 and 8 * parts <= dim))
+    return max(parts for parts in CODE_BYTES if parts == 1 or (dim % parts == 0 and 8 * parts <= dim))
 
 
 def _hnsw_bytes(dim: int) -> int:

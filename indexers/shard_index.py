@@ -10,6 +10,7 @@ import numpy as np
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.extras import require
+from ragkit.indexers.gpus import Gpus
 from ragkit.indexers.index_kinds import EXACT
 from ragkit.indexers.mapped_flat import mapped_flat
 from ragkit.indexers.vectors import CHUNK_ROWS, VectorShard
@@ -107,19 +108,26 @@ def _base_parameters(faiss: Any, base: Any, parameter: str, effort: int, selecto
     return getattr(faiss, _EFFORTS[parameter])(**{parameter: effort}, **arguments)
 
 
-def build_index(vectors: FloatArray, factory: str) -> Any:
+def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> Any:
     """A trained `faiss.Index` of inner products over float32 (n, dim), which is read in pieces.
+
+    gpus: where it is trained and filled; what is returned is an index of the CPU all the same.
 
     Raises:
         CorpusError: FAISS cannot train it, as with too few vectors.
+        ConfigError: it does not fit in the memory of the GPUs.
     """
     faiss = require("faiss")
     index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     ivf = faiss.try_extract_index_ivf(index)
     wanted = _TRAINING_ROWS if ivf is None else max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * ivf.nlist)
-    index.train(_sample(vectors, wanted))
-    for start in range(0, len(vectors), CHUNK_ROWS):
-        index.add(np.ascontiguousarray(vectors[start : start + CHUNK_ROWS]))
+    sample = _sample(vectors, wanted)
+    parts = (vectors[start : start + CHUNK_ROWS] for start in range(0, len(vectors), CHUNK_ROWS))
+    if gpus is not None:
+        return gpus.build(index, sample, map(np.ascontiguousarray, parts))
+    index.train(sample)
+    for part in parts:
+        index.add(np.ascontiguousarray(part))
     return index
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from ragkit.config import IndexConfig
 from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.gpu_index import on_gpus
+from ragkit.indexers.gpus import find_gpus
 from ragkit.indexers.index_kinds import IndexChoice, choose_index
 from ragkit.indexers.sample_queries import EmbedderOf, sample_queries
 from ragkit.indexers.shard_index import (
@@ -76,10 +78,14 @@ class IndexUpdate:
         """A FAISS index of the shard, and the facts to store with it."""
         self._tell()
         started = time.monotonic()
-        index = build_index(shard.vectors, choice.factory)
+        gpus = find_gpus(self._config.device)
+        index = build_index(shard.vectors, choice.factory, gpus)
         seconds = round(time.monotonic() - started, 2)
         facts = IndexFacts(shard.generation, len(shard), choice.factory, choice.why, build_seconds=seconds)
-        return index, self._tuned(space, as_shard_index(index, shard.vectors), shard, facts)
+        searched = as_shard_index(index, shard.vectors)
+        if gpus is not None:
+            searched = on_gpus(searched, gpus, choice.factory)
+        return index, self._tuned(space, searched, shard, facts)
 
     def _commit(self, space: VectorSpace, old_path: str, built: tuple[Any, IndexFacts] | None) -> None:
         """Put a built index, if any, in the place of an old one."""
@@ -128,17 +134,34 @@ def index_facts(catalogue: Catalogue, space: VectorSpace) -> dict[str, IndexFact
 def open_vectors(catalogue: Catalogue, space: VectorSpace, config: IndexConfig) -> ShardedIndex:
     """What searches a space in the current state: each shard by its index, or exactly where it has none.
 
-    Raises: as `read_shards` and `open_index`.
+    Raises: as `read_shards`, `open_index` and `on_gpus`.
     """
-    corpus = catalogue.folder
-    shards = read_shards(corpus, space, space_files(catalogue, space))
+    corpus, files = catalogue.folder, space_files(catalogue, space)
+    shards = read_shards(corpus, space, files)
     dead = catalogue.dead_keys()
     known = {facts.shard: (path, facts) for path, facts in index_facts(catalogue, space).items()}
+    gpus, hashes = find_gpus(config.device), {file.path: file.sha256 for file in files}
+    vector_hashes = {file.generation: file.sha256 for file in files if file.kind == space.vectors_kind}
     searched: list[SearchedShard] = []
     for shard in shards:
         path, facts = known.get(shard.generation, ("", None))
+        if facts is not None and _searched_exactly(config, shard, sum(map(len, shards))):
+            path, facts = "", None
         index, effort = exact_index(shard.vectors), Effort(0, 0)
-        if facts is not None and config.kind != "flat":
+        if facts is not None:
             index, effort = open_index(corpus / path, shard), Effort(facts.effort, facts.refine_factor)
+        if gpus is not None:
+            name = f"{path} ({facts.factory})" if facts else "a flat index"
+            index = on_gpus(index, gpus, name, (vector_hashes[shard.generation], hashes.get(path, "")))
         searched.append(SearchedShard(shard, index, shard.dead_rows(dead), effort))
     return ShardedIndex(searched)
+
+
+def _searched_exactly(config: IndexConfig, shard: VectorShard, total: int) -> bool:
+    """Whether an index that a shard has is left aside."""
+    if config.kind == "flat":
+        return True
+    if config.device == "cpu":
+        return False
+    # GPUs search most corpora exactly, also those that were indexed for a CPU.
+    return is_exact(choose_index(config, len(shard), shard.vectors.shape[1], total).factory)
