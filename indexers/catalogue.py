@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS loose_pictures (name TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _LISTED = "(SELECT value FROM json_each(?))"
 _DIGITS = 65535.0
+_BUSY_MS, _CHECKPOINT_MS = 30_000, 500
 
 Attributes = Mapping[str, AttributeValue]
 
@@ -234,7 +235,12 @@ class Catalogue:
         """Give the space of deleted rows back to the disk."""
         with self._borrowed() as connection:
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # Waits for readers to be out of the log, and leaves it to a later commit where one stays in it.
+            connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     @property
     def generation(self) -> int:
@@ -447,8 +453,8 @@ def read_page(row: Sequence[object]) -> Page:
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise CorpusDamagedError(
-            f"{path} is missing, and the corpus cannot be read without it; restore it from a backup, or index into "
-            "a new corpus"
+            f"{path} is missing, and nothing can be read without it; restore it from a backup, or index into a "
+            "new corpus"
         )
     try:
         connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
@@ -476,7 +482,8 @@ def _unreadable(path: Path, error: sqlite3.DatabaseError) -> CorpusDamagedError:
 
 
 def _configured(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    seconds = _BUSY_MS / 1000
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=seconds)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")

@@ -16,6 +16,8 @@ EXACT = "Flat"
 _HNSW_LINKS = 32
 # FAISS warns below 39 training vectors a list, and sees no gain above 256.
 _MIN_ROWS_PER_LIST = 39
+# FAISS refuses to train product quantisers of eight bits with fewer.
+_FEWEST_FOR_PQ = 256
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
 
 
@@ -82,6 +84,8 @@ def factory_of(kind: str, count: int, dim: int) -> str:
         "ivf-rabitq": f"IVF{lists},RaBitQ",
         "hnsw": f"HNSW{_HNSW_LINKS}",
     }
+    if kind == "ivf-pq" and count < _FEWEST_FOR_PQ:
+        return EXACT
     return factories.get(kind, kind)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ragkit.errors import CorpusDamagedError
+from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.extras import require
 from ragkit.indexers.gpus import Gpus
 from ragkit.indexers.index_kinds import EXACT
@@ -125,7 +125,14 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     parts = (vectors[start : start + CHUNK_ROWS] for start in range(0, len(vectors), CHUNK_ROWS))
     if gpus is not None:
         return gpus.build(index, sample, map(np.ascontiguousarray, parts))
-    index.train(sample)
+    try:
+        index.train(sample)
+    except RuntimeError as error:
+        reason = str(error).rpartition("failed: ")[2]
+        raise CorpusError(
+            f"FAISS cannot train {factory!r} on {len(sample):,} vectors: {reason}. Raise index.min_vectors, or "
+            "choose another index.kind; what was committed stays"
+        ) from error
     for part in parts:
         index.add(np.ascontiguousarray(part))
     return index

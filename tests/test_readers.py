@@ -11,11 +11,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ragkit.errors import CorpusLockedError
+from ragkit.errors import CorpusDamagedError, CorpusLockedError
 from ragkit.indexers.lock import writer_lock
+from ragkit.indexers.sharded_index import ShardedIndex
+from ragkit.indexers.vector_indexes import open_vectors
 from tests.changing_corpus import NUM_DOCUMENTS, change_forever, check_document, open_corpus, record, version_of
 
 
@@ -115,6 +118,44 @@ def test_a_second_writer_is_refused_by_name_and_pid(tmp_path: Path):
             holder.kill()
             holder.join()
         assert corpus.remove("doc1") == ["doc1"]
+
+
+def test_compacting_does_not_wait_for_a_reader(tmp_path: Path):
+    with open_corpus(tmp_path / "corpus") as corpus, open_corpus(tmp_path / "corpus") as reader:
+        corpus.add([record(number, 1) for number in range(5)])
+        corpus.remove("doc1")
+        started = time.monotonic()
+        with reader._catalogue.snapshot():
+            corpus.compact()
+            assert len(reader.documents()) == 4
+        assert time.monotonic() - started < 10
+        assert corpus.verify() == []
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_missing_file_is_damage_only_where_no_writer_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_written: bool
+):
+    tries = 0
+
+    def open_late(*given: Any) -> ShardedIndex:
+        nonlocal tries
+        tries += 1
+        if tries > 20:
+            return open_vectors(*given)
+        if is_written:
+            writer.add(record(2, tries + 1))
+        raise FileNotFoundError(2, "No such file", "vectors/00000001.keys.npy")
+
+    with open_corpus(tmp_path / "corpus") as writer, open_corpus(tmp_path / "corpus") as reader:
+        writer.add(record(1, 1))
+        monkeypatch.setattr("ragkit.searcher.open_vectors", open_late)
+        if is_written:
+            assert {hit.passage.document for hit in reader.search("Doc1", 9)} == {"doc1", "doc2"}
+        else:
+            with pytest.raises(CorpusDamagedError, match=r"00000001.keys.npy is missing; run ragkit repair"):
+                reader.search("Doc1", 9)
+            assert tries == 1
 
 
 @pytest.mark.parametrize("kind", ["hnsw"])

@@ -155,7 +155,7 @@ def test_everything_at_once(corpus_path: Path):
 def test_a_shard_between_two_others_is_made_again_between_them(tmp_path: Path):
     embedder = Counting()
     with Corpus.open(tmp_path / "corpus", embedder=embedder, config=CONFIG) as corpus:
-        for name, count in (("first", 60), ("second", 25), ("third", 9)):
+        for name, count in (("first", 100), ("second", 25), ("third", 9)):
             corpus.add(records(name, count))
         before = contents(corpus)
         shards = corpus._catalogue.files("vectors")
@@ -427,3 +427,17 @@ def test_a_changed_document_is_not_drawn_again_and_can_be_removed(pictures: Path
         assert "b.pdf changed since it was indexed" in left[0]
         assert corpus.remove(["b.pdf"]) == ["b.pdf"]
         assert corpus.repair().left == []
+
+
+def test_an_index_that_cannot_be_trained_is_named_and_loses_nothing(tmp_path: Path):
+    config = {"index": {"kind": "IVF64,PQ16x8", "min_vectors": 8}}
+    with Corpus.open(tmp_path / "corpus", embedder=HashEmbedder(), config=config) as corpus:
+        with pytest.raises(
+            CorpusError, match=r"cannot train 'IVF64,PQ16x8' on 12 vectors: .* Raise index.min_vectors"
+        ):
+            corpus.add(records("first", 12))
+        assert corpus.verify() == []
+        assert len(corpus.documents()) == 12
+    with Corpus.open(tmp_path / "corpus", embedder=HashEmbedder(), config={"index": {"kind": "ivf-pq"}}) as corpus:
+        corpus.add(records("first", 13))
+        assert len(corpus.search("crane", 20)) == 13
