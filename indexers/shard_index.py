@@ -122,7 +122,9 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     ivf = faiss.try_extract_index_ivf(index)
     wanted = _TRAINING_ROWS if ivf is None else max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * ivf.nlist)
     sample = _sample(vectors, wanted)
-    parts = (vectors[start : start + CHUNK_ROWS] for start in range(0, len(vectors), CHUNK_ROWS))
+    # A graph that grows in pieces is worse: within one piece FAISS begins with the nodes of the upper levels.
+    rows = len(vectors) if isinstance(index, faiss.IndexHNSW) else CHUNK_ROWS
+    parts = (vectors[start : start + rows] for start in range(0, len(vectors), rows))
     if gpus is not None:
         return gpus.build(index, sample, map(np.ascontiguousarray, parts))
     try:
