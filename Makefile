@@ -1,12 +1,14 @@
 # make demo   a virtual environment, the bundled documents indexed, three questions answered
 # make test   the test suite (CPU, no network)      make test-slow   the tests that take minutes
 # make check  ruff and mypy                         make clean       remove what these targets made
+# make peers  the same work with txtai, LlamaIndex, Haystack and LanceDB: eval/peers/README.md (up to an hour)
+# make gpu-check  the tests that need a GPU and a table of what searches on it cost; GPU_RUN=python with ragkit[gpu]
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check peers gpu-check clean
 
 demo: $(VENV)/demo.installed
 	$(RUN) -m ragkit demo
@@ -21,6 +23,15 @@ check: $(VENV)/dev.installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+peers: $(VENV)/dev.installed
+	$(RUN) eval/peers/compare.py --out build/peers/table.md $(PEERS)
+
+# Where there is no GPU the tests are skipped and the check says so. OUT=file.md keeps the table.
+# GPU_RUN: a Python with ragkit[gpu], for the .venv has the FAISS of the CPU, and the two cannot be in one place.
+gpu-check: $(if $(GPU_RUN),,$(VENV)/dev.installed)
+	PYTHONPATH=. $(or $(GPU_RUN),$(RUN)) -m pytest -m gpu tests/gpu
+	PYTHONPATH=. $(or $(GPU_RUN),$(RUN)) -m ragkit.gpu_check $(if $(OUT),--out $(OUT))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,6 +20,8 @@ from ragkit.extras import EXTRA_OF
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("indexers", "retrievers", "serve", "eval")
+# Scripts that run in environments of their own, with the libraries that ragkit is compared with; no package.
+SCRIPTS = ROOT / "eval" / "peers"
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
 GROUND_FLOOR = {
     f"ragkit.{name}"
@@ -93,6 +95,7 @@ MODULES = {
     (name := module_name(path)): Module(name, path, parse(path))
     for folder in ("ragkit", *PARTS)
     for path in python_files(ROOT / folder)
+    if SCRIPTS not in path.parents
 }
 LIBRARY = {name: module for name, module in MODULES.items() if not name.startswith("ragkit.samples.")}
 
