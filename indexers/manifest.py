@@ -74,7 +74,9 @@ def read_manifest(corpus: Path, accept: int = FORMAT_VERSION) -> Manifest:
             raw[name] = EmbedderFacts(**raw[name]) if raw[name] else None
         return Manifest(**raw)
     except (ValueError, KeyError, TypeError) as error:
-        raise CorpusDamagedError(f"{path} is damaged ({error}); run ragkit repair") from error
+        raise CorpusDamagedError(
+            f"{path} is damaged ({error}); run ragkit repair, or restore it from a backup"
+        ) from error
 
 
 def facts_of(embedder: Embedder | TokenEmbedder | None) -> EmbedderFacts | None:

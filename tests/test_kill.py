@@ -23,7 +23,7 @@ from tests.changing_corpus import change_forever, check_document, open_corpus
 from tests.fakes import HashEmbedder
 
 ROOT = Path(__file__).parents[1]
-KILLS, NUM_DOCUMENTS = 4, 60
+KILLS, NUM_DOCUMENTS = 3, 40
 
 # Small commits and a slow embedder give a kill many places to hit within a short run.
 RUN = """
