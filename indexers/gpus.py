@@ -47,22 +47,39 @@ class Gpus:
         with self.lock, self._lack_named():
             return self._copy(index, len(self.numbers) if split else 1)
 
-    def build(self, index: Any, sample: FloatArray, parts: Iterable[FloatArray]) -> Any:
-        """Train an empty `faiss.Index` on the sample and add the parts, on the GPUs; returns one of the CPU.
+    def train(self, index: Any, sample: FloatArray) -> Any:
+        """Train an empty `faiss.Index` on the first GPU, so that parts on several have the same centroids.
+
+        Returns:
+            An index of the CPU.
 
         Raises:
-            ConfigError: the vectors do not fit.
+            ConfigError: what training needs does not fit.
+            RuntimeError: FAISS cannot train it.
         """
         faiss = require("faiss")
         with self.lock, self._lack_named():
-            # One GPU trains, so that the parts on several have the same centroids.
-            trained = self._copy(index, 1)
-            trained.train(sample)
-            filled = self._copy(faiss.index_gpu_to_cpu(trained), len(self.numbers))
-            del trained
+            copy = self._copy(index, 1)
+            copy.train(sample)
+            trained = faiss.index_gpu_to_cpu(copy)
+            del copy
+            return trained
+
+    def fill(self, index: Any, parts: Iterable[FloatArray]) -> Any:
+        """Add vectors to a trained `faiss.Index` on the GPUs; returns one of the CPU.
+
+        Raises:
+            ConfigError: they do not fit.
+        """
+        faiss = require("faiss")
+        with self.lock, self._lack_named():
+            copy = self._copy(index, len(self.numbers))
             for part in parts:
-                filled.add(part)
-            return faiss.index_gpu_to_cpu(filled)
+                copy.add(part)
+            filled = faiss.index_gpu_to_cpu(copy)
+            # Freed while the lock is held.
+            del copy
+            return filled
 
     def memory_mb(self) -> float:
         """Of all of them together.
@@ -113,7 +130,7 @@ def find_gpus(device: str) -> Gpus | None:
     if not can or not numbers or max(numbers) >= there:
         built = f"FAISS {faiss.__version__} is installed {'with' if can else 'without'} GPU support"
         raise ConfigError(
-            f'index.device = "{device}": {built} and sees {there} GPUs; pip install \'ragkit[gpu]\' in the place '
+            f"index.device = \"{device}\": {built} and sees {there} GPUs; pip install 'ragkit[gpu]' in the place "
             'of ragkit[cpu] on a machine with NVIDIA GPUs, or set index.device = "cpu"'
         )
     return Gpus(device, numbers, tuple(faiss.StandardGpuResources() for _ in numbers))

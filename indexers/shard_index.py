@@ -125,16 +125,19 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     # A graph that grows in pieces is worse: within one piece FAISS begins with the nodes of the upper levels.
     rows = len(vectors) if isinstance(index, faiss.IndexHNSW) else CHUNK_ROWS
     parts = (vectors[start : start + rows] for start in range(0, len(vectors), rows))
-    if gpus is not None:
-        return gpus.build(index, sample, map(np.ascontiguousarray, parts))
     try:
-        index.train(sample)
+        if gpus is None:
+            index.train(sample)
+        else:
+            index = gpus.train(index, sample)
     except RuntimeError as error:
         reason = str(error).rpartition("failed: ")[2]
         raise CorpusError(
             f"FAISS cannot train {factory!r} on {len(sample):,} vectors: {reason}. Raise index.min_vectors, or "
             "choose another index.kind; what was committed stays"
         ) from error
+    if gpus is not None:
+        return gpus.fill(index, map(np.ascontiguousarray, parts))
     for part in parts:
         index.add(np.ascontiguousarray(part))
     return index

@@ -127,7 +127,8 @@ class IndexConfig(_Table):
     recall_target: share of the ten nearest that a search should find; search effort is raised until it does.
     min_vectors: a shard of fewer is searched exactly. memory_mb: what "auto" may fill; 0 stands for half of
     the machine's. compact_share: a shard of which more rows than this are dead is written anew.
-    device: "cpu", "cuda" (all GPUs, in parts), or "cuda:1".
+    device: where FAISS searches and builds: "cpu", "cuda" (all GPUs, in parts), or "cuda:1". With a GPU "auto" is
+    exact search while the vectors fit (memory_mb, or half of the GPUs' memory), and "ivf-pq" otherwise.
     """
 
     kind: str = "auto"
