@@ -164,7 +164,7 @@ def test_ten_kills_lose_nothing(tmp_path: Path, kind: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf-flat", "ivf-pq"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf-flat", "ivf-sq8"])
 def test_fifty_kills_lose_nothing(tmp_path: Path, kind: str):
     kill_often(tmp_path / "corpus", kind, 50)
 
