@@ -131,6 +131,7 @@ class Catalogue:
         self._path = folder / FILE_NAME
         self._local = threading.local()
         self._idle: list[sqlite3.Connection] = []
+        self._dead: tuple[int, KeyArray] = (-1, np.zeros(0, np.int64))
 
     @classmethod
     def create(cls, folder: Path) -> Catalogue:
@@ -197,6 +198,13 @@ class Catalogue:
                 raise
             except sqlite3.DatabaseError as error:
                 raise _unreadable(self._path, error) from error
+
+    def integers(self, sql: str, parameters: Sequence[object] = ()) -> KeyArray:
+        """The column `key` of a query, int64 (n,), read-only; several times as fast as `rows` for many."""
+        (text,) = self.rows(f"SELECT group_concat(key) FROM ({sql})", parameters)[0]
+        numbers = np.fromstring(text or "", np.int64, sep=",")
+        numbers.flags.writeable = False
+        return numbers
 
     @contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
@@ -370,8 +378,10 @@ class Catalogue:
 
     def dead_keys(self) -> KeyArray:
         """Ascending keys of passages that are gone, of which data files may still hold rows."""
-        rows = self.rows("SELECT key FROM dead_passages ORDER BY key")
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        generation = self.generation
+        if self._dead[0] != generation:
+            self._dead = (generation, self.integers("SELECT key FROM dead_passages ORDER BY key"))
+        return self._dead[1]
 
     def num_dead(self, first: int, last: int) -> int:
         """How many of the keys from `first` to `last` are dead."""

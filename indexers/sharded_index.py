@@ -40,19 +40,27 @@ class SearchedShard:
 
     def search(self, queries: FloatArray, k: int) -> Found:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
+        effort, fetch = self._effort_for(k), self._first_fetch(k)
+        found, rows = self.index.nearest(queries, fetch, effort)
+        if fetch >= k and self._is_plain(found, rows):
+            return found[:, :k], self.shard.keys[rows[:, :k]]
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys = np.full((len(queries), k), -1, np.int64)
         waiting = np.arange(len(queries))
-        effort, fetch = self._effort_for(k), self._first_fetch(k)
-        while len(waiting):
-            # Of an exact search one hit more shows whether the cut goes through a tie.
-            found_scores, rows = self.index.nearest(queries[waiting], fetch, effort)
+        while True:
             all_there = fetch >= len(self.shard) and effort.effort >= self.index.max_effort
-            settled = self._take(found_scores, rows, waiting, all_there, scores, keys)
-            waiting = waiting[~settled]
+            waiting = waiting[~self._take(found, rows, waiting, all_there, scores, keys)]
+            if not len(waiting):
+                return scores, keys
             fetch = min(2 * fetch, len(self.shard))
             effort = Effort(min(2 * effort.effort + 1, self.index.max_effort), effort.refine_factor)
-        return scores, keys
+            found, rows = self.index.nearest(queries[waiting], fetch, effort)
+
+    def _is_plain(self, found: FloatArray, rows: KeyArray) -> bool:
+        """Whether what FAISS found is the answer: nobody is dead, nothing ties, and no place is empty."""
+        if len(self.dead) or not rows.size or rows.min() < 0:
+            return False
+        return bool((found[:, 1:] < found[:, :-1]).all())
 
     def _take(
         self,
@@ -73,12 +81,6 @@ class SearchedShard:
         if self.index.exact and not all_there and fetched > 1:
             last = found[:, -1]
             settled &= self._kth(found, alive, k) > last
-        plain = alive.all() and not (found[:, 1:] == found[:, :-1]).any()
-        if plain:
-            width = min(k, fetched)
-            scores[places, :width] = found[:, :width]
-            keys[places, :width] = self.shard.keys[rows[:, :width]]
-            return settled
         for i in np.flatnonzero(settled):
             living = alive[i]
             scores[places[i]], keys[places[i]] = best_of(found[i][living], self.shard.keys[rows[i][living]], k)
@@ -93,6 +95,7 @@ class SearchedShard:
         return np.where(reached.any(axis=1), found[np.arange(len(found)), reached.argmax(axis=1)], -np.inf)
 
     def _first_fetch(self, k: int) -> int:
+        # Of an exact search one hit more shows whether the cut goes through a tie.
         share = len(self.dead) / len(self.shard)
         more = math.ceil(2 * k * share) + 4 if len(self.dead) else 0
         return min(len(self.shard), k + more + self.index.exact)

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ragkit.attributes import load_attributes
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue, read_page
@@ -79,25 +77,20 @@ class SqlitePassageStore:
             values += parameters
         sql = f"SELECT key FROM passages WHERE {' AND '.join(conditions)} ORDER BY key"
         if where is None:
-            return self._read_keys(sql, values)
+            return self._catalogue.integers(sql, values)
         # By text: 1 and True are equal, and the filters that they make are not.
-        return self._admitted(self._catalogue.generation, sql, repr(values), lambda: self._read_keys(sql, values))
+        name = (self._catalogue.generation, sql, repr(values))
+        return self._admitted(name, lambda: self._catalogue.integers(sql, values))
 
-    def _admitted(self, generation: int, sql: str, values: str, read: Callable[[], KeyArray]) -> KeyArray:
+    def _admitted(self, name: tuple[int, str, str], read: Callable[[], KeyArray]) -> KeyArray:
         """The keys of one of the last filters: every route of a search asks for the same."""
         with self._lock:
-            held = self._filters.pop((generation, sql, values), None)
+            held = self._filters.pop(name, None)
         keys = read() if held is None else held
         with self._lock:
-            self._filters[generation, sql, values] = keys
+            self._filters[name] = keys
             while len(self._filters) > _FILTERS_HELD:
                 self._filters.pop(next(iter(self._filters)))
-        return keys
-
-    def _read_keys(self, sql: str, values: list[object]) -> KeyArray:
-        rows = self._catalogue.rows(sql, values)
-        keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        keys.flags.writeable = False
         return keys
 
     def all_texts(self) -> list[Passage]:

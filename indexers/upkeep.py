@@ -42,11 +42,13 @@ def keep_up(
     embedder_of, tell: as `IndexUpdate`.
     """
     sweep_loose_pictures(corpus, catalogue, unfinished_picture_names(corpus))
+    before = catalogue.generation
     for space in SPACES:
         merge_shards(corpus, catalogue, space, index.compact_share)
     merge_token_shards(corpus, catalogue, index.compact_share)
     keep_lexical(corpus, catalogue, lexical, index.compact_share)
-    forget_dead(corpus, catalogue)
+    if catalogue.generation != before:
+        forget_dead(corpus, catalogue)
     if index.kind != "numpy":
         update = IndexUpdate(catalogue, index, embedder_of, tell)
         for space in SPACES:

@@ -92,7 +92,7 @@ def test_merging_copies_the_rows_of_living_passages(tmp_path: Path):
     before = TokenVectors.open(tmp_path, token_files(catalogue))
     with catalogue.transaction():
         catalogue.remove_document("d4")
-    merge_token_shards(tmp_path, catalogue)
+    merge_token_shards(tmp_path, catalogue, 0.2)
     files = token_files(catalogue)
     assert sorted(file.kind for file in files) == sorted(KINDS)
     merged = TokenVectors.open(tmp_path, files)
@@ -100,7 +100,7 @@ def test_merging_copies_the_rows_of_living_passages(tmp_path: Path):
     for key in merged.keys:
         # Not coded anew: bit for bit the same.
         np.testing.assert_array_equal(merged.rows(int(key)), before.rows(int(key)))
-    merge_token_shards(tmp_path, catalogue)
+    merge_token_shards(tmp_path, catalogue, 0.2)
     assert token_files(catalogue) == files
 
 
@@ -111,7 +111,7 @@ def test_merging_shards_of_removed_passages_leaves_none(tmp_path: Path):
     with catalogue.transaction():
         catalogue.remove_document("a")
         catalogue.remove_document("b")
-    merge_token_shards(tmp_path, catalogue)
+    merge_token_shards(tmp_path, catalogue, 0.2)
     assert token_files(catalogue) == []
 
 
@@ -120,7 +120,7 @@ def test_two_types_are_not_mixed(tmp_path: Path):
     add(tmp_path, catalogue, "a", "int8")
     add(tmp_path, catalogue, "b", "float16")
     with pytest.raises(CorpusDamagedError, match="stored as float16 and int8"):
-        merge_token_shards(tmp_path, catalogue)
+        merge_token_shards(tmp_path, catalogue, 0.2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
