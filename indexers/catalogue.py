@@ -58,6 +58,21 @@ CREATE TABLE IF NOT EXISTS file_facts (
     path TEXT PRIMARY KEY REFERENCES files ON DELETE CASCADE, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_passages (key INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS loose_pictures (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attribute_values (
+    name TEXT NOT NULL, type TEXT NOT NULL, value NOT NULL,
+    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+    PRIMARY KEY (name, type, value, document)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attribute_values_by_document ON attribute_values (document);
+"""
+# The attributes of some documents as rows, which filters look up.
+# A day in the form YYYY-MM-DD: date() makes March 1st of February 30th, but only where it has to reckon.
+_VALUES = """
+INSERT OR REPLACE INTO attribute_values
+SELECT item.key, CASE item.type WHEN 'true' THEN 'boolean' WHEN 'false' THEN 'boolean' WHEN 'text' THEN
+    CASE WHEN item.value GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' AND item.value >= '0001'
+        AND date(item.value, '+0 days') IS item.value THEN 'date' ELSE 'string' END
+    ELSE 'number' END, item.value, documents.key
+FROM documents, json_each(documents.attributes) AS item
 """
 _LISTED = "(SELECT value FROM json_each(?))"
 _DIGITS = 65535.0
@@ -237,7 +252,7 @@ class Catalogue:
     def add_tables(self) -> None:
         """Make the tables that an earlier format version lacks."""
         with self._borrowed() as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SINCE_3} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SINCE_3} {_VALUES}; COMMIT;")
 
     def shrink(self) -> None:
         """Give the space of deleted rows back to the disk."""
@@ -328,6 +343,8 @@ class Catalogue:
             " attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         ).lastrowid
+        if document.attributes:
+            self._write(f"{_VALUES} WHERE documents.key = ?", (key,))
         if document.said:
             self._remember_said([(document.id, document.said)])
         images = {picture.page: (picture.name, picture.width, picture.height) for picture in document.pictures}
@@ -347,6 +364,9 @@ class Catalogue:
         """Replace documents' attributes, by id, and what sidecars give of them; inside a transaction."""
         rows = [(dump_attributes(attributes), id_) for id_, attributes in documents.items()]
         self._write("UPDATE documents SET attributes = ? WHERE id = ?", *rows)
+        ids = [(id_,) for id_ in documents]
+        self._write("DELETE FROM attribute_values WHERE document = (SELECT key FROM documents WHERE id = ?)", *ids)
+        self._write(f"{_VALUES} WHERE documents.id = ?", *ids)
         if said:
             self._remember_said(list(said.items()))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.attributes import load_attributes
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue, read_page
-from ragkit.indexers.filter_sql import condition_sql
+from ragkit.indexers.filter_sql import documents_sql
 from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
 from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
@@ -72,8 +72,8 @@ class SqlitePassageStore:
             )
             values.append(json.dumps(sorted(where.documents)))
         if where is not None and where.condition is not None:
-            sql, parameters = condition_sql(where.condition)
-            conditions.append(f"passages.document IN (SELECT key FROM documents WHERE {sql})")
+            sql, parameters = documents_sql(where.condition)
+            conditions.append(f"passages.document IN ({sql})")
             values += parameters
         sql = f"SELECT key FROM passages WHERE {' AND '.join(conditions)} ORDER BY key"
         if where is None:

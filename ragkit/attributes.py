@@ -12,11 +12,12 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from ragkit.records import AttributeValue
 
 AttributeType = Literal["string", "number", "boolean", "date"]
+ATTRIBUTE_TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
 KnownAttributes = Mapping[str, Mapping[AttributeType, int]]
 """Name -> type -> number of documents that have a value of this type under this name."""
 
