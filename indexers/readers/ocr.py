@@ -23,6 +23,9 @@ from ragkit.records import Box, TextLine
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# A line's mean probability of its letters: of print 0.98 and more, of print upside down below 0.75.
+_SURE = 0.9
+
 Words = list[tuple[str, NDArray[np.float64]]]
 
 
@@ -47,7 +50,7 @@ class RapidOcrEngine:
             # The level of RapidOCR's own logger, which writes to stderr and hands nothing on.
             "Global.log_level": "critical",
             "Global.return_word_box": True,
-            "Global.use_cls": False,  # _Recognizer asks the classifier itself
+            "Global.use_cls": False,  # _Recognizer finds lines that are upside down
             "Det.limit_type": "max",
             "Det.limit_side_len": 1120,
             "Det.use_dilation": False,
@@ -60,7 +63,7 @@ class RapidOcrEngine:
         self._engine.text_det = _detector(self._engine.cfg, threads)
         parted = part_model(_packaged_model(self._engine.cfg, "Rec"))
         if parted is not None:  # else RapidOCR reads the lines with the model as it is
-            self._engine.text_rec = _Recognizer(self._engine.cfg, LineReader(parted, languages, threads))
+            self._engine.text_rec = _Recognizer(LineReader(parted, languages, threads))
         self._lock = threading.Lock()  # its steps keep what they work on in attributes
 
     def read(self, image: Image) -> list[TextLine]:
@@ -82,29 +85,22 @@ class RapidOcrEngine:
 class _Recognizer:
     """A LineReader in the place of RapidOCR's recognizer of lines.
 
-    RapidOCR turns each line that its classifier takes to be upside down, and reads nonsense where that errs
-    (long lines of small print). Here such a line is read both ways, and the likelier reading is taken.
+    RapidOCR turns each line that a classifier takes to be upside down, and reads nonsense where that errs
+    (long lines of small print). Here a line that reads badly is read both ways, and the likelier reading is taken.
     """
 
-    def __init__(self, settings: Any, reader: LineReader) -> None:
+    def __init__(self, reader: LineReader) -> None:
         self._reader = reader
         self._library = require("rapidocr.ch_ppocr_rec.main")
-        settings.Cls.engine_cfg = settings.EngineConfig[settings.Cls.engine_type.value]
-        settings.Cls.model_root_dir = settings.Global.model_root_dir
-        self._classifier = require("rapidocr.ch_ppocr_cls").TextClassifier(settings.Cls)
-        self._lowest_certainty = float(settings.Cls.cls_thresh)
 
     def __call__(self, given: Any) -> Any:
         images: list[NDArray[np.uint8]] = list(given.img)
-        classes = self._classifier(images).cls_res
-        turned = [
-            i for i, (label, score) in enumerate(classes) if label == "180" and score > self._lowest_certainty
-        ]
-        lines = self._reader.read([*images, *(np.ascontiguousarray(images[i][::-1, ::-1]) for i in turned)])
-        for index, other in zip(turned, lines[len(images) :], strict=True):
+        lines = self._reader.read(images)
+        doubted = [i for i, line in enumerate(lines) if line.score < _SURE]
+        turned = self._reader.read([np.ascontiguousarray(images[i][::-1, ::-1]) for i in doubted])
+        for index, other in zip(doubted, turned, strict=True):
             if other.score > lines[index].score:
                 lines[index] = other
-        lines = lines[: len(images)]
         words = tuple(self._word_info(line) for line in lines)
         texts, scores = [line.text for line in lines], [line.score for line in lines]
         return self._library.TextRecOutput(images, tuple(texts), tuple(scores), words)

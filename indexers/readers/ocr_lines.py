@@ -19,8 +19,8 @@ _HEIGHT = 48
 _COLUMNS_PER_STEP = 8
 # The time to read a line is that of its columns. Letters of print need 11 of them: with 10 there are 0.3 errors
 # in a hundred letters, with 8 there are 17. Some row through a line of print meets 1.45 strokes a letter, give or
-# take a twelfth, so these columns a stroke are 12.6 a letter.
-_COLUMNS_PER_STROKE = 8.7
+# take a twelfth, so these columns a stroke are 12.2 a letter.
+_COLUMNS_PER_STROKE = 8.4
 _LEAST_COLUMNS_PER_LETTER = 10.5
 # However that count errs, a line gets columns for these shares of the width that its height asks for. Chinese
 # characters have strokes enough for the larger one.
