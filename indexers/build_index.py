@@ -17,19 +17,19 @@ from ragkit.indexers.catalogue import Attributes, Catalogue, KnownDocument, NewD
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
-from ragkit.indexers.lexical import KIND as LEXICAL_KIND
-from ragkit.indexers.lexical import analyzer_for, write_built_shard
-from ragkit.indexers.lexical_shards import LexicalShard, build_shard
+from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical.lexical_files import analyzer_for, write_built_shard
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard
 from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.picture_vectors import check_vectors
 from ragkit.indexers.prepare import NotDrawableError, Preparer, digest_of
 from ragkit.indexers.readers.find_files import FileList, Problem
 from ragkit.indexers.readers.sidecar import Sidecars
 from ragkit.indexers.shards import sweep
-from ragkit.indexers.token_vectors import write_token_shard
 from ragkit.indexers.unfinished import UnfinishedPages
 from ragkit.indexers.upkeep import keep_up, remove_documents
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace, write_shard
+from ragkit.indexers.vectors.token_vectors import write_token_shard
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace, write_shard
 from ragkit.indexers.work_list import Work, documents_gone, work_on_files, work_on_records
 from ragkit.records import FloatArray, Passage, TextRecord
 

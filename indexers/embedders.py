@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ragkit.indexers.token_coding import TokenDtype
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.vectors.token_coding import TokenDtype
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace
 from ragkit.protocols import Embedder, TokenEmbedder
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ragkit.config import LexicalConfig
 from ragkit.errors import CorpusError
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical_upkeep import rebuild_lexical
+from ragkit.indexers.lexical.lexical_upkeep import rebuild_lexical
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.manifest import FILE_NAME, FORMAT_VERSION, read_manifest, write_manifest
 from ragkit.indexers.shards import held_keys, sweep

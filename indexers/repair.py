@@ -12,8 +12,8 @@ from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.errors import CorpusError
 from ragkit.indexers import manifest as manifests
 from ragkit.indexers.catalogue import FILE_NAME, Catalogue, StoredFile
-from ragkit.indexers.lexical import KIND as LEXICAL_KIND
-from ragkit.indexers.lexical_upkeep import rebuild_lexical
+from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical.lexical_upkeep import rebuild_lexical
 from ragkit.indexers.manifest import EmbedderFacts, Manifest
 from ragkit.indexers.page_images import sweep_pictures
 from ragkit.indexers.repair_pictures import redraw_pictures
@@ -34,10 +34,10 @@ from ragkit.indexers.repair_shards import (
 )
 from ragkit.indexers.shards import held_keys
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.token_coding import TokenDtype
 from ragkit.indexers.unfinished import unfinished_picture_names
 from ragkit.indexers.upkeep import keep_up
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.vectors.token_coding import TokenDtype
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace
 from ragkit.indexers.verify import (
     catalogue_problems,
     damaged_files,

@@ -20,10 +20,10 @@ from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.picture_vectors import check_tokens, check_vectors
 from ragkit.indexers.shards import space_files
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.token_coding import TokenDtype
-from ragkit.indexers.token_shards import token_files
-from ragkit.indexers.token_vectors import TokenVectors, write_token_shard
-from ragkit.indexers.vectors import VectorSpace, read_shards, write_shard
+from ragkit.indexers.vectors.token_coding import TokenDtype
+from ragkit.indexers.vectors.token_shards import token_files
+from ragkit.indexers.vectors.token_vectors import TokenVectors, write_token_shard
+from ragkit.indexers.vectors.vector_shards import VectorSpace, read_shards, write_shard
 from ragkit.indexers.verify import shard_problems
 from ragkit.protocols import Embedder, TokenEmbedder
 from ragkit.records import FloatArray, KeyArray, PageImage, Passage, PassageKind

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers import lexical, token_vectors
 from ragkit.indexers.catalogue import Catalogue, StoredFile
-from ragkit.indexers.vectors import (
+from ragkit.indexers.lexical import lexical_files
+from ragkit.indexers.vectors import token_vectors
+from ragkit.indexers.vectors.vector_shards import (
     SPACES,
     VectorSpace,
     living_parts,
@@ -103,13 +104,13 @@ def held_keys(corpus: Path, catalogue: Catalogue) -> list[KeyArray]:
     keys = [shard.keys for space in SPACES for shard in read_shards(corpus, space, space_files(catalogue, space))]
     files = [file for kind in token_vectors.KINDS for file in catalogue.files(kind)]
     keys += [shard.keys for shard in token_vectors.TokenVectors.open(corpus, files).shards]
-    return keys + [shard.keys for shard in lexical.open_shards(corpus, catalogue.files(lexical.KIND))]
+    return keys + [shard.keys for shard in lexical_files.open_shards(corpus, catalogue.files(lexical_files.KIND))]
 
 
 def sweep(corpus: Path, catalogue: Catalogue) -> None:
     """Delete data files that the current state does not name: left-overs of killed writers and of merges."""
     used = {file.path for file in catalogue.files()}
-    for name in (*(space.folder for space in SPACES), token_vectors.FOLDER, lexical.FOLDER):
+    for name in (*(space.folder for space in SPACES), token_vectors.FOLDER, lexical_files.FOLDER):
         for path in (corpus / name).glob("*"):
             if path.is_dir():
                 shutil.rmtree(path)  # Format version 2 kept its BM25 index in folders.

@@ -9,14 +9,14 @@ from pathlib import Path
 from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.files import num_bytes_below
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical_upkeep import keep_lexical
+from ragkit.indexers.lexical.lexical_upkeep import keep_lexical
 from ragkit.indexers.page_images import sweep_loose_pictures, sweep_pictures
-from ragkit.indexers.sample_queries import EmbedderOf
 from ragkit.indexers.shards import forget_dead, merge_shards, sweep
-from ragkit.indexers.token_shards import merge_token_shards
 from ragkit.indexers.unfinished import unfinished_picture_names
-from ragkit.indexers.vector_indexes import IndexUpdate
-from ragkit.indexers.vectors import SPACES
+from ragkit.indexers.vectors.sample_queries import EmbedderOf
+from ragkit.indexers.vectors.token_shards import merge_token_shards
+from ragkit.indexers.vectors.vector_indexes import IndexUpdate
+from ragkit.indexers.vectors.vector_shards import SPACES
 
 
 def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:

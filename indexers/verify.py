@@ -12,18 +12,25 @@ import numpy as np
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import Catalogue, StoredFile
-from ragkit.indexers.lexical import KIND as LEXICAL_KIND
-from ragkit.indexers.lexical import open_shards
-from ragkit.indexers.lexical_merge import common_settings
+from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical.lexical_files import open_shards
+from ragkit.indexers.lexical.lexical_merge import common_settings
 from ragkit.indexers.manifest import EmbedderFacts, Manifest, read_manifest_text
 from ragkit.indexers.page_images import kept_path
-from ragkit.indexers.shard_index import Effort, IndexFacts, ShardIndex, open_index
 from ragkit.indexers.shards import space_files
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.token_shards import token_files
-from ragkit.indexers.token_vectors import TokenVectors
-from ragkit.indexers.tune_index import TOP, RecallMeter, sample_rows
-from ragkit.indexers.vectors import CHUNK_ROWS, PICTURES, TEXTS, VectorShard, VectorSpace, read_shards
+from ragkit.indexers.vectors.shard_index import Effort, IndexFacts, ShardIndex, open_index
+from ragkit.indexers.vectors.token_shards import token_files
+from ragkit.indexers.vectors.token_vectors import TokenVectors
+from ragkit.indexers.vectors.tune_index import TOP, RecallMeter, sample_rows
+from ragkit.indexers.vectors.vector_shards import (
+    CHUNK_ROWS,
+    PICTURES,
+    TEXTS,
+    VectorShard,
+    VectorSpace,
+    read_shards,
+)
 from ragkit.records import FloatArray, KeyArray, PassageKind
 
 _ATTEMPTS = 20

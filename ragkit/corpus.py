@@ -36,12 +36,12 @@ from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part
 from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.repair import Repairer, RepairReport, restore_manifest
-from ragkit.indexers.shard_index import IndexFacts
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.upkeep import CompactReport, compact, keep_up, remove_documents
-from ragkit.indexers.vector_indexes import index_facts
-from ragkit.indexers.vectors import SPACES
+from ragkit.indexers.vectors.shard_index import IndexFacts
+from ragkit.indexers.vectors.vector_indexes import index_facts
+from ragkit.indexers.vectors.vector_shards import SPACES
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer

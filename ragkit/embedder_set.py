@@ -12,7 +12,7 @@ from ragkit.config import Config
 from ragkit.errors import ConfigError, CorpusError
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.manifest import EmbedderFacts, Manifest, check_embedder
-from ragkit.indexers.vectors import TEXTS, VectorSpace
+from ragkit.indexers.vectors.vector_shards import TEXTS, VectorSpace
 from ragkit.protocols import Embedder, TokenEmbedder
 
 _TEXTS, _PICTURES, _TOKENS = "text embedder", "page embedder", "late-interaction embedder"

@@ -22,11 +22,11 @@ import numpy as np
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.eval.clustered_vectors import clustered_queries, clustered_vectors
 from ragkit.extras import require
-from ragkit.indexers.gpu_index import on_gpus
-from ragkit.indexers.gpus import MAX_SELECTED, Gpus, find_gpus
-from ragkit.indexers.index_kinds import factory_of
-from ragkit.indexers.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
-from ragkit.indexers.tune_index import RecallMeter, tune
+from ragkit.indexers.vectors.gpu_index import on_gpus
+from ragkit.indexers.vectors.gpus import MAX_SELECTED, Gpus, find_gpus
+from ragkit.indexers.vectors.index_kinds import factory_of
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
+from ragkit.indexers.vectors.tune_index import RecallMeter, tune
 from ragkit.records import FloatArray
 
 KINDS = ("flat", "ivf-flat", "ivf-pq")

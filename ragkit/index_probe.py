@@ -21,8 +21,8 @@ from ragkit.eval.bare_index import read_bare
 from ragkit.eval.clustered_vectors import ClusteredEmbedder, clustered_queries
 from ragkit.extras import require
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.vector_indexes import open_vectors
-from ragkit.indexers.vectors import TEXTS
+from ragkit.indexers.vectors.vector_indexes import open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS
 from ragkit.records import FloatArray
 
 What = Literal["index", "bare", "corpus"]

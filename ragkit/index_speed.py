@@ -33,10 +33,10 @@ from ragkit.index_changes import WRITTEN, copy_corpus, measure_changes, timed
 from ragkit.index_probe import TOP, WHATS, Probe, What, probe
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.index_report import IndexProgress
-from ragkit.indexers.shard_index import IndexFacts
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vector_indexes import index_facts, open_vectors
-from ragkit.indexers.vectors import TEXTS
+from ragkit.indexers.vectors.shard_index import IndexFacts
+from ragkit.indexers.vectors.vector_indexes import index_facts, open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS
 from ragkit.protocols import VectorIndex
 from ragkit.records import FloatArray, KeyArray
 

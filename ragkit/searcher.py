@@ -13,15 +13,15 @@ from ragkit.config import Config
 from ragkit.embedder_set import EmbedderSet
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical import KIND as LEXICAL_KIND
-from ragkit.indexers.lexical import open_lexical
-from ragkit.indexers.numpy_index import NumpyIndex
+from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
+from ragkit.indexers.lexical.lexical_files import open_lexical
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.token_shards import token_files
-from ragkit.indexers.token_vectors import TokenVectors
-from ragkit.indexers.vector_indexes import open_vectors
-from ragkit.indexers.vectors import PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.vectors.numpy_index import NumpyIndex
+from ragkit.indexers.vectors.token_shards import token_files
+from ragkit.indexers.vectors.token_vectors import TokenVectors
+from ragkit.indexers.vectors.vector_indexes import open_vectors
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace
 from ragkit.protocols import Embedder, Reranker, Retriever, VectorIndex
 from ragkit.records import Filter, Hit, Query
 from ragkit.retrievers.late_interaction import LateInteractionReranker

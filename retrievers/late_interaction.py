@@ -14,7 +14,7 @@ from ragkit.retrievers.reranking import just_below
 
 
 class TokenRows(Protocol):
-    """Where the token vectors of passages are found (`ragkit.indexers.token_vectors.TokenVectors`)."""
+    """Where the token vectors of passages are found (`ragkit.indexers.vectors.token_vectors.TokenVectors`)."""
 
     def __contains__(self, key: int) -> bool: ...
 

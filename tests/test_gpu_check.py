@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ragkit import gpu_check
-from ragkit.indexers.shard_index import Effort, as_shard_index, build_index, exact_index
-from tests.indexers.stand_in_gpus import stand_in_gpus
-from tests.indexers.vector_corpus import clustered
+from ragkit.indexers.vectors.shard_index import Effort, as_shard_index, build_index, exact_index
+from tests.indexers.vectors.stand_in_gpus import stand_in_gpus
+from tests.indexers.vectors.vector_corpus import clustered
 
 ROOT = Path(__file__).parents[1]
 # Imports nothing but the standard library, numpy, pydantic and ragkit.

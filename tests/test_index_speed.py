@@ -17,8 +17,8 @@ from ragkit.eval.index_speed import IndexSpeedPlan, IndexSpeedReport
 from ragkit.index_probe import Probe, probe
 from ragkit.index_speed import Scale, measure_index_speed
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.vector_indexes import open_vectors
-from ragkit.indexers.vectors import TEXTS
+from ragkit.indexers.vectors.vector_indexes import open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS
 
 pytest.importorskip("faiss")
 

@@ -18,7 +18,7 @@ import pytest
 
 from ragkit import Corpus
 from ragkit.indexers.shards import current_vectors
-from ragkit.indexers.vectors import TEXTS
+from ragkit.indexers.vectors.vector_shards import TEXTS
 from tests.changing_corpus import change_forever, check_document, open_corpus
 from tests.fakes import HashEmbedder
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ragkit import Corpus
 from ragkit.indexers.shards import current_vectors
-from ragkit.indexers.vectors import PICTURES
+from ragkit.indexers.vectors.vector_shards import PICTURES
 from tests.fakes import RowTokenEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
 

@@ -17,8 +17,8 @@ import pytest
 
 from ragkit.errors import CorpusDamagedError, CorpusLockedError
 from ragkit.indexers.lock import writer_lock
-from ragkit.indexers.sharded_index import ShardedIndex
-from ragkit.indexers.vector_indexes import open_vectors
+from ragkit.indexers.vectors.sharded_index import ShardedIndex
+from ragkit.indexers.vectors.vector_indexes import open_vectors
 from tests.changing_corpus import NUM_DOCUMENTS, change_forever, check_document, open_corpus, record, version_of
 
 

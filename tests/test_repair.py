@@ -17,10 +17,10 @@ from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import StoredFile
 from ragkit.indexers.repair import restore_manifest
 from ragkit.indexers.shards import current_vectors
-from ragkit.indexers.token_shards import token_files
-from ragkit.indexers.token_vectors import KINDS as TOKEN_KINDS
-from ragkit.indexers.token_vectors import TokenVectors
-from ragkit.indexers.vectors import PICTURES, TEXTS, write_shard
+from ragkit.indexers.vectors.token_shards import token_files
+from ragkit.indexers.vectors.token_vectors import KINDS as TOKEN_KINDS
+from ragkit.indexers.vectors.token_vectors import TokenVectors
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, write_shard
 from ragkit.records import FloatArray, Passage
 from tests.fakes import HashEmbedder, RowTokenEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf

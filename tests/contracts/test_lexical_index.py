@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.bm25_index import Bm25Index
-from ragkit.indexers.lexical import open_lexical, write_lexical_shard
-from ragkit.indexers.terms import TermAnalyzer
+from ragkit.indexers.lexical.bm25_index import Bm25Index
+from ragkit.indexers.lexical.lexical_files import open_lexical, write_lexical_shard
+from ragkit.indexers.lexical.terms import TermAnalyzer
 from ragkit.protocols import LexicalIndex
 
 TEXTS = ["red fish blue fish", "one fish two fish", "green eggs and ham", "red red red ham", ""]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.indexers.numpy_index import NumpyIndex
-from ragkit.indexers.shard_index import Effort, exact_index
-from ragkit.indexers.sharded_index import SearchedShard, ShardedIndex
-from ragkit.indexers.vectors import VectorShard, rows_of
+from ragkit.indexers.vectors.numpy_index import NumpyIndex
+from ragkit.indexers.vectors.shard_index import Effort, exact_index
+from ragkit.indexers.vectors.sharded_index import SearchedShard, ShardedIndex
+from ragkit.indexers.vectors.vector_shards import VectorShard, rows_of
 from ragkit.protocols import VectorIndex
 
 Make = Callable[[np.ndarray, np.ndarray], VectorIndex]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit.indexers.gpu_index import GpuShardIndex, on_gpus
-from ragkit.indexers.gpus import Gpus, find_gpus
-from ragkit.indexers.index_kinds import factory_of
-from ragkit.indexers.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
-from ragkit.indexers.vector_indexes import index_facts, open_vectors
-from ragkit.indexers.vectors import TEXTS
-from tests.indexers.vector_corpus import clustered, config_for, make_corpus, run_in_threads
+from ragkit.indexers.vectors.gpu_index import GpuShardIndex, on_gpus
+from ragkit.indexers.vectors.gpus import Gpus, find_gpus
+from ragkit.indexers.vectors.index_kinds import factory_of
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
+from ragkit.indexers.vectors.vector_indexes import index_facts, open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS
+from tests.indexers.vectors.vector_corpus import clustered, config_for, make_corpus, run_in_threads
 
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq")
 COUNT = 20_000

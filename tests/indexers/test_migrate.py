@@ -81,5 +81,7 @@ def test_where_it_cannot_be_written_the_error_says_so(old: Path):
 def test_other_versions_are_refused(old: Path, version: object):
     manifest = json.loads((old / "manifest.json").read_text())
     (old / "manifest.json").write_text(json.dumps({**manifest, "format_version": version}))
-    with pytest.raises(CorpusDamagedError, match=f"has format version {version}; this ragkit reads {FORMAT_VERSION}"):
+    with pytest.raises(
+        CorpusDamagedError, match=f"has format version {version}; this ragkit reads {FORMAT_VERSION}"
+    ):
         opened(old)

@@ -17,7 +17,7 @@ from ragkit.indexers.shards import (
     space_files,
     sweep,
 )
-from ragkit.indexers.vectors import TEXTS, read_shards, write_shard
+from ragkit.indexers.vectors.vector_shards import TEXTS, read_shards, write_shard
 from ragkit.records import Page
 
 

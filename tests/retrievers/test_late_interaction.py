@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragkit.indexers.token_vectors import TokenVectors, write_token_shard
+from ragkit.indexers.vectors.token_vectors import TokenVectors, write_token_shard
 from ragkit.records import FloatArray, Hit, Passage, Query
 from ragkit.retrievers.late_interaction import LateInteractionReranker, max_sim, max_sims
 

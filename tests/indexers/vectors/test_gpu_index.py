@@ -12,14 +12,22 @@ import pytest
 
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError
-from ragkit.indexers.gpu_index import on_gpus
-from ragkit.indexers.gpus import Gpus, find_gpus, refusal
-from ragkit.indexers.index_kinds import choose_index, factory_of
-from ragkit.indexers.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
-from ragkit.indexers.vector_indexes import index_facts, open_vectors
-from ragkit.indexers.vectors import TEXTS
-from tests.indexers.stand_in_gpus import StandInGpus, stand_in_gpus
-from tests.indexers.vector_corpus import DIM, add, clustered, config_for, make_corpus, run_in_threads, update
+from ragkit.indexers.vectors.gpu_index import on_gpus
+from ragkit.indexers.vectors.gpus import Gpus, find_gpus, refusal
+from ragkit.indexers.vectors.index_kinds import choose_index, factory_of
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex, as_shard_index, build_index, exact_index
+from ragkit.indexers.vectors.vector_indexes import index_facts, open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS
+from tests.indexers.vectors.stand_in_gpus import StandInGpus, stand_in_gpus
+from tests.indexers.vectors.vector_corpus import (
+    DIM,
+    add,
+    clustered,
+    config_for,
+    make_corpus,
+    run_in_threads,
+    update,
+)
 
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq")
 COUNT = 2500

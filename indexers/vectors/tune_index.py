@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ragkit.indexers.shard_index import Effort, ShardIndex, exact_index
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex, exact_index
 from ragkit.records import FloatArray, KeyArray
 
 TOP = 10

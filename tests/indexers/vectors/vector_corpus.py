@@ -11,8 +11,8 @@ import numpy as np
 
 from ragkit.config import IndexConfig
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.vector_indexes import IndexUpdate
-from ragkit.indexers.vectors import TEXTS, write_shard
+from ragkit.indexers.vectors.vector_indexes import IndexUpdate
+from ragkit.indexers.vectors.vector_shards import TEXTS, write_shard
 from ragkit.records import Page
 
 DIM = 32

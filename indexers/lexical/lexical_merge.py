@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers.lexical_shards import Flags, LexicalShard, shard_writer
-from ragkit.indexers.section_file import damaged
-from ragkit.indexers.vocabulary import IntArray, merge_vocabularies
+from ragkit.indexers.lexical.lexical_shards import Flags, LexicalShard, shard_writer
+from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.vocabulary import IntArray, merge_vocabularies
 from ragkit.records import KeyArray
 
 # Postings that are in memory at once (about 100 bytes each while they are placed).

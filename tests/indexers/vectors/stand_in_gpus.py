@@ -10,8 +10,8 @@ from typing import Any
 import faiss
 import pytest
 
-from ragkit.indexers import gpus as gpus_module
-from ragkit.indexers.gpus import find_gpus
+from ragkit.indexers.vectors import gpus as gpus_module
+from ragkit.indexers.vectors.gpus import find_gpus
 
 
 class Options:

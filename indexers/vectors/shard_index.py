@@ -10,10 +10,10 @@ import numpy as np
 
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.extras import require
-from ragkit.indexers.gpus import Gpus
-from ragkit.indexers.index_kinds import EXACT
-from ragkit.indexers.mapped_flat import mapped_flat
-from ragkit.indexers.vectors import CHUNK_ROWS, VectorShard
+from ragkit.indexers.vectors.gpus import Gpus
+from ragkit.indexers.vectors.index_kinds import EXACT
+from ragkit.indexers.vectors.mapped_flat import mapped_flat
+from ragkit.indexers.vectors.vector_shards import CHUNK_ROWS, VectorShard
 from ragkit.records import FloatArray, KeyArray
 
 # k-means sees this many vectors a list: a quarter of what FAISS would take, for a loss that tuning makes up for.

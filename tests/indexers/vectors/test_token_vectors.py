@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.token_coding import decode, encode
-from ragkit.indexers.token_shards import merge_token_shards, token_files
-from ragkit.indexers.token_vectors import KINDS, TokenVectors, write_token_shard
+from ragkit.indexers.vectors.token_coding import decode, encode
+from ragkit.indexers.vectors.token_shards import merge_token_shards, token_files
+from ragkit.indexers.vectors.token_vectors import KINDS, TokenVectors, write_token_shard
 from ragkit.records import Page
 
 BOUND = {"float16": 2.5e-4, "int8": 1 / 254}

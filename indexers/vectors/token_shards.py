@@ -10,8 +10,8 @@ import numpy as np
 from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.shards import groups_to_rewrite
-from ragkit.indexers.token_coding import CodedRows
-from ragkit.indexers.token_vectors import KINDS, TokenShard, TokenVectors, write_coded
+from ragkit.indexers.vectors.token_coding import CodedRows
+from ragkit.indexers.vectors.token_vectors import KINDS, TokenShard, TokenVectors, write_coded
 from ragkit.records import KeyArray
 
 

@@ -10,10 +10,10 @@ import pytest
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError, CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.index_kinds import choose_index, factory_of
 from ragkit.indexers.shards import merge_shards, space_files
-from ragkit.indexers.vector_indexes import IndexUpdate, index_facts, open_vectors
-from ragkit.indexers.vectors import TEXTS, read_shards, write_shard
+from ragkit.indexers.vectors.index_kinds import choose_index, factory_of
+from ragkit.indexers.vectors.vector_indexes import IndexUpdate, index_facts, open_vectors
+from ragkit.indexers.vectors.vector_shards import TEXTS, read_shards, write_shard
 from ragkit.records import Page
 
 DIM = 32

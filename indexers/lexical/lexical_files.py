@@ -15,15 +15,15 @@ import numpy as np
 
 from ragkit.config import LexicalConfig
 from ragkit.files import atomic_write, sha256_of
-from ragkit.indexers.bm25_index import Bm25Index
 from ragkit.indexers.catalogue import Catalogue, StoredFile
-from ragkit.indexers.lexical_language import build_in_language, decide_language
-from ragkit.indexers.lexical_merge import common_settings, merge_shards
-from ragkit.indexers.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
-from ragkit.indexers.section_file import damaged
+from ragkit.indexers.lexical.bm25_index import Bm25Index
+from ragkit.indexers.lexical.lexical_language import build_in_language, decide_language
+from ragkit.indexers.lexical.lexical_merge import common_settings, merge_shards
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
+from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.terms import TermAnalyzer, detect_language
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.terms import TermAnalyzer, detect_language
-from ragkit.indexers.vectors import stored_file
+from ragkit.indexers.vectors.vector_shards import stored_file
 from ragkit.records import KeyArray
 
 FOLDER = "lexical"

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.bm25_index import Bm25Index
-from ragkit.indexers.lexical_merge import merge_shards
-from ragkit.indexers.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
+from ragkit.indexers.lexical.bm25_index import Bm25Index
+from ragkit.indexers.lexical.lexical_merge import merge_shards
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
+from ragkit.indexers.lexical.terms import TermAnalyzer
 from ragkit.indexers.shards import first_to_merge
-from ragkit.indexers.terms import TermAnalyzer
 
 CONFIG = LexicalConfig(language="none")
 NONE = np.zeros(0, np.int64)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import StoredFile
-from ragkit.indexers.token_coding import CodedRows, TokenDtype, decode, encode
-from ragkit.indexers.vectors import stored_file
+from ragkit.indexers.vectors.token_coding import CodedRows, TokenDtype, decode, encode
+from ragkit.indexers.vectors.vector_shards import stored_file
 from ragkit.records import FloatArray, KeyArray
 
 FOLDER = "token_vectors"

@@ -9,12 +9,12 @@ import pytest
 
 from ragkit.config import LexicalConfig
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers import lexical_merge
-from ragkit.indexers.bm25_index import Bm25Index
-from ragkit.indexers.lexical_merge import merge_shards
-from ragkit.indexers.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
-from ragkit.indexers.section_file import SectionWriter, open_sections
-from ragkit.indexers.terms import TermAnalyzer
+from ragkit.indexers.lexical import lexical_merge
+from ragkit.indexers.lexical.bm25_index import Bm25Index
+from ragkit.indexers.lexical.lexical_merge import merge_shards
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
+from ragkit.indexers.lexical.section_file import SectionWriter, open_sections
+from ragkit.indexers.lexical.terms import TermAnalyzer
 
 NONE = np.zeros(0, np.int64)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.indexers.vocabulary import merge_vocabularies, number_terms
+from ragkit.indexers.lexical.vocabulary import merge_vocabularies, number_terms
 
 TERMS = st.lists(st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12), unique=True, max_size=30)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ragkit.indexers import shard_index
-from ragkit.indexers.shard_index import build_index
+from ragkit.indexers.vectors import shard_index
+from ragkit.indexers.vectors.shard_index import build_index
 
 faiss = pytest.importorskip("faiss")
 

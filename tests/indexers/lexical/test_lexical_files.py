@@ -9,7 +9,7 @@ import pytest
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.catalogue import Catalogue, NewDocument
-from ragkit.indexers.lexical import (
+from ragkit.indexers.lexical.lexical_files import (
     KIND,
     analyzer_for,
     build_lexical,
@@ -79,7 +79,7 @@ def test_writing_anew_equals_a_fresh_build(tmp_path: Path):
 
 
 def test_a_wrong_first_guess_is_made_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ragkit.indexers.lexical._BATCH", 1)
+    monkeypatch.setattr("ragkit.indexers.lexical.lexical_files._BATCH", 1)
     catalogue = Catalogue.create(tmp_path)
     for i, text in enumerate([GERMAN, ENGLISH, ENGLISH]):
         commit(tmp_path, catalogue, f"{i}", text)

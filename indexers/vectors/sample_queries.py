@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ragkit.indexers.vectors import VectorSpace
+from ragkit.indexers.vectors.vector_shards import VectorSpace
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import FloatArray, Passage
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.indexers.lexical_shards import Flags, LexicalShard
-from ragkit.indexers.section_file import damaged
-from ragkit.indexers.vocabulary import IntArray
+from ragkit.indexers.lexical.lexical_shards import Flags, LexicalShard
+from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.vocabulary import IntArray
 from ragkit.records import KeyArray
 
 Scores = NDArray[np.float64]

@@ -12,11 +12,13 @@ import numpy as np
 from ragkit.config import IndexConfig
 from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.gpu_index import on_gpus
-from ragkit.indexers.gpus import find_gpus
-from ragkit.indexers.index_kinds import IndexChoice, choose_index
-from ragkit.indexers.sample_queries import EmbedderOf, sample_queries
-from ragkit.indexers.shard_index import (
+from ragkit.indexers.shards import space_files
+from ragkit.indexers.store import SqlitePassageStore
+from ragkit.indexers.vectors.gpu_index import on_gpus
+from ragkit.indexers.vectors.gpus import find_gpus
+from ragkit.indexers.vectors.index_kinds import IndexChoice, choose_index
+from ragkit.indexers.vectors.sample_queries import EmbedderOf, sample_queries
+from ragkit.indexers.vectors.shard_index import (
     Effort,
     IndexFacts,
     ShardIndex,
@@ -27,11 +29,9 @@ from ragkit.indexers.shard_index import (
     open_index,
     save_index,
 )
-from ragkit.indexers.sharded_index import SearchedShard, ShardedIndex
-from ragkit.indexers.shards import space_files
-from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.tune_index import RecallMeter, sample_rows, tune
-from ragkit.indexers.vectors import VectorShard, VectorSpace, read_shards, stored_file
+from ragkit.indexers.vectors.sharded_index import SearchedShard, ShardedIndex
+from ragkit.indexers.vectors.tune_index import RecallMeter, sample_rows, tune
+from ragkit.indexers.vectors.vector_shards import VectorShard, VectorSpace, read_shards, stored_file
 from ragkit.records import FloatArray, KeyArray
 
 _SNIPPETS = "some words of each of so many passages, which itself is not counted"

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.lexical_shards import LexicalShard, build_shard
-from ragkit.indexers.section_file import damaged
-from ragkit.indexers.terms import VOTES, TermAnalyzer, detect_language, elected_language
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard
+from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.terms import VOTES, TermAnalyzer, detect_language, elected_language
 from ragkit.records import KeyArray
 
 Batches = Callable[[], Iterable[tuple[KeyArray, Sequence[str]]]]

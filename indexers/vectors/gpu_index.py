@@ -7,8 +7,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ragkit.extras import require
-from ragkit.indexers.gpus import MAX_SELECTED, Gpus, check_searchable
-from ragkit.indexers.shard_index import Effort, ShardIndex
+from ragkit.indexers.vectors.gpus import MAX_SELECTED, Gpus, check_searchable
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex
 from ragkit.records import FloatArray, KeyArray
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.bm25_top import ContenderSearch, Formula, Rows, Scores, Term
-from ragkit.indexers.lexical_language import build_in_language
-from ragkit.indexers.lexical_merge import common_settings
-from ragkit.indexers.lexical_shards import Flags, LexicalShard
-from ragkit.indexers.section_file import damaged
-from ragkit.indexers.terms import TermAnalyzer
+from ragkit.indexers.lexical.bm25_top import ContenderSearch, Formula, Rows, Scores, Term
+from ragkit.indexers.lexical.lexical_language import build_in_language
+from ragkit.indexers.lexical.lexical_merge import common_settings
+from ragkit.indexers.lexical.lexical_shards import Flags, LexicalShard
+from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.terms import TermAnalyzer
+from ragkit.indexers.lexical.vocabulary import IntArray
 from ragkit.indexers.top_k import best_of
-from ragkit.indexers.vocabulary import IntArray
 from ragkit.records import FloatArray, KeyArray
 
 _NONE = np.zeros(0, np.int64)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.extras import require
-from ragkit.indexers.shard_index import Effort, ShardIndex
 from ragkit.indexers.top_k import best_of
-from ragkit.indexers.vectors import VectorShard, rows_of
+from ragkit.indexers.vectors.shard_index import Effort, ShardIndex
+from ragkit.indexers.vectors.vector_shards import VectorShard, rows_of
 from ragkit.records import FloatArray, KeyArray
 
 # Rows that a filtered search gathers and scores at once.

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ragkit.indexers.section_file import SectionWriter, damaged, open_sections
-from ragkit.indexers.terms import VOTES, TermAnalyzer, runs_of, vote_of
-from ragkit.indexers.vocabulary import IntArray, Vocabulary, number_terms
+from ragkit.indexers.lexical.section_file import SectionWriter, damaged, open_sections
+from ragkit.indexers.lexical.terms import VOTES, TermAnalyzer, runs_of, vote_of
+from ragkit.indexers.lexical.vocabulary import IntArray, Vocabulary, number_terms
 from ragkit.records import KeyArray
 
 Flags = NDArray[np.bool_]

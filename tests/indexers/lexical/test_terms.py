@@ -1,7 +1,7 @@
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit.indexers.terms import VOTES, TermAnalyzer, detect_language, elected_language, runs_of, vote_of
+from ragkit.indexers.lexical.terms import VOTES, TermAnalyzer, detect_language, elected_language, runs_of, vote_of
 
 ENGLISH = "The harbour was closed for three days because of the storm, and it is not known when ships will return."
 GERMAN = "Der Hafen war wegen des Sturms drei Tage geschlossen, und es ist nicht bekannt, wann die Schiffe fahren."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.lexical import KIND, merge_lexical, must_rewrite, open_shards, rewrite_all
+from ragkit.indexers.lexical.lexical_files import KIND, merge_lexical, must_rewrite, open_shards, rewrite_all
 from ragkit.indexers.shards import groups_to_rewrite
 
 

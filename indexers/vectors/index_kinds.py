@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError
 from ragkit.extras import require
-from ragkit.indexers.gpus import CODE_BYTES, check_searchable, find_gpus
+from ragkit.indexers.vectors.gpus import CODE_BYTES, check_searchable, find_gpus
 
 EXACT = "Flat"
 # Links of an HNSW node on its lowest level are twice this many, of 4 bytes each.

@@ -1,0 +1,1 @@
+"""Words: how texts become terms, and how BM25 is kept and searched."""

@@ -1,0 +1,1 @@
+"""Vectors: their shards, and the indexes that search them."""
