@@ -8,29 +8,26 @@ import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ragkit import __version__, assemble
 from ragkit.assemble import RetrieverFactory
-from ragkit.attributes import AttributeType, checked_attributes
+from ragkit.attributes import checked_attributes
 from ragkit.config import Config
+from ragkit.corpus_info import CorpusInfo, read_info
 from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError, CorpusNotFoundError
-from ragkit.files import num_bytes_below
-from ragkit.filters import attributes_asked, check_condition
+from ragkit.filter_check import FilterCheck
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import IndexBuilder
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
-from ragkit.indexers.filter_sql import has_attribute, known_attributes
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
-from ragkit.indexers.manifest import EmbedderFacts
 from ragkit.indexers.migrate import migrate
 from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part
@@ -39,13 +36,11 @@ from ragkit.indexers.repair import Repairer, RepairReport, restore_manifest
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.upkeep import CompactReport, compact, keep_up, remove_documents
-from ragkit.indexers.vectors.shard_index import IndexFacts
-from ragkit.indexers.vectors.vector_indexes import index_facts
-from ragkit.indexers.vectors.vector_shards import SPACES
+from ragkit.indexers.vectors.index_kinds import choose_index
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
-from ragkit.records import Answer, AskRequest, AttributeValue, Document, Filter, Hit, Query, Sampling, TextRecord
+from ragkit.records import Answer, AskRequest, AttributeValue, Document, Hit, Query, Sampling, TextRecord
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
 from ragkit.searcher import Searcher
@@ -54,31 +49,6 @@ from ragkit.where import Where, as_filter
 Source = str | Path | TextRecord
 
 _NONE_GIVEN = Embedders()
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusInfo:
-    """What a corpus holds.
-
-    num_dead: removed passages of which files still hold rows. num_bytes: of all its files. indexes: by name of
-    their file; shards of vectors that have none are searched exactly. attributes: name -> type -> number of
-    documents.
-    """
-
-    path: str
-    format_version: int
-    generation: int
-    num_documents: int
-    num_pages: int
-    num_passages: int
-    num_dead: int
-    num_bytes: int
-    embedder: EmbedderFacts | None
-    page_embedder: EmbedderFacts | None
-    token_embedder: EmbedderFacts | None
-    indexes: dict[str, IndexFacts]
-    settings: dict[str, object]
-    attributes: dict[str, dict[AttributeType, int]]
 
 
 class Corpus:
@@ -107,7 +77,7 @@ class Corpus:
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
-        self._seen: tuple[int, set[tuple[str, AttributeType]]] = (-1, set())
+        self._filters = FilterCheck(self._catalogue)
         self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
 
     @classmethod
@@ -224,6 +194,7 @@ class Corpus:
         items = [sources] if isinstance(sources, str | Path | TextRecord) else list(sources)
         records = [item for item in items if isinstance(item, TextRecord)]
         paths = [item for item in items if not isinstance(item, TextRecord)]
+        self._check_index()
         with _disk_errors_named(self.path), writer_lock(self.path):
             builder = IndexBuilder(
                 self.path,
@@ -255,6 +226,7 @@ class Corpus:
         Args:
             progress: called before each index is built.
         """
+        self._check_index()
         with _disk_errors_named(self.path), writer_lock(self.path):
             self._remember()
             return compact(
@@ -320,7 +292,7 @@ class Corpus:
     ) -> list[list[Hit]]:
         """As `search`, for many queries at once."""
         only = as_filter(where)
-        self._check(only)
+        self._filters.check(only)
         asked = [Query(query) if isinstance(query, str) else query for query in queries]
         if k < 1:
             raise ConfigError(f"k = {k}; ask for at least one hit")
@@ -360,24 +332,7 @@ class Corpus:
 
     def info(self) -> CorpusInfo:
         """Counts, sizes, embedder and settings."""
-        with self._catalogue.snapshot() as generation:
-            num_documents, num_pages, num_passages = self._catalogue.counts()
-            return CorpusInfo(
-                path=str(self.path),
-                format_version=self.manifest.format_version,
-                generation=generation,
-                num_documents=num_documents,
-                num_pages=num_pages,
-                num_passages=num_passages,
-                num_dead=len(self._catalogue.dead_keys()),
-                num_bytes=num_bytes_below(self.path),
-                embedder=self.manifest.embedder,
-                page_embedder=self.manifest.page_embedder,
-                token_embedder=self.manifest.token_embedder,
-                indexes={path: f for space in SPACES for path, f in index_facts(self._catalogue, space).items()},
-                settings=self._catalogue.settings,
-                attributes=known_attributes(self._catalogue),
-            )
+        return read_info(self._catalogue, self.manifest)
 
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
@@ -428,19 +383,11 @@ class Corpus:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _check(self, where: Filter | None) -> None:
-        """Raises FilterError where a filter can only be a mistake in the corpus as it is now."""
-        if where is None or where.condition is None:
-            return
-        with self._catalogue.snapshot() as generation:
-            if self._seen[0] != generation:
-                self._seen = (generation, set())
-            seen = self._seen[1]
-            for asked in attributes_asked(where.condition) - seen:
-                if not has_attribute(self._catalogue, *asked):
-                    check_condition(where.condition, known_attributes(self._catalogue))
-                else:
-                    seen.add(asked)
+    def _check_index(self) -> None:
+        """Raises ConfigError where the wanted vector index cannot be had, before any work is done."""
+        for facts in (self.manifest.embedder, self.manifest.page_embedder):
+            if facts is not None:
+                choose_index(self.config.index, 0, facts.dim, 0)
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = self.config.generation.num_passages

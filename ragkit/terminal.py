@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from ragkit.corpus import CorpusInfo
+from ragkit.corpus_info import CorpusInfo
 from ragkit.indexers.index_report import IndexReport
 from ragkit.indexers.readers.find_files import Problem
 from ragkit.records import Answer, Hit, Passage

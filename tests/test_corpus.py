@@ -380,3 +380,10 @@ def test_the_manifest_is_readable_and_checked(tmp_path: Path):
     path.write_text(json.dumps(facts))
     with pytest.raises(CorpusError, match="format version 99"):
         open_corpus(tmp_path)
+
+
+def test_an_index_that_cannot_be_had_is_refused_before_anything_is_indexed(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder(), config={"index": {"kind": "ivfpq"}}) as corpus:
+        with pytest.raises(ConfigError, match=r"index\.kind = 'ivfpq' is none of auto"):
+            corpus.add(TextRecord("a", "tide"))
+        assert corpus.documents() == []
