@@ -13,13 +13,14 @@ import numpy as np
 from ragkit.attributes import checked_attributes
 from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.errors import DocumentError
-from ragkit.indexers.catalogue import Attributes, Catalogue, KnownDocument, NewDocument, Picture
+from ragkit.indexers.catalogue import Catalogue, KnownDocument
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical.lexical_files import analyzer_for, write_built_shard
 from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard
+from ragkit.indexers.new_document import Attributes, NewDocument, Picture
 from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.picture_vectors import check_vectors
 from ragkit.indexers.prepare import NotDrawableError, Preparer, digest_of

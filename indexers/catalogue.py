@@ -8,113 +8,25 @@ writer and are swept by the next one.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragkit.attributes import dump_attributes, load_attributes
-from ragkit.errors import CorpusDamagedError, CorpusError
-from ragkit.records import AttributeValue, FloatArray, KeyArray, Page, WordBoxes
+from ragkit.indexers.catalogue_schema import ATTRIBUTE_VALUES, SCHEMA, SINCE_3
+from ragkit.indexers.database import Database
+from ragkit.indexers.new_document import Attributes, NewDocument
+from ragkit.indexers.page_rows import page_columns
+from ragkit.records import KeyArray
 
 FILE_NAME = "catalogue.sqlite"
 
-_SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, source TEXT NOT NULL,
-    media_type TEXT NOT NULL, num_pages INTEGER NOT NULL, content_hash TEXT NOT NULL,
-    settings_hash TEXT NOT NULL, attributes TEXT NOT NULL);
-CREATE INDEX documents_by_source ON documents (source) WHERE source != '';
-CREATE TABLE pages (
-    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE, number INTEGER NOT NULL,
-    text TEXT NOT NULL, words BLOB NOT NULL, width_pt REAL NOT NULL, height_pt REAL NOT NULL,
-    text_source TEXT NOT NULL, image TEXT NOT NULL, image_width INTEGER NOT NULL, image_height INTEGER NOT NULL,
-    PRIMARY KEY (document, number)) WITHOUT ROWID;
-CREATE INDEX pages_by_image ON pages (image) WHERE image != '';
-CREATE TABLE passages (
-    key INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    page INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, kind TEXT NOT NULL);
-CREATE INDEX passages_by_document ON passages (document);
-CREATE TABLE files (
-    path TEXT PRIMARY KEY, kind TEXT NOT NULL, generation INTEGER NOT NULL, num_bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO facts VALUES ('generation', '0'), ('next_passage_key', '0'), ('settings', '{}');
-"""
-# What format version 3 added. sidecars: what sidecar files said last, so that what they no longer say is
-# taken away.
-_SINCE_3 = """
-CREATE TABLE IF NOT EXISTS sidecars (
-    document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE, attributes TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS file_facts (
-    path TEXT PRIMARY KEY REFERENCES files ON DELETE CASCADE, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dead_passages (key INTEGER PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS loose_pictures (name TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS attribute_values (
-    name TEXT NOT NULL, type TEXT NOT NULL, value NOT NULL,
-    document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    PRIMARY KEY (name, type, value, document)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS attribute_values_by_document ON attribute_values (document);
-"""
-# The attributes of some documents as rows, which filters look up.
-# A day in the form YYYY-MM-DD: date() makes March 1st of February 30th, but only where it has to reckon.
-_VALUES = """
-INSERT OR REPLACE INTO attribute_values
-SELECT item.key, CASE item.type WHEN 'true' THEN 'boolean' WHEN 'false' THEN 'boolean' WHEN 'text' THEN
-    CASE WHEN item.value GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' AND item.value >= '0001'
-        AND date(item.value, '+0 days') IS item.value THEN 'date' ELSE 'string' END
-    ELSE 'number' END, item.value, documents.key
-FROM documents, json_each(documents.attributes) AS item
-"""
 _LISTED = "(SELECT value FROM json_each(?))"
-_DIGITS = 65535.0
-_BUSY_MS, _CHECKPOINT_MS = 30_000, 500
-
-Attributes = Mapping[str, AttributeValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A page's picture as it is stored: file name below pages/ ("" where it is not kept), and size in pixels.
-
-    vector: float32 (dim,). tokens: float16 (n, dim) for late interaction, or None.
-    """
-
-    page: int
-    name: str
-    width: int
-    height: int
-    vector: FloatArray
-    tokens: NDArray[np.float16] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document ready to be stored.
-
-    passages: (page number, start, end) of its pieces of text, in page order. pictures: the embedded ones
-    of its pages, in page order; each becomes a passage too. said: those of its attributes that a sidecar gives.
-    """
-
-    id: str
-    title: str
-    source: str
-    media_type: str
-    content_hash: str
-    settings_hash: str
-    pages: Sequence[Page]
-    passages: Sequence[tuple[int, int, int]]
-    attributes: Attributes = field(default_factory=dict)
-    pictures: Sequence[Picture] = ()
-    said: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +51,11 @@ class KnownDocument:
     said: Attributes
 
 
-class Catalogue:
-    """One corpus's catalogue. Threads may share it: each piece of work borrows a connection of its own."""
+class Catalogue(Database):
+    """One corpus's catalogue."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
-        self._local = threading.local()
-        self._idle: list[sqlite3.Connection] = []
+        super().__init__(folder / FILE_NAME)
         self._dead: tuple[int, KeyArray] = (-1, np.zeros(0, np.int64))
 
     @classmethod
@@ -154,7 +64,7 @@ class Catalogue:
         connection = sqlite3.connect(folder / FILE_NAME)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_SINCE_3} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {SINCE_3} COMMIT;")
         except sqlite3.OperationalError as error:
             if "already exists" not in str(error):
                 raise
@@ -166,11 +76,6 @@ class Catalogue:
     def folder(self) -> Path:
         """The corpus that this is the catalogue of."""
         return self._path.parent
-
-    def close(self) -> None:
-        """Close all connections that are not at work."""
-        while self._idle:
-            self._idle.pop().close()
 
     @contextmanager
     def snapshot(self) -> Iterator[int]:
@@ -200,70 +105,10 @@ class Catalogue:
                     connection.execute("ROLLBACK")
                 raise
 
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """What a query gives, read whole.
-
-        Raises:
-            CorpusDamagedError: the file is missing or no database.
-        """
-        with self._borrowed() as connection:
-            try:
-                return connection.execute(sql, parameters).fetchall()
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError as error:
-                raise _unreadable(self._path, error) from error
-
-    def integers(self, sql: str, parameters: Sequence[object] = ()) -> KeyArray:
-        """The column `key` of a query, int64 (n,), read-only; several times as fast as `rows` for many."""
-        (text,) = self.rows(f"SELECT group_concat(key) FROM ({sql})", parameters)[0]
-        numbers = np.fromstring(text or "", np.int64, sep=",")
-        numbers.flags.writeable = False
-        return numbers
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[sqlite3.Connection]:
-        """The connection this thread works with, else an idle one, else a new one."""
-        held: sqlite3.Connection | None = getattr(self._local, "held", None)
-        if held is not None:
-            yield held
-            return
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = _connect(self._path)
-        self._local.held = connection
-        try:
-            yield connection
-        finally:
-            self._local.held = None
-            if connection.in_transaction:  # A disk that failed let nothing be rolled back.
-                connection.close()
-            else:
-                self._idle.append(connection)
-
-    def _write(self, sql: str, *rows: Sequence[object]) -> sqlite3.Cursor:
-        """Run a statement for each row inside the transaction that this thread is in."""
-        held: sqlite3.Connection | None = getattr(self._local, "held", None)
-        assert held is not None, "a change outside of a transaction"
-        assert held.in_transaction, "a change outside of a transaction"
-        return held.execute(sql, rows[0]) if len(rows) == 1 else held.executemany(sql, rows)
-
     def add_tables(self) -> None:
         """Make the tables that an earlier format version lacks."""
         with self._borrowed() as connection:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SINCE_3} {_VALUES}; COMMIT;")
-
-    def shrink(self) -> None:
-        """Give the space of deleted rows back to the disk."""
-        with self._borrowed() as connection:
-            connection.execute("VACUUM")
-            # Waits for readers to be out of the log, and leaves it to a later commit where one stays in it.
-            connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")
-            try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            connection.executescript(f"BEGIN IMMEDIATE; {SINCE_3} {ATTRIBUTE_VALUES}; COMMIT;")
 
     @property
     def generation(self) -> int:
@@ -344,7 +189,7 @@ class Catalogue:
             row,
         ).lastrowid
         if document.attributes:
-            self._write(f"{_VALUES} WHERE documents.key = ?", (key,))
+            self._write(f"{ATTRIBUTE_VALUES} WHERE documents.key = ?", (key,))
         if document.said:
             self._remember_said([(document.id, document.said)])
         images = {picture.page: (picture.name, picture.width, picture.height) for picture in document.pictures}
@@ -366,7 +211,7 @@ class Catalogue:
         self._write("UPDATE documents SET attributes = ? WHERE id = ?", *rows)
         ids = [(id_,) for id_ in documents]
         self._write("DELETE FROM attribute_values WHERE document = (SELECT key FROM documents WHERE id = ?)", *ids)
-        self._write(f"{_VALUES} WHERE documents.id = ?", *ids)
+        self._write(f"{ATTRIBUTE_VALUES} WHERE documents.id = ?", *ids)
         if said:
             self._remember_said(list(said.items()))
 
@@ -472,73 +317,3 @@ class Catalogue:
 
     def _set_fact(self, name: str, value: str) -> None:
         self._write("UPDATE facts SET value = ? WHERE name = ?", (value, name))
-
-
-def read_page(row: Sequence[object]) -> Page:
-    """A page from its columns (number, text, words, width_pt, height_pt, text_source)."""
-    number, text, words, width_pt, height_pt, text_source = row
-    return Page(number, text, _unpack(words), width_pt, height_pt, text_source)  # type: ignore[arg-type]
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        raise CorpusDamagedError(
-            f"{path} is missing, and nothing can be read without it; restore it from a backup, or index into a "
-            "new corpus"
-        )
-    try:
-        connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            raise _unreadable(path, error) from error
-        if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
-            raise CorpusError(f"{path} cannot be opened: {error}. Nothing was changed; try again") from error
-        # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
-        log = path.with_name(f"{path.name}-wal")
-        if log.exists() and log.stat().st_size:
-            raise CorpusDamagedError(
-                f"{log} holds commits that a read-only folder cannot show; open the corpus where it can be written"
-            ) from None
-        connection = _configured(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
-    except sqlite3.DatabaseError as error:
-        raise _unreadable(path, error) from error
-    return connection
-
-
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> CorpusDamagedError:
-    return CorpusDamagedError(
-        f"{path} is no readable catalogue ({error}); restore it from a backup, or index into a new corpus"
-    )
-
-
-def _configured(uri: str) -> sqlite3.Connection:
-    seconds = _BUSY_MS / 1000
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=seconds)
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT value FROM facts WHERE name = 'generation'").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def page_columns(page: Page) -> tuple[object, ...]:
-    """A page as the columns that `read_page` reads."""
-    return (page.number, page.text, _pack(page.words), page.width_pt, page.height_pt, page.text_source)
-
-
-def _pack(words: WordBoxes) -> bytes:
-    """Spans as int32 and boxes as 1/65535 of the page, compressed."""
-    spans = np.ascontiguousarray(words.spans, np.int32)
-    boxes = np.rint(np.clip(words.boxes, 0, 1) * _DIGITS).astype(np.uint16)
-    return zlib.compress(spans.tobytes() + boxes.tobytes(), 1)
-
-
-def _unpack(blob: object) -> WordBoxes:
-    raw = zlib.decompress(blob)  # type: ignore[arg-type]
-    count = len(raw) // 16
-    spans = np.frombuffer(raw, np.int32, 2 * count).reshape(count, 2)
-    boxes = np.frombuffer(raw, np.uint16, 4 * count, 8 * count).reshape(count, 4)
-    return WordBoxes(spans, (boxes / np.float32(_DIGITS)).astype(np.float32))

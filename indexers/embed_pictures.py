@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ragkit.config import PagesConfig
 from ragkit.errors import DocumentError
-from ragkit.indexers.catalogue import NewDocument, Picture
 from ragkit.indexers.draw_pages import DrawnPage, DrawTask, PageDrawer, num_processes
+from ragkit.indexers.new_document import NewDocument, Picture
 from ragkit.indexers.page_images import DRAWABLE, Drawing
 from ragkit.indexers.picture_vectors import PictureReader
 from ragkit.indexers.prepare import check_unchanged

@@ -12,7 +12,7 @@ from pathlib import Path
 from ragkit.config import DocumentsConfig, PagesConfig, PassagesConfig
 from ragkit.errors import DocumentError
 from ragkit.files import sha256_of
-from ragkit.indexers.catalogue import NewDocument
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.page_images import DRAWABLE
 from ragkit.indexers.readers.documents import open_document
 from ragkit.indexers.split import split_text

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ragkit.attributes import load_attributes
 from ragkit.errors import CorpusDamagedError, CorpusError
-from ragkit.indexers.catalogue import Catalogue, read_page
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.filter_sql import documents_sql
 from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
+from ragkit.indexers.page_rows import read_page
 from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
 if TYPE_CHECKING:

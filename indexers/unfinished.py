@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.indexers.catalogue import Picture, page_columns, read_page
+from ragkit.indexers.new_document import Picture
+from ragkit.indexers.page_rows import page_columns, read_page
 from ragkit.records import Page
 
 FILE_NAME = "unfinished.sqlite"

@@ -25,8 +25,9 @@ from ragkit.errors import FilterError
 from ragkit.filter_json import filter_from_json, filter_to_json
 from ragkit.filter_text import filter_text, parse_filter
 from ragkit.filters import OPERATORS, And, Comparison, Condition, Not, Or, check_condition, matches
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.filter_sql import has_attribute, known_attributes
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.records import Filter, Page, TextRecord
 from tests.fakes import HashEmbedder

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ragkit.errors import CorpusDamagedError, CorpusError
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.records import Filter, Page, WordBoxes
 

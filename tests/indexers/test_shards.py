@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.shards import (
     check_complete,
     current_vectors,

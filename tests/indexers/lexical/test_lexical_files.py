@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ragkit.config import LexicalConfig
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical.lexical_files import (
     KIND,
     analyzer_for,
@@ -20,6 +20,7 @@ from ragkit.indexers.lexical.lexical_files import (
     rewrite_all,
     write_lexical_shard,
 )
+from ragkit.indexers.new_document import NewDocument
 from ragkit.records import Page
 
 ENGLISH = "The harbour was closed for three days because of the storm, and it is not known when ships will return."

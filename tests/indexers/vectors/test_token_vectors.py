@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ragkit.errors import CorpusDamagedError
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.vectors.token_coding import decode, encode
 from ragkit.indexers.vectors.token_shards import merge_token_shards, token_files
 from ragkit.indexers.vectors.token_vectors import KINDS, TokenVectors, write_token_shard

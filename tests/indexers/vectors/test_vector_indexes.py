@@ -9,7 +9,8 @@ import pytest
 
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError, CorpusDamagedError
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.shards import merge_shards, space_files
 from ragkit.indexers.vectors.index_kinds import choose_index, factory_of
 from ragkit.indexers.vectors.vector_indexes import IndexUpdate, index_facts, open_vectors

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ragkit.config import IndexConfig
-from ragkit.indexers.catalogue import Catalogue, NewDocument
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.vectors.vector_indexes import IndexUpdate
 from ragkit.indexers.vectors.vector_shards import TEXTS, write_shard
 from ragkit.records import Page
