@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +26,28 @@ if TYPE_CHECKING:
 
 # A line's mean probability of its letters: of print 0.98 and more, of print upside down below 0.75.
 _SURE = 0.9
+# RapidOCR takes a line this many times as high as wide to run down, and reads it turned by 90 degrees.
+_DOWNWARD_ASPECT = 1.5
 
 Words = list[tuple[str, NDArray[np.float64]]]
+
+
+class TurnedText(str):
+    """A line's text, read with the line turned by 180 degrees.
+
+    The text itself says so, as RapidOCR leaves out lines between its recognizer and its result.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLine:
+    """A line's words in reading order, each with its box (left, top, right, bottom) in pixels.
+
+    upside_down: whether the line runs from right to left on the image.
+    """
+
+    words: Words
+    upside_down: bool
 
 
 class RapidOcrEngine:
@@ -69,6 +90,8 @@ class RapidOcrEngine:
     def read(self, image: Image) -> list[TextLine]:
         """Lines in reading order; what stands in one row of a column is one line.
 
+        On a page that is upside down the order is that of the page turned; boxes stand on the image as given.
+
         Raises:
             DocumentError: the models fail on this image.
         """
@@ -76,10 +99,9 @@ class RapidOcrEngine:
         with self._lock, as_document_error("OCR failed"):
             result: Any = self._engine(np.ascontiguousarray(pixels))
             lines = _lines_of(result)
-        boxes = np.array([_union([box for _, box in words]) for words in lines]).reshape(-1, 4)
-        rows = reading_rows(boxes)
         size = np.array([image.width, image.height] * 2, np.float64)
-        return [_text_line([word for index in row for word in lines[index]], size) for row in rows]
+        rows = page_rows(lines)
+        return [_text_line([word for index in row for word in lines[index].words], size) for row in rows]
 
 
 class _Recognizer:
@@ -100,7 +122,7 @@ class _Recognizer:
         turned = self._reader.read([np.ascontiguousarray(images[i][::-1, ::-1]) for i in doubted])
         for index, other in zip(doubted, turned, strict=True):
             if other.score > lines[index].score:
-                lines[index] = other
+                lines[index] = replace(other, text=TurnedText(other.text))
         words = tuple(self._word_info(line) for line in lines)
         texts, scores = [line.text for line in lines], [line.score for line in lines]
         return self._library.TextRecOutput(images, tuple(texts), tuple(scores), words)
@@ -144,18 +166,40 @@ def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
-def _lines_of(result: Any) -> list[Words]:
-    """Each line's words with their boxes (left, top, right, bottom) in pixels."""
+def _lines_of(result: Any) -> list[PlacedLine]:
     if result.txts is None or result.boxes is None:
         return []
     word_results = result.word_results
     # RapidOCR leaves lines without words out of this list; then it is not known whose the others are.
     per_line: Sequence[Any] = word_results if len(word_results) == len(result.txts) else [()] * len(result.txts)
     lines = [
-        words_of_line(text, np.asarray(polygon, np.float64), parts)
+        placed_line(text, np.asarray(polygon, np.float64), parts)
         for text, polygon, parts in zip(result.txts, result.boxes, per_line, strict=True)
     ]
-    return [words for words in lines if words]
+    return [line for line in lines if line.words]
+
+
+def page_rows(lines: Sequence[PlacedLine]) -> list[list[int]]:
+    """Indices of the lines in reading order, those of one row together; of a page upside down as if turned."""
+    boxes = np.array([_union([box for _, box in line.words]) for line in lines]).reshape(-1, 4)
+    num_letters = np.array([sum(len(word) for word, _ in line.words) for line in lines], np.int64)
+    upside_down = np.array([line.upside_down for line in lines], bool)
+    if 2 * num_letters[upside_down].sum() > num_letters.sum():
+        boxes = -boxes[:, [2, 3, 0, 1]]  # turned by 180 degrees about the origin
+    return reading_rows(boxes)
+
+
+def placed_line(text: str, polygon: NDArray[np.float64], parts: Sequence[Any]) -> PlacedLine:
+    """A line with its words where they stand on the image, from what `words_of_line` takes."""
+    words = words_of_line(text, polygon, parts)
+    if not isinstance(text, TurnedText):
+        return PlacedLine(words, upside_down=False)
+    # Its words were placed along the turned line, which begins where the polygon ends.
+    left, top, right, bottom = _bounds(polygon)
+    ends = np.array([left + right, top + bottom] * 2)
+    width, height = np.linalg.norm(polygon[[1, 3]] - polygon[0], axis=1)
+    upside_down = bool(height < _DOWNWARD_ASPECT * width)
+    return PlacedLine([(word, ends - box[[2, 3, 0, 1]]) for word, box in words], upside_down)
 
 
 def words_of_line(text: str, polygon: NDArray[np.float64], parts: Sequence[Any]) -> Words:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ragkit.indexers.readers.ocr import words_of_line
+from ragkit.indexers.readers.ocr import PlacedLine, TurnedText, page_rows, placed_line, words_of_line
 from ragkit.indexers.readers.page_ocr import page_of_lines
 from ragkit.indexers.readers.reading import page_ranges
 from ragkit.records import Box, TextLine
@@ -36,6 +36,41 @@ def test_shares_of_an_upright_line_run_down() -> None:
     upright = np.array([[10, 100], [30, 100], [30, 300], [10, 300]], float)
     words = words_of_line("ab cd", upright, [])
     assert [box.tolist() for _, box in words] == [[10, 100, 30, 180], [10, 220, 30, 300]]
+
+
+@pytest.mark.parametrize(
+    "parts", [[("Sum", 0.9, corners(105, 180)), ("17", 0.9, corners(220, 290))], []], ids=["model", "shares"]
+)
+def test_a_line_upside_down_begins_at_its_right_end(parts: list[object]) -> None:
+    along = {word: box.tolist() for word, box in placed_line("Sum 17", LINE, parts).words}
+    turned = placed_line(TurnedText("Sum 17"), LINE, parts)
+    assert turned.upside_down
+    assert [word for word, _ in turned.words] == ["Sum", "17"]
+    # 400 is the line's left and right together, its top and bottom stay.
+    assert {word: box.tolist() for word, box in turned.words} == {
+        word: [400 - right, 10, 400 - left, 30] for word, (left, _, right, _) in along.items()
+    }
+    assert turned.words[0][1][2] == 300
+
+
+def test_a_line_running_up_begins_at_its_lower_end() -> None:
+    upright = np.array([[10, 100], [30, 100], [30, 300], [10, 300]], float)
+    line = placed_line(TurnedText("ab cd"), upright, [])
+    assert [box.tolist() for _, box in line.words] == [[10, 220, 30, 300], [10, 100, 30, 180]]
+    assert not line.upside_down
+
+
+def placed(left: float, top: float, letters: str, upside_down: bool) -> PlacedLine:
+    return PlacedLine([(letters, np.array([left, top, left + 200.0, top + 20.0]))], upside_down)
+
+
+@pytest.mark.parametrize(
+    ("letters", "rows"), [("abcd", [[2], [1, 0]]), ("abc", [[0, 1], [2]])], ids=["most turned", "half turned"]
+)
+def test_the_order_of_a_page_is_that_of_most_letters(letters: str, rows: list[list[int]]) -> None:
+    lines = [placed(0, 0, "ab", False), placed(300, 0, "a", False), placed(0, 40, letters, True)]
+    assert page_rows(lines) == rows
+    assert page_rows([]) == []
 
 
 def test_chinese_characters_are_words_of_their_own() -> None:
