@@ -30,6 +30,9 @@ class IndexSpeedPlan:
     num_queries: fresh queries that recall is measured with, and searches after which memory is. repeats: fresh
     processes that open each index, and repetitions of each change, of num_changed passages. timings: size of a
     batch of queries, and how many of them are timed.
+
+    Raises:
+        ValueError: the changes would remove more passages than the smallest size has.
     """
 
     sizes: tuple[int, ...]
@@ -40,6 +43,14 @@ class IndexSpeedPlan:
     repeats: int = 3
     num_changed: int = 100
     timings: tuple[tuple[int, int], ...] = ((1, 300), (256, 9))
+
+    def __post_init__(self) -> None:
+        each, there = 1 + self.num_changed, min(self.sizes)
+        if self.repeats * each > there:
+            raise ValueError(
+                f"{self.repeats:,} repetitions remove {self.repeats * each:,} passages, and the smallest size "
+                f"has {there:,}; ask for at most {there // each} repetitions"
+            )
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -111,14 +122,35 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedSearches:
+    """Searches of an index after all changes, against the bare index as it was built, without them.
+
+    num_shards, num_dead: shards then, and rows in them that were removed and must not be found.
+    """
+
+    num_shards: int
+    num_dead: int
+    searches: tuple[Comparison, ...]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "num_shards": self.num_shards,
+            "num_dead": self.num_dead,
+            "search": [_search_json(one) for one in self.searches],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """Seconds of building, and what came out.
 
     documents_s: `Corpus.add` of all passages with index.kind = "flat": catalogue, BM25, and their vectors written
-    as they are, once for all kinds. index_s: then `Corpus.compact` to this kind: training, filling, measuring
-    recall and saving; trained_s: training and filling alone. bare_s: training, filling and saving bare FAISS.
-    recall: as the corpus measured it. num_bytes, bare_num_bytes: files of the index; ours leave out the exact
-    vectors, which the corpus has anyway. why: what chose the factory string.
+    as they are, once for all kinds. index_s: then `Corpus.add` of nothing with this kind, which finds the index
+    to be another one: training, filling, measuring recall and saving; trained_s: training and filling alone.
+    bare_s: training, filling and saving bare FAISS. recall: as the corpus measured it. num_bytes: the file of our
+    index, without the exact vectors; vector_bytes: these and their keys, which the corpus has anyway.
+    bare_num_bytes: the file of bare FAISS, the vectors in it where it scores exactly. why: what chose the factory
+    string.
     """
 
     factory: str
@@ -131,6 +163,7 @@ class Build:
     trained_s: float
     bare_s: float
     num_bytes: int
+    vector_bytes: int
     bare_num_bytes: int
 
 
@@ -138,9 +171,10 @@ class Build:
 class IndexSpeed:
     """One kind of index at one number of passages.
 
-    opening, bare_opening: of the vector index alone; corpus_opening: of the whole corpus. searches: the index
-    against bare FAISS, one for each batch size. corpus_search_s: each `Corpus.search`. recall, bare_recall: share
-    of the true ten nearest over fresh queries.
+    opening, bare_opening: of the vector index alone, bare FAISS read into memory; mapped_opening: bare FAISS
+    mapped as far as it can be; corpus_opening: of the whole corpus. searches: the index against bare FAISS, one
+    for each batch size; changed: after the changes. corpus_search_s: each `Corpus.search`. recall, bare_recall:
+    share of the true ten nearest over fresh queries.
     """
 
     num_passages: int
@@ -148,12 +182,14 @@ class IndexSpeed:
     build: Build
     opening: Opening
     bare_opening: Opening
+    mapped_opening: Opening
     corpus_opening: Opening
     searches: tuple[Comparison, ...]
     corpus_search_s: tuple[float, ...]
     recall: float
     bare_recall: float
     changes: tuple[Change, ...]
+    changed: ChangedSearches
 
     @property
     def memory_ratio(self) -> float | None:
@@ -170,6 +206,7 @@ class IndexSpeed:
             "open": {
                 "index": self.opening.to_json(),
                 "bare": self.bare_opening.to_json(),
+                "bare_mapped": self.mapped_opening.to_json(),
                 "corpus": self.corpus_opening.to_json(),
                 "index_memory_ratio": self.memory_ratio,
             },
@@ -178,6 +215,7 @@ class IndexSpeed:
             "corpus_search_p95_s": percentile(self.corpus_search_s, 95),
             "recall": {"index": self.recall, "bare": self.bare_recall, "measured_by_the_corpus": build.recall},
             "changes": [change.to_json() for change in self.changes],
+            "after_changes": self.changed.to_json(),
         }
 
 
@@ -231,42 +269,54 @@ def _rows(example: IndexSpeed) -> dict[str, Callable[[IndexSpeed], str]]:
         "effort, refine factor": lambda one: f"{one.build.effort}, {one.build.refine_factor}",
         "documents, s": lambda one: f"{one.build.documents_s:.1f}",
         "index, s": lambda one: _both(one.build.index_s, one.build.bare_s, ".2f"),
-        "index files, MB": lambda one: _both(one.build.num_bytes / _MB, one.build.bare_num_bytes / _MB, ".1f"),
-        "open index, ms": lambda one: _both(1e3 * one.opening.median_s, 1e3 * one.bare_opening.median_s, ".1f"),
-        "open corpus, ms": lambda one: f"{1e3 * one.corpus_opening.median_s:.1f}",
-        "memory opened, MB": lambda one: _memory(one, "opened_bytes"),
-        "memory searched, MB": lambda one: _memory(one, "searched_bytes"),
-        "no file behind, MB": lambda one: _memory(one, "private_bytes"),
-        "memory corpus, MB": lambda one: f"{one.corpus_opening.searched_bytes / _MB:.1f}",
+        "vectors and index files, MB": _file_sizes,
+        "of ours beside the vectors, MB": lambda one: f"{one.build.num_bytes / _MB:.1f}",
     }
+    rows |= _opening_rows()
     for number, batch in enumerate(search.num_units for search in example.searches):
-        rows |= _search_rows(number, batch)
+        rows |= _search_rows(f"search {batch}", number, lambda one: one.searches)
     rows["Corpus.search p50, ms"] = lambda one: f"{1e3 * percentile(one.corpus_search_s, 50):.2f}"
     rows["recall@10"] = lambda one: f"{one.recall:.4f} / {one.bare_recall:.4f}"
     rows["recall@10 by itself"] = lambda one: f"{one.build.recall:.4f}"
     for number, name in enumerate(change.name for change in example.changes):
         rows |= _change_rows(number, name)
+    rows["shards, dead rows after changes"] = lambda one: f"{one.changed.num_shards}, {one.changed.num_dead:,}"
+    for number, batch in enumerate(search.num_units for search in example.changed.searches):
+        name = f"search {batch} after changes"
+        rows |= _search_rows(name, number, lambda one: one.changed.searches)
     return rows
 
 
-def _search_rows(number: int, batch: int) -> dict[str, Callable[[IndexSpeed], str]]:
+def _opening_rows() -> dict[str, Callable[[IndexSpeed], str]]:
+    return {
+        "open index, ms": lambda one: _both(1e3 * one.opening.median_s, 1e3 * one.bare_opening.median_s, ".1f"),
+        "open bare mapped, ms": lambda one: f"{1e3 * one.mapped_opening.median_s:.1f}",
+        "open corpus, ms": lambda one: f"{1e3 * one.corpus_opening.median_s:.1f}",
+        "memory opened, MB": lambda one: _memory(one, "opened_bytes"),
+        "memory searched, MB": lambda one: _memory(one, "searched_bytes"),
+        "no file behind, MB": lambda one: _memory(one, "private_bytes"),
+        "memory bare mapped, MB": lambda one: f"{one.mapped_opening.searched_bytes / _MB:.1f}",
+        "memory corpus, MB": lambda one: f"{one.corpus_opening.searched_bytes / _MB:.1f}",
+    }
+
+
+def _search_rows(
+    name: str, number: int, searches_of: Callable[[IndexSpeed], Sequence[Comparison]]
+) -> dict[str, Callable[[IndexSpeed], str]]:
     def latency(percent: int) -> Callable[[IndexSpeed], str]:
         def shown(one: IndexSpeed) -> str:
-            search = one.searches[number]
+            search = searches_of(one)[number]
             ours, bare = (1e3 * percentile(seconds, percent) for seconds in (search.ours_s, search.bare_s))
             return _both(ours, bare, ".3f")
 
         return shown
 
     def rate(one: IndexSpeed) -> str:
-        search = one.searches[number]
-        return f"{batch / search.ours_median_s:,.0f} / {batch / search.bare_median_s:,.0f}"
+        search = searches_of(one)[number]
+        ours, bare = (search.num_units / seconds for seconds in (search.ours_median_s, search.bare_median_s))
+        return f"{ours:,.0f} / {bare:,.0f}"
 
-    return {
-        f"search {batch} p50, ms": latency(50),
-        f"search {batch} p95, ms": latency(95),
-        f"search {batch}, queries/s": rate,
-    }
+    return {f"{name} p50, ms": latency(50), f"{name} p95, ms": latency(95), f"{name}, queries/s": rate}
 
 
 def _change_rows(number: int, name: str) -> dict[str, Callable[[IndexSpeed], str]]:
@@ -279,6 +329,11 @@ def _change_rows(number: int, name: str) -> dict[str, Callable[[IndexSpeed], str
         return f"{one.changes[number].median_bytes / _MB:.3f}"
 
     return {f"{name}, ms": seconds, f"{name}, MB written": written}
+
+
+def _file_sizes(one: IndexSpeed) -> str:
+    ours = one.build.num_bytes + one.build.vector_bytes
+    return _both(ours / _MB, one.build.bare_num_bytes / _MB, ".1f")
 
 
 def _memory(one: IndexSpeed, name: str) -> str:

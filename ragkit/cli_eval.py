@@ -42,6 +42,14 @@ class Evidence(StrEnum):
     no_text = "no-text"
 
 
+# What options of `eval speed` count with: --scale, --pages, or "", neither.
+_COUNTS_WITH = {
+    **dict.fromkeys(("texts", "passages"), ("",)),
+    "num_pages": ("--pages",),
+    "repeats": ("", "--scale"),
+    **dict.fromkeys(("kind", "dim", "queries", "seed"), ("--scale",)),
+}
+
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -105,6 +113,7 @@ def retrieval(
 
 @eval_app.command()
 def speed(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -138,6 +147,7 @@ def speed(
     from ragkit.evaluation import measure_speed
     from ragkit.page_speed import measure_page_speed
 
+    _refuse_ignored(context, scale, pages)
     settings = load_config(config)
     report: SpeedReport | PageSpeedReport | IndexSpeedReport
     if scale:
@@ -150,6 +160,18 @@ def speed(
         print(json.dumps(report.to_json(), indent=2))  # noqa: T201
     else:
         Console().print(report.table())
+
+
+def _refuse_ignored(context: typer.Context, scale: str, pages: bool) -> None:
+    """Options of `eval speed` that were given and would not count."""
+    if scale and pages:
+        raise typer.BadParameter("either indexes are timed or pages, not both", param_hint="--scale and --pages")
+    chosen = "--scale" if scale else "--pages" if pages else ""
+    for name, counts_with in _COUNTS_WITH.items():
+        source = context.get_parameter_source(name)
+        if chosen not in counts_with and source is not None and source.name == "COMMANDLINE":
+            told = " or ".join(f"with {one}" if one else "without --scale and --pages" for one in counts_with)
+            raise typer.BadParameter(f"counts only {told}", param_hint=f"--{name.replace('_', '-')}")
 
 
 def _scale_report(
@@ -169,7 +191,10 @@ def _scale_report(
         sizes = parse_sizes(scale)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--scale") from error
-    plan = IndexSpeedPlan(sizes, tuple(kinds or DEFAULT_KINDS), dim, seed, queries, repeats)
+    try:
+        plan = IndexSpeedPlan(sizes, tuple(kinds or DEFAULT_KINDS), dim, seed, queries, repeats)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--repeats") from error
     told = Console(stderr=True)
     return measure_index_speed(settings, plan, data, lambda line: told.print(line, highlight=False))
 

@@ -147,8 +147,8 @@ class LexicalConfig(_Table):
 
     language: str = "auto"
     ngram: int = Field(default=2, ge=1, le=4)
-    k1: float = Field(default=1.5, gt=0)
-    b: float = Field(default=0.75, ge=0, le=1)
+    k1: float = Field(default=1.5, gt=0, allow_inf_nan=False)
+    b: float = Field(default=0.75, ge=0, le=1, allow_inf_nan=False)
 
 
 class RetrievalConfig(_Table):

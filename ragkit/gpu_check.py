@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import statistics
 import sys
 import time
@@ -74,11 +75,18 @@ _HEADER = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table; where there is no GPU, say so. Returns the exit code, which is 0 then too."""
+    """Print the table; where there is no GPU, say so. Returns the exit code, which is 0 then too.
+
+    Where there are GPUs, but not the one that was asked for, it is 2.
+    """
     options = _parse(arguments)
     try:
         gpus = find_gpus(options.device)
     except (ConfigError, MissingExtraError) as error:
+        there = _gpus_there()
+        if there:
+            sys.stderr.write(f"--device {options.device}: no such GPU; there are {', '.join(there)}\n")
+            return 2
         sys.stdout.write(f"no GPU to check: {error}\n")
         return 0
     assert gpus is not None
@@ -89,11 +97,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _gpus_there() -> list[str]:
+    """What FAISS can use, such as "cuda:0"."""
+    try:
+        faiss = require("faiss")
+    except MissingExtraError:
+        return []
+    count = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    return [f"cuda:{number}" for number in range(count)]
+
+
+def _device(text: str) -> str:
+    if re.fullmatch(r"cuda(:\d+)?", text) is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither "cuda" nor one such as "cuda:0"')
+    return text
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m ragkit.gpu_check", description="Searches on GPUs, measured.")
     parser.add_argument("--count", type=int, default=1_000_000, help="vectors (1,000,000)")
     parser.add_argument("--dim", type=int, default=384, help="their dimensions (384)")
-    parser.add_argument("--device", default="cuda", help='"cuda", all GPUs, or one: "cuda:0"')
+    parser.add_argument("--device", type=_device, default="cuda", help='"cuda", all GPUs, or one: "cuda:0"')
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which indexes")
     parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
     return parser.parse_args(arguments)

@@ -22,15 +22,14 @@ WRITTEN = Path("/proc/self/io")
 
 
 def measure_changes(
-    corpus: Path, config: Config, embedder: ClusteredEmbedder, size: int, plan: IndexSpeedPlan
+    path: Path, config: Config, embedder: ClusteredEmbedder, size: int, plan: IndexSpeedPlan
 ) -> tuple[Change, ...]:
-    """Add new documents and remove old ones, `plan.repeats` times, in a copy of a corpus of `size` documents.
+    """Add new documents and remove old ones, `plan.repeats` times, in a corpus of `size` documents.
 
     The process has the corpus open and has searched it, as a server would have. Removed documents are chosen at
     random from those that the corpus began with. After each round a fresh process looks for all of them.
     """
-    path, many = corpus.with_suffix(".changed"), plan.num_changed
-    copy_corpus(corpus, path)
+    many = plan.num_changed
     rows = np.random.default_rng(plan.seed).permutation(size)[: plan.repeats * (1 + many)].tolist()
     adding, one, several = _ChangeLog(f"add {many}"), _ChangeLog("delete 1"), _ChangeLog(f"delete {many}")
     with Corpus.open(path, config=config, embedder=embedder) as opened:
@@ -48,7 +47,6 @@ def measure_changes(
             adding.seen &= all(there[:2])
             one.seen &= not there[2]
             several.seen &= not any(there[3:])
-    shutil.rmtree(path)
     return adding.change(), one.change(), several.change()
 
 

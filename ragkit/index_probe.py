@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +19,15 @@ from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.bare_index import read_bare
 from ragkit.eval.clustered_vectors import ClusteredEmbedder, clustered_queries
+from ragkit.eval.index_speed import Opening
 from ragkit.extras import require
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.vectors.vector_indexes import open_vectors
 from ragkit.indexers.vectors.vector_shards import TEXTS
 from ragkit.records import FloatArray
 
-What = Literal["index", "bare", "corpus"]
-WHATS: tuple[What, ...] = ("index", "bare", "corpus")
+What = Literal["index", "bare", "mapped", "corpus"]
+WHATS: tuple[What, ...] = ("index", "bare", "mapped", "corpus")
 _SMAPS = Path("/proc/self/smaps_rollup")
 TOP = 10
 
@@ -35,7 +36,8 @@ Search = Callable[[FloatArray, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is opened: the vector "index" of a corpus, the whole "corpus", or the "bare" index in a file.
+    """What is opened: the vector "index" of a corpus, the whole "corpus", or the bare index in a file:
+    read into memory ("bare") or "mapped".
 
     count: rows of the clusters that queries are drawn from. num_searches: one query each.
     """
@@ -66,6 +68,13 @@ def probe(task: Probe) -> Probed:
         DataError: it failed; with its words.
     """
     return Probed(**_in_process("probe", asdict(task)))
+
+
+def opening(task: Probe, repeats: int) -> Opening:
+    """By fresh processes, of which the first one tells its memory; the others search once."""
+    probed = [probe(task), *(probe(replace(task, num_searches=0)) for _ in range(repeats - 1))]
+    first, seconds = probed[0], tuple(one.seconds for one in probed)
+    return Opening(seconds, first.opened_bytes, first.searched_bytes, first.private_bytes)
 
 
 def answers(folder: Path, config: Config, dim: int, seed: int, queries: Sequence[str]) -> list[str | None]:
@@ -118,8 +127,8 @@ def _probe(task: Probe) -> Probed:
 def _opened(task: Probe, config: Config, embedder: ClusteredEmbedder, stack: ExitStack) -> Search:
     """What searches by a vector, or by its number among the queries."""
     path = Path(task.path)
-    if task.what == "bare":
-        bare = read_bare(path)
+    if task.what in ("bare", "mapped"):
+        bare = read_bare(path, mapped=task.what == "mapped")
         return lambda vector, _: bare.search(vector, TOP)
     if task.what == "corpus":
         corpus = stack.enter_context(Corpus.open(path, config=config, embedder=embedder, create=False))

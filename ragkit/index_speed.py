@@ -16,28 +16,45 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ragkit import __version__
 from ragkit.config import Config, IndexConfig, RetrievalConfig
 from ragkit.corpus import Corpus
 from ragkit.errors import DataError
-from ragkit.eval.bare_index import build_bare, exact_rows, read_bare, recall_of, save_bare, set_effort
+from ragkit.eval.bare_index import (
+    build_bare,
+    compare_searches,
+    exact_rows,
+    read_bare,
+    recall_of,
+    save_bare,
+    set_effort,
+)
 from ragkit.eval.clustered_vectors import (
     ClusteredEmbedder,
     clustered_queries,
     clustered_records,
     clustered_vectors,
 )
-from ragkit.eval.index_speed import Build, IndexSpeed, IndexSpeedPlan, IndexSpeedReport, Opening
-from ragkit.eval.speed import Comparison, compare, machine_facts
+from ragkit.eval.index_speed import (
+    Build,
+    Change,
+    ChangedSearches,
+    IndexSpeed,
+    IndexSpeedPlan,
+    IndexSpeedReport,
+    Opening,
+)
+from ragkit.eval.speed import Comparison, machine_facts
 from ragkit.extras import require
 from ragkit.index_changes import WRITTEN, copy_corpus, measure_changes, timed
-from ragkit.index_probe import TOP, WHATS, Probe, What, probe
+from ragkit.index_probe import TOP, WHATS, Probe, What, opening
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.index_report import IndexProgress
+from ragkit.indexers.shards import space_files
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors.shard_index import IndexFacts
+from ragkit.indexers.vectors.shard_index import IndexFacts, training_sample
 from ragkit.indexers.vectors.vector_indexes import index_facts, open_vectors
-from ragkit.indexers.vectors.vector_shards import TEXTS
-from ragkit.protocols import VectorIndex
+from ragkit.indexers.vectors.vector_shards import TEXTS, read_shards
 from ragkit.records import FloatArray, KeyArray
 
 _TELL_EVERY_S = 10.0
@@ -53,7 +70,8 @@ def measure_index_speed(
     Args:
         config: its tables index and lexical count; index.kind is each kind in turn, and index.min_vectors at most
             half of the passages.
-        data: folder that keeps the corpora and the bare indexes; what lies there from an earlier run is used.
+        data: folder that keeps the corpora and the bare indexes; what lies there from an earlier run is used, and
+            made anew where that had other settings, or another ragkit or FAISS.
         tell: called with a line about what is going on.
 
     Raises:
@@ -78,6 +96,7 @@ def _facts(plan: IndexSpeedPlan) -> dict[str, str | int]:
         "seed": plan.seed,
         "queries": plan.num_queries,
         "top": TOP,
+        "bare": "read into memory, ragkit's mapped; after the changes bare is searched as it was, without them",
         "memory": "resident memory added (Rss of smaps_rollup), files in the page cache",
         "written": "bytes given to write() (wchar of /proc/self/io)",
     }
@@ -102,19 +121,21 @@ class Scale:
         searches, recall, bare_recall = self._searched(kind)
         corpus_search_s = self._corpus_searched(kind)
         self._tell(f"{kind}: changing")
-        corpus = self._corpus(kind)
+        changes, changed = self._changed(kind)
         return IndexSpeed(
             num_passages=self._size,
             kind=kind,
             build=build,
             opening=openings["index"],
             bare_opening=openings["bare"],
+            mapped_opening=openings["mapped"],
             corpus_opening=openings["corpus"],
             searches=searches,
             corpus_search_s=corpus_search_s,
             recall=recall,
             bare_recall=bare_recall,
-            changes=measure_changes(corpus, self._settings(kind), self._embedder, self._size, self._plan),
+            changes=changes,
+            changed=changed,
         )
 
     @cached_property
@@ -144,8 +165,9 @@ class Scale:
     def _documents(self) -> tuple[Path, float]:
         """The corpus of all passages without an index, and the seconds that it took."""
         path, done = self._folder / "documents", self._folder / "documents.json"
-        if done.exists():
-            return path, float(json.loads(done.read_text())["seconds"])
+        told = self._noted(done, self._made_with())
+        if told is not None:
+            return path, float(told["seconds"])
         shutil.rmtree(path, ignore_errors=True)
         records = clustered_records(0, self._size, self._plan.seed)
         embedder = ClusteredEmbedder(self._plan.dim, self._plan.seed, rows=self._vectors)
@@ -155,16 +177,34 @@ class Scale:
             seconds = time.perf_counter() - started
         if report.num_passages != self._size:
             raise DataError(f"{report.num_passages} passages came of {self._size} documents: {report.failed[:3]}")
-        done.write_text(json.dumps({"seconds": seconds}))
+        done.write_text(json.dumps({"made_with": self._made_with(), "seconds": seconds}))
         return path, seconds
+
+    def _made_with(self, **more: object) -> dict[str, object]:
+        return {"ragkit": __version__, "lexical": self._config.lexical.model_dump(mode="json"), **more}
+
+    def _noted(self, done: Path, made_with: dict[str, object]) -> dict[str, Any] | None:
+        """What an earlier run has noted, if it made the same."""
+        if not done.exists():
+            return None
+        told: dict[str, Any] = json.loads(done.read_text())
+        before = told.get("made_with", {})
+        if before == made_with:
+            return told
+        other = ", ".join(name for name in made_with if made_with[name] != before.get(name))
+        self._tell(f"{done.stem}: made anew, as what lies there was made with another: {other}")
+        # What is half made shall not be taken for what was noted.
+        done.unlink()
+        return None
 
     def built(self, kind: str) -> Build:
         """The corpus with this kind of index and the bare index, made or found."""
-        done, settings = self._corpus(kind).with_suffix(".json"), self._settings(kind).index.model_dump()
-        if done.exists():
-            told = json.loads(done.read_text())
-            if told["settings"] == settings:
-                return Build(**told["build"])
+        settings = self._settings(kind).index.model_dump(mode="json")
+        made_with = self._made_with(index=settings, faiss=str(require("faiss").__version__))
+        done = self._corpus(kind).with_suffix(".json")
+        told = self._noted(done, made_with)
+        if told is not None:
+            return Build(**told["build"])
         documents, documents_s = self._documents()
         self._tell(f"{kind}: building the index")
         path = self._corpus(kind)
@@ -174,7 +214,7 @@ class Scale:
             # Nothing is new, but the index is another one.
             corpus.add([])
             index_s = time.perf_counter() - started
-        facts, num_bytes = self._index_facts(kind)
+        facts, num_bytes, vector_bytes = self._index_facts(kind)
         self._tell(f"{kind}: building bare {facts.factory}")
         bare_s, bare_path = self._build_bare(kind, facts), self._bare_path(kind)
         build = Build(
@@ -188,44 +228,43 @@ class Scale:
             trained_s=facts.build_seconds,
             bare_s=bare_s,
             num_bytes=num_bytes,
+            vector_bytes=vector_bytes,
             bare_num_bytes=bare_path.stat().st_size,
         )
-        done.write_text(json.dumps({"settings": settings, "build": asdict(build)}))
+        done.write_text(json.dumps({"made_with": made_with, "build": asdict(build)}))
         return build
 
-    def _index_facts(self, kind: str) -> tuple[IndexFacts, int]:
-        """What the corpus says of its one index, and the size of its file; an exact search has none."""
+    def _index_facts(self, kind: str) -> tuple[IndexFacts, int, int]:
+        """What the corpus says of its one index, the size of its file, and of those of the vectors.
+
+        An exact search has no file.
+        """
         path = self._corpus(kind)
         with closing(Catalogue(path)) as catalogue:
             known = index_facts(catalogue, TEXTS)
+            sizes = {file.path: file.num_bytes for file in space_files(catalogue, TEXTS)}
+        vector_bytes = sum(size for name, size in sizes.items() if name not in known)
         if not known:
-            return IndexFacts(0, self._size, "Flat", f'index.kind = "{kind}"'), 0
+            return IndexFacts(0, self._size, "Flat", f'index.kind = "{kind}"'), 0, vector_bytes
         if len(known) > 1 or next(iter(known.values())).num_vectors != self._size:
             raise DataError(f"{path} has {len(known)} indexes, and not one of {self._size} vectors")
         name, facts = next(iter(known.items()))
-        return facts, (path / name).stat().st_size
+        return facts, sizes[name], vector_bytes
 
     def _build_bare(self, kind: str, facts: IndexFacts) -> float:
         vectors = self._vectors
         started = time.perf_counter()
-        index = build_bare(vectors, facts.factory, refined=facts.refine_factor > 0)
+        index = build_bare(vectors, facts.factory, facts.refine_factor > 0, training_sample)
         set_effort(index, facts.effort, facts.refine_factor)
         save_bare(index, self._bare_path(kind))
         return time.perf_counter() - started
 
     def _opening(self, what: What, kind: str) -> Opening:
-        """By fresh processes, of which the first one tells its memory."""
-        plan, path = self._plan, self._bare_path(kind) if what == "bare" else self._corpus(kind)
+        plan, is_bare = self._plan, what in ("bare", "mapped")
+        path = self._bare_path(kind) if is_bare else self._corpus(kind)
         config = self._settings(kind).model_dump(mode="json")
-        probed = [
-            probe(
-                Probe(what, str(path), config, plan.dim, plan.seed, self._size, 0 if again else plan.num_queries)
-            )
-            for again in range(plan.repeats)
-        ]
-        first = probed[0]
-        seconds = tuple(one.seconds for one in probed)
-        return Opening(seconds, first.opened_bytes, first.searched_bytes, first.private_bytes)
+        task = Probe(what, str(path), config, plan.dim, plan.seed, self._size, plan.num_queries)
+        return opening(task, plan.repeats)
 
     def _searched(self, kind: str) -> tuple[tuple[Comparison, ...], float, float]:
         """Search times of the index and of bare FAISS in turns, and the recall of both."""
@@ -236,25 +275,23 @@ class Scale:
         _, found = index.search(self._queries, TOP)
         rows = np.where(found < 0, -1, np.searchsorted(keys, found))
         _, bare_rows = bare.search(self._queries, TOP)
-        searches = tuple(self._compared(index, bare, *timing) for timing in self._plan.timings)
+        searches = compare_searches(index, bare, self._queries, TOP, self._plan.timings)
         return searches, recall_of(rows, self._truth), recall_of(bare_rows, self._truth)
 
-    def _compared(self, index: VectorIndex, bare: Any, size: int, repeats: int) -> Comparison:
-        batches = [self._batch(i, size) for i in range(repeats)]
-        return compare(
-            f"search {size}",
-            lambda i: index.search(batches[i], TOP),
-            lambda i: bare.search(batches[i], TOP),
-            repeats=repeats,
-            warmups=3,
-            unit="queries",
-            num_units=size,
-        )
-
-    def _batch(self, number: int, size: int) -> FloatArray:
-        rows = (number * size + np.arange(size)) % len(self._queries)
-        batch: FloatArray = self._queries[rows]
-        return batch
+    def _changed(self, kind: str) -> tuple[tuple[Change, ...], ChangedSearches]:
+        """What changes of a copy cost, and searching it afterwards."""
+        path, settings = self._corpus(kind).with_suffix(".changed"), self._settings(kind)
+        copy_corpus(self._corpus(kind), path)
+        changes = measure_changes(path, settings, self._embedder, self._size, self._plan)
+        self._tell(f"{kind}: searching after the changes")
+        with closing(Catalogue(path)) as catalogue, catalogue.snapshot():
+            index = open_vectors(catalogue, TEXTS, settings.index)
+            shards = read_shards(path, TEXTS, space_files(catalogue, TEXTS))
+            dead = catalogue.dead_keys()
+        bare = read_bare(self._bare_path(kind))
+        searches = compare_searches(index, bare, self._queries, TOP, self._plan.timings)
+        shutil.rmtree(path)
+        return changes, ChangedSearches(len(shards), sum(len(shard.dead_rows(dead)) for shard in shards), searches)
 
     def _keys_by_row(self, catalogue: Catalogue) -> KeyArray:
         """The key of each row: documents were stored in the order of their rows."""

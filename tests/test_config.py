@@ -25,6 +25,9 @@ def test_a_file_sets_what_it_names(tmp_path: Path):
         ("[rerank]\nzzz = 1", r"unknown setting 'rerank.zzz'; known here: api_key_env, depth"),
         ("[retrieval]\nmethod = 'bm52'", r"retrieval.method = 'bm52'.*'dense', 'bm25' or 'hybrid'"),
         ("[generation]\nnum_passages = 0", r"generation.num_passages = 0.*greater than or equal to 1"),
+        ("[lexical]\nk1 = inf", r"lexical.k1 = inf.*finite number"),
+        ("[lexical]\nk1 = nan", r"lexical.k1 = nan.*finite number"),
+        ("[lexical]\nb = nan", r"lexical.b = nan.*finite number"),
         ("[retrieval", r"is not valid TOML"),
     ],
 )

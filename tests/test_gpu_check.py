@@ -37,6 +37,24 @@ def test_without_a_gpu_it_says_so_and_is_content(capsys: pytest.CaptureFixture[s
     assert said.count("\n") == 1
 
 
+def test_a_gpu_that_is_not_there_is_an_error_that_names_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with stand_in_gpus(monkeypatch, 2):
+        assert gpu_check.main(["--device", "cuda:9"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "--device cuda:9: no such GPU; there are cuda:0, cuda:1\n"
+    assert not said.out
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:x", "gpu"])
+def test_what_is_no_gpu_is_refused(device: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        gpu_check.main(["--device", device])
+    assert ended.value.code == 2
+    assert f"{device!r} is neither" in capsys.readouterr().err
+
+
 def test_it_needs_numpy_and_pydantic_to_be_imported():
     # pydantic looks for plugins among what is installed.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYDANTIC_DISABLE_PLUGINS": "1"}

@@ -13,7 +13,7 @@ from ragkit.cli_eval import eval_app
 from ragkit.config import parse_config
 from ragkit.errors import DataError
 from ragkit.eval.clustered_vectors import clustered_queries, clustered_vectors
-from ragkit.eval.index_speed import IndexSpeedPlan, IndexSpeedReport
+from ragkit.eval.index_speed import Build, IndexSpeedPlan, IndexSpeedReport
 from ragkit.index_probe import Probe, probe
 from ragkit.index_speed import Scale, measure_index_speed
 from ragkit.indexers.catalogue import Catalogue
@@ -61,6 +61,13 @@ def test_every_kind_is_measured_and_every_change_seen(measured) -> None:
         assert len(one.corpus_search_s) == 5
         assert one.opening.median_s > 0
         assert one.bare_opening.median_s > 0
+        assert one.mapped_opening.median_s > 0
+        # What was added is a shard of its own, and what was removed stands in the first.
+        assert (one.changed.num_shards, one.changed.num_dead) == (2, 21)
+        assert [(search.num_units, len(search.ours_s)) for search in one.changed.searches] == [(1, 5), (64, 2)]
+        assert one.build.vector_bytes > SIZE * (DIM * 4 + 8)
+    flat, hnsw = report.results
+    assert flat.build.num_bytes == 0 < hnsw.build.num_bytes
     assert any("hnsw: building bare HNSW32" in line for line in told)
     assert json.loads(json.dumps(report.to_json()))["facts"]["dim"] == DIM
 
@@ -93,6 +100,28 @@ def test_what_lies_there_from_an_earlier_run_is_used(measured) -> None:
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["documents", "flat", "hnsw"]
 
 
+def test_what_was_made_with_other_settings_is_made_anew(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def built(settings) -> Build:
+        return Scale(tmp_path, parse_config(settings), PLAN, SIZE, told.append).built("hnsw")
+
+    first = built({"index": {"min_vectors": 100}})
+    documents = tmp_path / f"{SIZE}-{DIM}d-seed0" / "documents.json"
+    seconds = documents.read_text()
+    told.clear()
+    assert built({"index": {"min_vectors": 100, "recall_target": 0.8}}).documents_s == first.documents_s
+    assert "hnsw: made anew, as what lies there was made with another: index" in told[0]
+    assert documents.read_text() == seconds  # they know nothing of the index
+    told.clear()
+    built({"index": {"min_vectors": 100, "recall_target": 0.8}, "lexical": {"k1": 1.2}})
+    assert [line.rpartition(": ")[2] for line in told[:2]] == ["lexical", "lexical"]
+    assert json.loads(documents.read_text())["made_with"]["lexical"]["k1"] == 1.2
+    # As an older ragkit left it.
+    documents.write_text('{"seconds": 1.0}')
+    assert Scale(tmp_path, CONFIG, PLAN, SIZE, told.append).built("flat").documents_s != 1.0
+
+
 def test_a_process_that_fails_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.faiss"):
         probe(Probe("bare", str(tmp_path / "x.faiss"), {}, DIM, 0, SIZE, 1))
@@ -102,3 +131,25 @@ def test_a_wrong_scale_is_refused() -> None:
     done = CliRunner().invoke(eval_app, ["speed", "--scale", "ten"])
     assert done.exit_code == 2
     assert "--scale" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "told"),
+    [
+        ("--kind flat", "--kind", "counts only with --scale"),
+        ("--dim 16", "--dim", "counts only with --scale"),
+        ("--pages --queries 10", "--queries", "counts only with --scale"),
+        ("--seed 1", "--seed", "counts only with --scale"),
+        ("--scale 1000 --texts 10", "--texts", "counts only without --scale and --pages"),
+        ("--pages --passages 10", "--passages", "counts only without --scale and --pages"),
+        ("--scale 1000 --num-pages 100", "--num-pages", "counts only with --pages"),
+        ("--pages --repeats 2", "--repeats", "counts only without --scale and --pages or with --scale"),
+        ("--scale 1000 --pages", "--scale and --pages", "not both"),
+        ("--scale 1000 --repeats 10", "--repeats", "10 repetitions remove 1,010 passages"),
+    ],
+)
+def test_options_that_would_not_count_are_refused(options: str, named: str, told: str) -> None:
+    done = CliRunner().invoke(eval_app, ["speed", *options.split()], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 2
+    assert f"Invalid value for {named}:" in done.output
+    assert told in done.output

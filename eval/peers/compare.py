@@ -10,29 +10,28 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ragkit.eval.clustered_vectors import clustered_queries, clustered_records, clustered_vectors
+from ragkit.eval.peers.conditions import Conditions, conditions_of, differences, headline
 from ragkit.eval.peers.measure import NUM_ADDED, NUM_PARTS, STEPS, TOOLS, K
 from ragkit.eval.peers.ratios import is_refusal, markdown
-from ragkit.eval.speed import machine_facts
 from ragkit.records import FloatArray, KeyArray
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NUM_QUERIES = 1000
 _QUERY_BLOCK = 100
-# Steps that go on where one before has failed need not be tried.
-NEEDS = {"search": "build", "search_part": "build", "add": "build", "check_added": "add"}
-NEEDS |= {"delete": "build", "check_deleted": "delete"}
-VERSIONS = {
-    *("txtai", "llama-index-core", "llama-index-vector-stores-faiss", "haystack-ai", "faiss-haystack"),
-    *("lancedb", "faiss-cpu", "numpy"),
-}
+# Where one of these has failed a step need not be tried.
+NEEDS: dict[str, tuple[str, ...]] = dict.fromkeys(("search", "search_part", "add", "delete"), ("build",))
+NEEDS |= {"check_added": ("add",), "check_deleted": ("delete",), "search_changed": ("add", "delete")}
+# A tool's result: {"conditions": what it was measured with, "facts": its figures and errors}. By size, by tool.
+Results = dict[str, dict[str, dict[str, Any]]]
 THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"),
     *("TOKIO_WORKER_THREADS", "LANCE_CPU_THREADS"),
@@ -58,20 +57,38 @@ def main() -> None:
     pythons = {tool: python_of(tool, work) for tool in tools}
     sizes = [int(size) for size in given.sizes.split(",")]
     kept = work / "results.json"
-    results: dict[str, dict[str, dict[str, Any]]] = {}
+    told = {**asdict(limits), "threads": limits.threads or "all"}
+    conditions = {tool: conditions_of(python, told) for tool, python in pythons.items()}
+    results: Results = {}
     if given.resume and kept.exists():
         results = json.loads(kept.read_text("utf-8"))
+        refusal = why_not_resumed(results, sizes, conditions)
+        if refusal:
+            sys.exit(f"{kept}: {refusal}; measure as then, leave out --resume, or name another folder by --work")
     for size in sizes:
         data = make_data(work / "data" / str(size), size)
         of_size = results.setdefault(str(size), {})
         for tool in tools:
             if tool not in of_size:
-                of_size[tool] = measure(tool, pythons[tool], data, work / "store", limits)
+                facts = measure(tool, pythons[tool], data, work / "store", limits)
+                of_size[tool] = {"conditions": conditions[tool], "facts": facts}
                 kept.write_text(json.dumps(results, indent=1), "utf-8")
-    text = report(results, sizes, pythons, limits)
+    text = report(results, sizes, conditions)
     sys.stdout.write(text)
     if given.out is not None:
         given.out.write_text(text, "utf-8")
+
+
+def why_not_resumed(results: Results, sizes: Sequence[int], conditions: Mapping[str, Conditions]) -> str:
+    """Which kept result that the table would have was measured with something else; "" where none was."""
+    for size in sizes:
+        for tool, now in conditions.items():
+            kept = results.get(str(size), {}).get(tool)
+            # As it would be read back.
+            found = kept and differences(kept.get("conditions", {}), json.loads(json.dumps(now)))
+            if found:
+                return f"{tool} at {size:,} was measured with {'; '.join(found)}"
+    return ""
 
 
 def arguments() -> argparse.Namespace:
@@ -118,7 +135,7 @@ def python_of(tool: str, work: Path) -> Path | str:
 
 def make_data(folder: Path, size: int) -> Path:
     """Vectors, texts, queries and their true neighbours; what is added later stands last."""
-    if (folder / "nearest_of_part.npy").exists():
+    if (folder / "nearest_changed.npy").exists():
         return folder
     say(f"making {size:,} vectors")
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +151,8 @@ def make_data(folder: Path, size: int) -> Path:
         found = rows[nearest(queries[asked], vectors[rows])]
         of_part[asked, : found.shape[1]] = found
     np.save(folder / "nearest_of_part.npy", of_part)
+    # All are added, and the first is deleted.
+    np.save(folder / "nearest_changed.npy", nearest(queries, vectors[1:]) + 1)
     return folder
 
 
@@ -157,9 +176,10 @@ def measure(tool: str, python: Path | str, data: Path, store: Path, limits: Limi
     store.mkdir(parents=True)
     facts: dict[str, Any] = {}
     for step in STEPS:
-        before = facts.get(f"{NEEDS.get(step)}_error")
-        if before is not None:
-            facts[f"{step}_error"] = before if is_refusal(before) else f"not tried, as {NEEDS[step]} failed"
+        failed = next((need for need in NEEDS.get(step, ()) if f"{need}_error" in facts), None)
+        if failed is not None:
+            before = facts[f"{failed}_error"]
+            facts[f"{step}_error"] = before if is_refusal(before) else f"not tried, as {failed} failed"
             continue
         start = time.monotonic()
         facts |= run_step(tool, step, python, data, store, limits)
@@ -207,25 +227,10 @@ def confine(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
-def report(
-    results: dict[str, dict[str, dict[str, Any]]], sizes: list[int], pythons: dict[str, Path | str], limits: Limits
-) -> str:
-    """All tables, below what they were measured with."""
-    machine = "; ".join(f"{name}: {value}" for name, value in machine_facts().items())
-    versions = sorted({line for python in pythons.values() for line in versions_of(python)})
-    threads = limits.threads or "all"
-    head = f"Machine: {machine}; threads: {threads}.\n\nVersions: {', '.join(versions)}.\n\n(×n): peer/ragkit.\n\n"
-    return head + "\n".join(markdown(size, results[str(size)]) for size in sizes)
-
-
-def versions_of(python: Path | str) -> list[str]:
-    """Such as "txtai 9.14.0", of what is installed there."""
-    if isinstance(python, str) or str(python) == sys.executable:
-        return []
-    listing = subprocess.run(
-        [python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True
-    ).stdout
-    return [f"{one['name']} {one['version']}" for one in json.loads(listing) if one["name"] in VERSIONS]
+def report(results: Results, sizes: Sequence[int], conditions: Mapping[str, Conditions]) -> str:
+    """The tables of these tools, below what they were measured with."""
+    tables = [markdown(size, {tool: results[str(size)][tool]["facts"] for tool in conditions}) for size in sizes]
+    return f"{headline(conditions)}\n(×n): peer/ragkit.\n\n" + "\n".join(tables)
 
 
 def last_line(text: str) -> str:

@@ -35,7 +35,7 @@ TOOLS: dict[str, tuple[str, dict[str, Any]]] = {
     "LanceDB": ("with_lancedb", {"indexed": False}),
     "LanceDB IVF_PQ": ("with_lancedb", {"indexed": True}),
 }
-STEPS = ("build", "search", "search_part", "add", "check_added", "delete", "check_deleted")
+STEPS = ("build", "search", "search_part", "add", "check_added", "delete", "check_deleted", "search_changed")
 
 Facts = dict[str, float]
 
@@ -70,6 +70,7 @@ class Data:
         self.queries: NDArray[np.float32] = np.load(folder / "queries.npy")
         self.nearest: NDArray[np.int64] = np.load(folder / "nearest.npy")
         self.nearest_of_part: NDArray[np.int64] = np.load(folder / "nearest_of_part.npy")
+        self.nearest_changed: NDArray[np.int64] = np.load(folder / "nearest_changed.npy")
 
     def documents(self, start: int, stop: int | None) -> Documents:
         """Read into memory; `stop` from the end where it is negative."""
@@ -190,8 +191,17 @@ def check_deleted(tool: Tool, data: Data, _store: Path, _seconds: float) -> Fact
     return {"deleted_found": float("d0" in tool.search("row 0", first.vectors[0]))}
 
 
+def search_changed(tool: Tool, data: Data, _store: Path, seconds: float) -> Facts:
+    """As `search`, after the additions and the deletion."""
+    tool.open()
+    tool.search("query 0", data.queries[0])
+    times, recall = searches(tool.search, data.queries, data.nearest_changed, seconds)
+    return {**percentiles("changed_", times), "changed_recall": recall, "num_changed_searches": len(times)}
+
+
 WORK: dict[str, Callable[[Tool, Data, Path, float], Facts]] = {
-    work.__name__: work for work in (build, search, search_part, add, check_added, delete, check_deleted)
+    work.__name__: work
+    for work in (build, search, search_part, add, check_added, delete, check_deleted, search_changed)
 }
 
 

@@ -41,6 +41,8 @@ MEASURES = (
     Measure("added_found", "of these found after reopening", "check_added", 0, has_ratio=False),
     Measure("delete_s", "delete one document and save, s", "delete", 3),
     Measure("deleted_found", "deleted one found after reopening", "check_deleted", 0, has_ratio=False),
+    Measure("changed_p50_ms", "search p50 after changes, ms", "search_changed"),
+    Measure("changed_recall", "recall@10 after changes", "search_changed", 3, has_ratio=False),
 )
 
 

@@ -114,7 +114,7 @@ class Bm25Index:
         scores = np.full((len(queries), k), -np.inf, np.float32)
         keys = np.full((len(queries), k), -1, np.int64)
         shared = _SharedTerms()
-        for i, query in enumerate(queries):
+        for i, query in enumerate(queries if k else ()):
             terms = self._terms(query, shared)
             rows, found = search.contenders(list(terms.values()), k)
             shared.keep(terms)

@@ -119,9 +119,7 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     """
     faiss = require("faiss")
     index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    ivf = faiss.try_extract_index_ivf(index)
-    wanted = _TRAINING_ROWS if ivf is None else max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * ivf.nlist)
-    sample = _sample(vectors, wanted)
+    sample = training_sample(index, vectors)
     # A graph that grows in pieces is worse: within one piece FAISS begins with the nodes of the upper levels.
     rows = len(vectors) if isinstance(index, faiss.IndexHNSW) else CHUNK_ROWS
     parts = (vectors[start : start + rows] for start in range(0, len(vectors), rows))
@@ -143,7 +141,10 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     return index
 
 
-def _sample(vectors: FloatArray, count: int) -> FloatArray:
+def training_sample(index: Any, vectors: FloatArray) -> FloatArray:
+    """Of float32 (n, dim) the rows that train an empty `faiss.Index`; the same each time."""
+    ivf = require("faiss").try_extract_index_ivf(index)
+    count = _TRAINING_ROWS if ivf is None else max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * ivf.nlist)
     if len(vectors) <= count:
         return np.ascontiguousarray(vectors)
     rows = np.random.default_rng(0).choice(len(vectors), count, replace=False)

@@ -11,7 +11,9 @@ from rich.console import Console
 from ragkit.eval.index_speed import (
     Build,
     Change,
+    ChangedSearches,
     IndexSpeed,
+    IndexSpeedPlan,
     IndexSpeedReport,
     Opening,
     parse_sizes,
@@ -22,9 +24,10 @@ from ragkit.eval.speed import Comparison
 HNSW = IndexSpeed(
     num_passages=10_000,
     kind="hnsw",
-    build=Build("HNSW32", "so", 24, 0, 0.96, 3.0, 6.0, 4.5, 4.0, 2_000_000, 20_000_000),
+    build=Build("HNSW32", "so", 24, 0, 0.96, 3.0, 6.0, 4.5, 4.0, 2_000_000, 16_000_000, 20_000_000),
     opening=Opening((0.3, 0.1, 0.2), 5_000_000, 21_000_000, 1_000_000),
     bare_opening=Opening((0.8, 0.4), 20_000_000, 20_000_000, 19_000_000),
+    mapped_opening=Opening((0.07,), 3_000_000, 19_000_000, 0),
     corpus_opening=Opening((0.5,), 6_000_000, 22_000_000, 2_000_000),
     searches=(
         Comparison("search 1", "queries", 1, (0.004, 0.001, 0.002), (0.001, 0.001, 0.004)),
@@ -34,6 +37,7 @@ HNSW = IndexSpeed(
     recall=0.97,
     bare_recall=0.98,
     changes=(Change("add 100", (0.5, 0.1, 0.2), (3_000_000, 1_000_000, 2_000_000), True),),
+    changed=ChangedSearches(3, 1203, (Comparison("search 1", "queries", 1, (0.003, 0.003), (0.002, 0.002)),)),
 )
 
 
@@ -52,6 +56,12 @@ def test_ratios_are_those_of_medians() -> None:
     assert nothing.memory_ratio is None  # a small index fits into memory that the process had before
     [added] = told["changes"]
     assert (added["median_s"], added["most_s"], added["median_bytes"]) == (0.2, 0.5, 2_000_000)
+    assert opened["bare_mapped"]["searched_bytes"] == 19_000_000
+    after = told["after_changes"]
+    assert (after["num_shards"], after["num_dead"]) == (3, 1203)
+    assert [(one["num_units"], one["ours_p50_s"], one["time_ratio"]) for one in after["search"]] == [
+        (1, 0.003, pytest.approx(1.5))
+    ]
     assert told["recall"] == {"index": 0.97, "bare": 0.98, "measured_by_the_corpus": 0.96}
 
 
@@ -74,9 +84,21 @@ def test_the_table_has_a_column_for_each_kind_and_says_what_was_not_seen() -> No
     assert "500 / 250" in lines["search 256, queries/s"]
     assert "21.0 / 20.0 (1.05)" in lines["memory searched, MB"]
     assert "6.00 / 4.00 (1.50)" in lines["index, s"]
+    assert "18.0 / 20.0 (0.90)" in lines["vectors and index files, MB"]  # bare has the vectors in its file
+    assert "2.0" in lines["of ours beside the vectors, MB"]
+    assert "70.0" in lines["open bare mapped, ms"]
+    assert "3, 1,203" in lines["shards, dead rows after changes"]
+    assert "3.000 / 2.000 (1.50)" in lines["search 1 after changes p50, ms"]
+    assert "333 / 500" in lines["search 1 after changes, queries/s"]
     assert "200.0 (most 500.0)" in lines["add 100, ms"]
     assert shown.count("NOT SEEN") == 1
     assert "dim: 384" in shown
+
+
+def test_more_removals_than_passages_are_refused() -> None:
+    assert IndexSpeedPlan((1000,), repeats=9).repeats == 9
+    with pytest.raises(ValueError, match=r"10 repetitions remove 1,010 passages.* 1,000; ask for at most 9"):
+        IndexSpeedPlan((5000, 1000), repeats=10)
 
 
 def test_sizes_are_a_list_of_numbers() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from ragkit.eval.peers.compare import NEEDS, nearest
+from ragkit import __version__
+from ragkit.eval.peers import compare
+from ragkit.eval.peers.compare import NEEDS, make_data, nearest, report, why_not_resumed
+from ragkit.eval.peers.conditions import conditions_of, versions_of
 from ragkit.eval.peers.measure import STEPS, TOOLS, WORK, searches
 from ragkit.eval.peers.ratios import BASE, MEASURES, cell, markdown
 
@@ -46,7 +54,7 @@ def test_every_failure_stands_below_the_table() -> None:
 def test_every_step_and_figure_has_its_work() -> None:
     assert tuple(WORK) == STEPS
     assert {one.step for one in MEASURES} <= set(STEPS)
-    assert set(NEEDS) | set(NEEDS.values()) == set(STEPS)
+    assert set(NEEDS).union(*NEEDS.values()) == set(STEPS)
     assert BASE in TOOLS
 
 
@@ -74,3 +82,70 @@ def test_searches_end_when_their_time_is_over() -> None:
     nearest_of = np.zeros((30, 1), np.int64)
     times, _ = searches(lambda text, _: [], np.zeros((30, 4), np.float32), nearest_of, seconds=0)
     assert len(times) == 10
+
+
+def test_the_truth_after_changes_has_what_was_added_and_not_what_was_deleted(tmp_path: Path) -> None:
+    folder = make_data(tmp_path / "1000", 1000)
+    vectors, queries = np.load(folder / "vectors.npy"), np.load(folder / "queries.npy")
+    scores = queries @ vectors.T
+    assert len(vectors) == 1100
+    scores[:, 0] = -2
+    expected = np.argsort(-scores, axis=1)[:, :10]
+    changed = np.load(folder / "nearest_changed.npy")
+    np.testing.assert_array_equal(changed, expected)
+    assert (changed >= 1000).any()
+
+
+@pytest.mark.parametrize("failed", ["add", "delete"])
+def test_without_a_change_nothing_is_searched_after_it(
+    failed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_step(tool, step, *_):
+        return {f"{step}_error": "not implemented"} if step == failed else {step: 1.0}
+
+    monkeypatch.setattr(compare, "run_step", run_step)
+    facts = compare.measure("x", Path("python"), tmp_path, tmp_path / "store", compare.Limits(1, 1, 0, 0))
+    assert cell(MEASURE["changed_p50_ms"], facts, RAGKIT) == "not possible"
+    assert "search" in facts
+
+
+LIMITS = {"seconds": 120.0, "timeout_s": 1800.0, "memory_gb": 0.0, "threads": 1}
+
+
+def test_ragkits_own_versions_are_told() -> None:
+    told = versions_of(Path(sys.executable))
+    assert f"ragkit {__version__}" in told
+    assert f"numpy {version('numpy')}" in told
+    assert any(one.startswith("faiss-") for one in told)
+    assert versions_of("no environment: no network") == []
+
+
+def test_results_of_other_conditions_are_not_resumed() -> None:
+    now = {tool: conditions_of(Path(sys.executable), LIMITS) for tool in ("ragkit", "txtai")}
+    kept = json.loads(json.dumps({"10000": {"ragkit": {"conditions": now["ragkit"], "facts": RAGKIT}}}))
+    assert why_not_resumed(kept, [10_000, 500], now) == ""
+    more_threads = {"ragkit": {**now["ragkit"], "threads": 2}}
+    told = why_not_resumed(kept, [10_000], more_threads)
+    assert told == "ragkit at 10,000 was measured with threads: 1, now 2"
+    assert why_not_resumed(kept, [500], more_threads) == ""
+    newer = {"ragkit": {**now["ragkit"], "versions": ["ragkit 9.9"]}}
+    assert "now ['ragkit 9.9']" in why_not_resumed(kept, [10_000], newer)
+    # As an earlier compare.py kept them.
+    assert "versions: None" in why_not_resumed({"10000": {"ragkit": RAGKIT}}, [10_000], now)
+
+
+def test_the_report_tells_the_versions_of_each_column() -> None:
+    machine = {"machine": {"cores": 2}, **LIMITS}
+    conditions = {
+        "ragkit": {**machine, "versions": ["ragkit 1", "numpy 2"]},
+        "ragkit flat": {**machine, "versions": ["ragkit 1", "numpy 2"]},
+        "txtai": {**machine, "versions": ["numpy 1", "txtai 9"]},
+        "LanceDB": {**machine, "versions": []},
+    }
+    kept = {tool: {"conditions": one, "facts": RAGKIT} for tool, one in conditions.items()}
+    kept["Haystack"] = kept["txtai"]  # kept, and not asked for
+    text = report({"10000": kept}, [10_000], conditions)
+    assert text.startswith("Measured with cores: 2; seconds: 120.0; ")
+    assert "\n- ragkit, ragkit flat: ragkit 1, numpy 2\n- txtai: numpy 1, txtai 9\n- LanceDB: could not" in text
+    assert "| importing" in text
+    assert "Haystack" not in text

@@ -203,3 +203,10 @@ def test_length_alone_may_count():
 def test_keys_in_any_order_can_be_built():
     index = Bm25Index.build(np.array([9, 3, 5]), ["aa", "bb", "aa bb"], CONFIG)
     assert index.search(["bb"], 3)[1].tolist() == [[3, 5, -1]]
+
+
+def test_no_hits_can_be_asked_for():
+    index = Bm25Index.build(np.array([1, 2]), ["aa", "aa bb"], CONFIG)
+    scores, keys = index.search(["aa", "bb"], 0)
+    assert (scores.shape, scores.dtype) == ((2, 0), np.float32)
+    assert (keys.shape, keys.dtype) == ((2, 0), np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ragkit.indexers.vectors import shard_index
-from ragkit.indexers.vectors.shard_index import build_index
+from ragkit.indexers.vectors.shard_index import build_index, training_sample
 
 faiss = pytest.importorskip("faiss")
 
@@ -25,3 +25,15 @@ def test_pieces_make_the_index_that_one_addition_makes(factory: str, monkeypatch
     finally:
         faiss.omp_set_num_threads(threads)
     assert np.array_equal(faiss.serialize_index(built), faiss.serialize_index(whole))
+
+
+def test_training_sees_so_many_rows_a_list_and_never_fewer_than_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_index, "_TRAINING_ROWS", 300)
+    vectors = np.arange(1000, dtype=np.float32)[:, None].repeat(16, axis=1)
+    for factory, count in (("IVF2,Flat", 300), ("IVF8,Flat", 8 * 64), ("PCA8,IVF8,Flat", 8 * 64), ("SQ8", 300)):
+        index = faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)
+        rows = training_sample(index, vectors)[:, 0]
+        assert len(rows) == count
+        assert (np.diff(rows) > 0).all()  # each once, in their order
+        assert np.array_equal(rows, training_sample(index, vectors)[:, 0])
+    assert np.array_equal(training_sample(index, vectors[:300]), vectors[:300])
