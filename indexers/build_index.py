@@ -28,7 +28,7 @@ from ragkit.indexers.readers.find_files import FileList, Problem
 from ragkit.indexers.readers.sidecar import Sidecars
 from ragkit.indexers.shards import sweep
 from ragkit.indexers.unfinished import UnfinishedPages
-from ragkit.indexers.upkeep import keep_up, remove_documents
+from ragkit.indexers.upkeep import keep_up, merge_all, remove_documents
 from ragkit.indexers.vectors.token_vectors import write_token_shard
 from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace, write_shard
 from ragkit.indexers.work_list import Work, documents_gone, work_on_files, work_on_records
@@ -39,6 +39,8 @@ _Results = Generator[Unpictured | FailedDocument, None, None]
 # A commit after so many passages or seconds: what a kill can cost at most, beside the document at hand.
 _COMMIT_PASSAGES = 1024
 _COMMIT_SECONDS = 5.0
+# Each commit writes shards, which readers open one by one: after so many they are merged.
+_COMMITS_TO_MERGE = 16
 # Passages given to the embedder at once: enough to sort by length, few enough to show progress.
 _EMBED_PASSAGES = 256
 
@@ -74,7 +76,7 @@ class IndexBuilder:
         self._said: dict[str, Attributes] = {}
         self._digests: dict[str, str] = {}
         self._last_commit = time.monotonic()
-        self._total = 0
+        self._total = self._num_commits = 0
 
     def run(
         self, files: FileList, records: Sequence[TextRecord] = (), prune_below: Sequence[Path] = ()
@@ -96,7 +98,7 @@ class IndexBuilder:
             self._unfinished.close()
             raise
         self._unfinished.close()
-        keep_up(
+        problems = keep_up(
             self._corpus,
             self._catalogue,
             self._index_config,
@@ -104,6 +106,7 @@ class IndexBuilder:
             self._embedders.of,
             lambda: self._tell("index", ""),
         )
+        self._report.warnings += [Problem(str(self._corpus), problem) for problem in problems]
         self._report.seconds = time.monotonic() - started
         return self._report
 
@@ -261,6 +264,9 @@ class IndexBuilder:
         self._pending.clear()
         self._num_pending = self._num_pages_pending = 0
         self._last_commit = time.monotonic()
+        self._num_commits += 1
+        if self._num_commits % _COMMITS_TO_MERGE == 0:
+            merge_all(self._corpus, self._catalogue, self._index_config, self._lexical, keep_indexed=True)
 
     def _add_shard(
         self, space: VectorSpace, generation: int, keys: list[int], vectors: FloatArray | list[FloatArray] | None

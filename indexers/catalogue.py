@@ -19,7 +19,8 @@ import numpy as np
 
 from ragkit.attributes import dump_attributes, load_attributes
 from ragkit.indexers.catalogue_schema import ATTRIBUTE_VALUES, SCHEMA, SINCE_3
-from ragkit.indexers.database import Database
+from ragkit.indexers.database import Database, unreadable
+from ragkit.indexers.document_digests import digests
 from ragkit.indexers.new_document import Attributes, NewDocument
 from ragkit.indexers.page_rows import page_columns
 from ragkit.records import KeyArray
@@ -27,6 +28,7 @@ from ragkit.records import KeyArray
 FILE_NAME = "catalogue.sqlite"
 
 _LISTED = "(SELECT value FROM json_each(?))"
+_DOCUMENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class Catalogue(Database):
         """Make the tables that an earlier format version lacks."""
         with self._borrowed() as connection:
             connection.executescript(f"BEGIN IMMEDIATE; {SINCE_3} {ATTRIBUTE_VALUES}; COMMIT;")
+        with self.transaction():
+            for first, last in self._document_ranges():
+                self._seal(first, last)
 
     @property
     def generation(self) -> int:
@@ -118,7 +123,10 @@ class Catalogue(Database):
     @property
     def settings(self) -> dict[str, object]:
         """The indexing settings of the last run, as tables of the configuration."""
-        settings: dict[str, object] = json.loads(self._fact("settings"))
+        try:
+            settings: dict[str, object] = json.loads(self._fact("settings"))
+        except ValueError as error:
+            raise unreadable(self._path, error) from error
         return settings
 
     @property
@@ -203,7 +211,30 @@ class Catalogue(Database):
         self._write("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", *passages)
         # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
         self._set_fact("next_passage_key", str(first + len(keys)))
+        self._seal(int(key or 0), int(key or 0))
         return keys
+
+    def _seal(self, first: int, last: int) -> None:
+        """Inside a transaction: note what documents with these keys say now."""
+        rows = list(digests(self.rows, first, last).items())
+        self._write("INSERT OR REPLACE INTO document_digests VALUES (?, ?)", *rows)
+
+    def unsealed(self) -> list[str]:
+        """Ids of documents that do not say what was stored, as after a flipped byte."""
+        sql = "SELECT document, sha256 FROM document_digests WHERE document BETWEEN ? AND ?"
+        altered: list[int] = []
+        for first, last in self._document_ranges():
+            noted = dict(self.rows(sql, (first, last)))
+            found = digests(self.rows, first, last)
+            altered += sorted(key for key in found.keys() | noted.keys() if found.get(key) != noted.get(key))
+        names = dict(self.rows("SELECT key, id FROM documents")) if altered else {}
+        return [str(names.get(key, f"number {key}")) for key in altered]
+
+    def _document_ranges(self) -> Iterator[tuple[int, int]]:
+        """First and last keys of documents, so that some hundreds are read at once."""
+        ((last,),) = self.rows("SELECT coalesce(max(key), 0) FROM documents")
+        for first in range(0, last + 1, _DOCUMENTS_AT_ONCE):
+            yield first, first + _DOCUMENTS_AT_ONCE - 1
 
     def set_attributes(self, documents: Mapping[str, Attributes], said: Mapping[str, Attributes]) -> None:
         """Replace documents' attributes, by id, and what sidecars give of them; inside a transaction."""
@@ -212,6 +243,10 @@ class Catalogue(Database):
         ids = [(id_,) for id_ in documents]
         self._write("DELETE FROM attribute_values WHERE document = (SELECT key FROM documents WHERE id = ?)", *ids)
         self._write(f"{ATTRIBUTE_VALUES} WHERE documents.id = ?", *ids)
+        for (key,) in self.rows(
+            f"SELECT key FROM documents WHERE id IN {_LISTED}", (json.dumps(list(documents)),)
+        ):
+            self._seal(key, key)
         if said:
             self._remember_said(list(said.items()))
 
@@ -243,10 +278,10 @@ class Catalogue(Database):
 
     def dead_keys(self) -> KeyArray:
         """Ascending keys of passages that are gone, of which data files may still hold rows."""
-        generation = self.generation
-        if self._dead[0] != generation:
-            self._dead = (generation, self.integers("SELECT key FROM dead_passages ORDER BY key"))
-        return self._dead[1]
+        generation, held = self.generation, self._dead
+        if held[0] != generation:
+            held = self._dead = (generation, self.integers("SELECT key FROM dead_passages ORDER BY key"))
+        return held[1]
 
     def num_dead(self, first: int, last: int) -> int:
         """How many of the keys from `first` to `last` are dead."""

@@ -43,7 +43,7 @@ class Database:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as error:
-                raise _unreadable(self._path, error) from error
+                raise unreadable(self._path, error) from error
 
     def integers(self, sql: str, parameters: Sequence[object] = ()) -> KeyArray:
         """The column `key` of a query, int64 (n,), read-only; several times as fast as `rows` for many."""
@@ -102,7 +102,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = _configured(f"{path.absolute().as_uri()}?mode=rw")
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
             raise CorpusError(f"{path} cannot be opened: {error}. Nothing was changed; try again") from error
         # A read-only folder: SQLite can make no WAL beside the file. Without a writer the file alone is whole.
@@ -113,11 +113,12 @@ def _connect(path: Path) -> sqlite3.Connection:
             ) from None
         connection = _configured(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
     except sqlite3.DatabaseError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return connection
 
 
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> CorpusDamagedError:
+def unreadable(path: Path, error: Exception) -> CorpusDamagedError:
+    """What to raise where what stands in a database cannot be."""
     return CorpusDamagedError(
         f"{path} is no readable catalogue ({error}); restore it from a backup, or index into a new corpus"
     )

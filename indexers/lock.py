@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -15,6 +16,8 @@ from ragkit.errors import CorpusError, CorpusLockedError
 
 FILE_NAME = "writer.lock"
 _LOOKS, _LOOK_S = 20, 0.01
+# What network file systems say that lock files and not folders.
+_NO_FOLDER_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
@@ -29,9 +32,11 @@ def writer_lock(corpus: Path) -> Iterator[None]:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise CorpusError(f"{corpus} cannot be written to: {error.strerror}. Nothing was changed") from error
-    with file:
+    with file, _opened(corpus) as folder:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file.fileno())
+            # The folder too: somebody may delete the file, taking it to be stale.
+            _lock(folder, unless=_NO_FOLDER_LOCKS)
         except BlockingIOError as error:
             raise CorpusLockedError(
                 f"{corpus} is being written to by {_holder(path)}; wait until it ends"
@@ -40,6 +45,25 @@ def writer_lock(corpus: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}, which runs {_program()}")
         file.flush()
         yield
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, unless: tuple[int, ...] = ()) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in unless:
+            raise
 
 
 def _holder(path: Path) -> str:

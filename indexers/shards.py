@@ -14,6 +14,7 @@ from ragkit.indexers.lexical import lexical_files
 from ragkit.indexers.vectors import token_vectors
 from ragkit.indexers.vectors.vector_shards import (
     SPACES,
+    VectorShard,
     VectorSpace,
     living_parts,
     read_shards,
@@ -23,7 +24,9 @@ from ragkit.indexers.vectors.vector_shards import (
 from ragkit.records import FloatArray, KeyArray
 
 
-def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, share: float) -> None:
+def merge_shards(
+    corpus: Path, catalogue: Catalogue, space: VectorSpace, share: float, *, keep_indexed: bool = False
+) -> None:
     """Rewrite shards as `groups_to_rewrite` says; rows of dead passages are left behind.
 
     Every row is thus rewritten a number of times that grows with the logarithm of the corpus, and
@@ -31,24 +34,43 @@ def merge_shards(corpus: Path, catalogue: Catalogue, space: VectorSpace, share: 
     """
     files = space_files(catalogue, space)
     shards = read_shards(corpus, space, files)
+    indexes = _indexes_by_shard(catalogue)
+    if keep_indexed:
+        last = max((i for i, shard in enumerate(shards) if shard.generation in indexes), default=-1)
+        shards = shards[last + 1 :]
     for group in groups_to_rewrite([shard.keys for shard in shards], catalogue, share):
         old = [shards[i] for i in group]
-        dead = catalogue.dead_keys()
-        keys = np.concatenate([keys for keys, _ in living_parts(old, dead)])
         generations = {shard.generation for shard in old}
-        indexes = {path for path, facts in catalogue.file_facts().items() if facts.get("shard") in generations}
+        useless = {path for generation in generations for path in indexes.get(generation, ())}
         with catalogue.transaction() as generation:
             catalogue.drop_files(
                 [
-                    f
-                    for f in files
-                    if (f.path in indexes if f.kind == space.index_kind else f.generation in generations)
+                    file
+                    for file in files
+                    if (file.path in useless if file.kind == space.index_kind else file.generation in generations)
                 ]
             )
-            if len(keys):
-                parts = (vectors for _, vectors in living_parts(old, dead))
-                for file in write_shard(corpus, space, generation, keys, parts):
-                    catalogue.add_file(file)
+            _write_merged(corpus, catalogue, space, generation, old)
+
+
+def _indexes_by_shard(catalogue: Catalogue) -> dict[int, list[str]]:
+    """Generation of a shard -> paths of its index files."""
+    found: dict[int, list[str]] = {}
+    for path, facts in catalogue.file_facts().items():
+        if "shard" in facts:
+            found.setdefault(int(facts["shard"]), []).append(path)
+    return found
+
+
+def _write_merged(
+    corpus: Path, catalogue: Catalogue, space: VectorSpace, generation: int, old: Sequence[VectorShard]
+) -> None:
+    dead = catalogue.dead_keys()
+    keys = np.concatenate([np.delete(shard.keys, shard.dead_rows(dead)) for shard in old])
+    if len(keys):
+        parts = (vectors for _, vectors in living_parts(old, dead))
+        for file in write_shard(corpus, space, generation, keys, parts):
+            catalogue.add_file(file)
 
 
 def groups_to_rewrite(shards: Sequence[KeyArray], catalogue: Catalogue, share: float) -> list[list[int]]:

@@ -29,6 +29,23 @@ def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:
     return list(known)
 
 
+def merge_all(
+    corpus: Path, catalogue: Catalogue, index: IndexConfig, lexical: LexicalConfig, *, keep_indexed: bool = False
+) -> None:
+    """Merge shards of every kind as `groups_to_rewrite` says.
+
+    keep_indexed: leave shards alone that have a FAISS index, as while a run goes on that would leave them without.
+    """
+    before = catalogue.generation
+    for space in SPACES:
+        merge_shards(corpus, catalogue, space, index.compact_share, keep_indexed=keep_indexed)
+    merge_token_shards(corpus, catalogue, index.compact_share)
+    keep_lexical(corpus, catalogue, lexical, index.compact_share)
+    if catalogue.generation != before:
+        forget_dead(corpus, catalogue)
+        sweep(corpus, catalogue)
+
+
 def keep_up(
     corpus: Path,
     catalogue: Catalogue,
@@ -36,33 +53,31 @@ def keep_up(
     lexical: LexicalConfig,
     embedder_of: EmbedderOf,
     tell: Callable[[], None] = lambda: None,
-) -> None:
-    """Bring up to date what is derived from what was committed.
+) -> list[str]:
+    """Bring up to date what is derived from what was committed. Returns what could not be had, a sentence each.
 
     embedder_of, tell: as `IndexUpdate`.
     """
     sweep_loose_pictures(corpus, catalogue, unfinished_picture_names(corpus))
-    before = catalogue.generation
+    merge_all(corpus, catalogue, index, lexical)
+    update = IndexUpdate(catalogue, index, embedder_of, tell)
     for space in SPACES:
-        merge_shards(corpus, catalogue, space, index.compact_share)
-    merge_token_shards(corpus, catalogue, index.compact_share)
-    keep_lexical(corpus, catalogue, lexical, index.compact_share)
-    if catalogue.generation != before:
-        forget_dead(corpus, catalogue)
-    if index.kind != "numpy":
-        update = IndexUpdate(catalogue, index, embedder_of, tell)
-        for space in SPACES:
-            update.run(space)
+        update.run(space)
     sweep(corpus, catalogue)
+    return update.problems
 
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """num_dropped: removed passages of which files held rows until now. Bytes: of all files of the corpus."""
+    """num_dropped: removed passages of which files held rows until now. Bytes: of all files of the corpus.
+
+    warnings: what could not be had, such as an index that FAISS cannot build.
+    """
 
     num_dropped: int
     num_bytes_before: int
     num_bytes_after: int
+    warnings: list[str]
 
 
 def compact(
@@ -75,7 +90,8 @@ def compact(
 ) -> CompactReport:
     """Write every kind of shard anew as one, without dead rows, with the index that the configuration wants."""
     before, dropped = num_bytes_below(corpus), len(catalogue.dead_keys())
-    keep_up(corpus, catalogue, index.model_copy(update={"compact_share": 0.0}), lexical, embedder_of, tell)
+    whole = index.model_copy(update={"compact_share": 0.0})
+    warnings = keep_up(corpus, catalogue, whole, lexical, embedder_of, tell)
     sweep_pictures(corpus, catalogue, unfinished_picture_names(corpus))
     catalogue.shrink()
-    return CompactReport(dropped, before, num_bytes_below(corpus))
+    return CompactReport(dropped, before, num_bytes_below(corpus), warnings)

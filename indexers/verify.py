@@ -104,6 +104,9 @@ def catalogue_problems(catalogue: Catalogue) -> list[str]:
         " FROM documents WHERE found != num_pages"
     )
     problems += [f"document {id_!r} has {found} of its {expected} pages" for id_, expected, found in uneven]
+    problems += [
+        f"the catalogue was altered: document {id_!r} is not as it was stored" for id_ in catalogue.unsealed()
+    ]
     return problems
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Literal, get_args
 
+from ragkit.errors import CorpusDamagedError
 from ragkit.records import AttributeValue
 
 AttributeType = Literal["string", "number", "boolean", "date"]
@@ -89,8 +90,13 @@ def dump_attributes(attributes: Mapping[str, AttributeValue]) -> str:
 
 
 def load_attributes(stored: str) -> dict[str, AttributeValue]:
-    """What `dump_attributes` stored."""
-    values: dict[str, AttributeValue] = json.loads(stored)
+    """What `dump_attributes` stored. Raises CorpusDamagedError where it cannot be that."""
+    try:
+        values: dict[str, AttributeValue] = dict(json.loads(stored))
+    except (ValueError, TypeError) as error:
+        raise CorpusDamagedError(
+            f"stored attributes {stored!r:.80} are damaged ({error}); run ragkit verify"
+        ) from error
     return {name: (_day(value) or value) if isinstance(value, str) else value for name, value in values.items()}
 
 

@@ -200,6 +200,8 @@ def compact(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOpti
     else:
         freed = report.num_bytes_before - report.num_bytes_after
         print(f"{report.num_dropped} dead passages dropped, {freed / 1e6:.1f} MB freed")  # noqa: T201
+        for warning in report.warnings:
+            print(f"ragkit: {warning}", file=sys.stderr)  # noqa: T201
 
 
 @app.command()

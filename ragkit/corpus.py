@@ -212,7 +212,9 @@ class Corpus:
     def remove(self, document_ids: str | Iterable[str]) -> list[str]:
         """Take documents out; returns the ids that were there."""
         ids = [document_ids] if isinstance(document_ids, str) else list(document_ids)
+        self._check_index()
         with _disk_errors_named(self.path), writer_lock(self.path):
+            self._remember()
             removed = remove_documents(self._catalogue, ids)
             if removed:
                 keep_up(self.path, self._catalogue, self.config.index, self.config.lexical, self._embedders.of)
@@ -332,7 +334,7 @@ class Corpus:
 
     def info(self) -> CorpusInfo:
         """Counts, sizes, embedder and settings."""
-        return read_info(self._catalogue, self.manifest)
+        return read_info(self._catalogue, self.manifest, self.config.index)
 
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ragkit import assemble
 from ragkit.config import Config, load_config, parse_config
-from ragkit.errors import CorpusError
+from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError
 from ragkit.indexers import manifest
 from ragkit.indexers.embedders import Embedders
 
@@ -54,6 +54,13 @@ def _without(table: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 def with_remembered(path: Path, config: Config, stored: dict[str, Any], made: manifest.Manifest) -> Config:
     """The configuration with the corpus's own settings wherever it does not say otherwise."""
+    try:
+        parse_config({name: stored[name] for name in _REMEMBERED if name in stored})
+    except ConfigError as error:
+        raise CorpusDamagedError(
+            f"the settings that {path} remembers are damaged ({error}); restore it from a backup, or index into a "
+            "new corpus"
+        ) from error
     given = config.model_dump(exclude_unset=True)
     if config.pages.embed == "auto":
         given["pages"] = _without(given.get("pages", {}), {"embed"})

@@ -66,14 +66,14 @@ def print_answer(answer: Answer) -> None:
 def print_info(info: CorpusInfo) -> None:
     """One fact a line."""
     for name, value in asdict(info).items():
-        if name != "indexes":
+        if name not in ("indexes", "searched_exactly"):
             print(f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
     for path, facts in info.indexes.items():
         met = "" if facts.recall >= facts.recall_target else f", BELOW the {facts.recall_target} asked for"
         print(f"index {path}: {facts.factory} over {facts.num_vectors:,} vectors, because {facts.why};")
         print(f"  recall@10 {facts.recall} over {facts.num_queries} queries ({facts.queries}){met}")
-    if not info.indexes:
-        print("index: none, vectors are searched exactly")
+    for reason in info.searched_exactly:
+        print(f"searched exactly: {reason}")
 
 
 def _print_problems(heading: str, problems: Sequence[Problem]) -> None:

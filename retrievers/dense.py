@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ragkit.errors import ConfigError
 from ragkit.protocols import Embedder, PassageStore, VectorIndex
 from ragkit.records import Filter, FloatArray, Hit, Query
 from ragkit.retrievers.fusion import Ranking
@@ -38,4 +39,6 @@ class DenseRetriever:
         for i, query in enumerate(queries):
             if query.dense is not None:
                 vectors[i] = query.dense
+        if not np.isfinite(vectors).all():
+            raise ConfigError("a query's vector is not finite; check the embedder or the given vector")
         return vectors

@@ -20,6 +20,7 @@ from ragkit.errors import (
     CorpusNotFoundError,
     MissingExtraError,
 )
+from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.lock import writer_lock
 from ragkit.records import Box, Filter, FloatArray, Passage, TextLine
 from tests.fakes import HashEmbedder
@@ -387,3 +388,32 @@ def test_an_index_that_cannot_be_had_is_refused_before_anything_is_indexed(tmp_p
         with pytest.raises(ConfigError, match=r"index\.kind = 'ivfpq' is none of auto"):
             corpus.add(TextRecord("a", "tide"))
         assert corpus.documents() == []
+
+
+def test_a_deleted_lock_file_lets_nobody_in(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus, writer_lock(corpus.path):
+        (corpus.path / "writer.lock").unlink()
+        with pytest.raises(CorpusLockedError, match="is being written to by an unknown process"):
+            corpus.add(TextRecord("a", "tide"))
+
+
+def test_shards_are_merged_while_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ragkit.indexers.build_index._COMMIT_PASSAGES", 1)
+    most = 0
+
+    def count(_: IndexProgress) -> None:
+        nonlocal most
+        most = max(most, len(list((tmp_path / "c" / "vectors").glob("*.keys.npy"))))
+
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        corpus.add([TextRecord(f"d{i}", f"tide {i}") for i in range(100)], progress=count)
+        assert len(corpus.search("tide", 200)) == 100
+        assert corpus.verify() == []
+    assert 10 < most <= 20
+
+
+def test_a_query_vector_that_is_not_finite_is_refused(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder(), config={"retrieval": {"method": "dense"}}) as corpus:
+        corpus.add(TextRecord("a", "tide"))
+        with pytest.raises(ConfigError, match="a query's vector is not finite"):
+            corpus.search(Query("tide", dense=np.full(64, np.nan, np.float32)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -26,15 +26,23 @@ WORDS = (
 )
 K = 8
 
-ids = st.integers(0, 79)
+NUM_FIRST = 700
+ids = st.integers(0, NUM_FIRST + 100)
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 colours = st.sampled_from(["red", "green", "blue"])
-records = st.dictionaries(ids, st.tuples(texts, colours), min_size=1, max_size=12)
+records = st.dictionaries(ids, st.tuples(texts, colours), min_size=1, max_size=40)
+FACTORIES = {
+    "ivf-flat": "IVF17,Flat",
+    "ivf-sq8": "IVF17,SQ8",
+    "ivf-pq": "IVF17,PQ8np",
+    "ivf-rabitq": "IVF17,RaBitQ",
+    "hnsw": "HNSW32",
+}
 
 
 def settings_of(kind: str, method: str) -> dict[str, dict[str, object]]:
     return {
-        "index": {"kind": kind, "min_vectors": 40, "recall_target": 0.99},
+        "index": {"kind": kind, "min_vectors": 300, "recall_target": 0.95},
         "retrieval": {"method": method},
         "lexical": {"language": "none"},
     }
@@ -60,14 +68,16 @@ class History(RuleBasedStateMachine):
 
     kind = "flat"
     recalls: list[float]
+    filtered_recalls: list[float]
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.model: dict[str, tuple[str, str]] = {}
+        self.vectors: dict[str, np.ndarray] = {}
         self.embedder = HashEmbedder()
         self.dense = self.lexical = None
-        self.recalls = []
+        self.recalls, self.filtered_recalls = [], []
         self._open()
 
     def _open(self) -> None:
@@ -82,8 +92,9 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._close()
         shutil.rmtree(self.folder)
-        if self.recalls:
-            assert np.mean(self.recalls) >= 0.9, f"mean recall {np.mean(self.recalls):.3f}"
+        # Some searches of one history: their mean is not far below what was asked for.
+        for found, least in ((self.recalls, 0.85), (self.filtered_recalls, 0.95)):
+            assert len(found) < 5 or np.mean(found) >= least, f"mean recall {np.mean(found):.3f} of {len(found)}"
 
     def _add(self, new: dict[int, tuple[str, str]]) -> None:
         given = [TextRecord(f"d{i}", text, attributes={"colour": colour}) for i, (text, colour) in new.items()]
@@ -97,15 +108,20 @@ class History(RuleBasedStateMachine):
         rng = np.random.default_rng(seed)
         pairs = {
             i: (" ".join(rng.choice(WORDS, rng.integers(2, 12))), ["red", "green", "blue"][rng.integers(3)])
-            for i in range(60)
+            for i in range(NUM_FIRST)
         }
         self._add(pairs)
+        # An index that is searched in part: what it finds is not exact by itself.
+        facts = list(self.dense.info().indexes.values())
+        wanted = FACTORIES.get(self.kind)
+        assert [found.factory for found in facts] == ([] if wanted is None else [wanted])
+        assert all(found.effort < 17 for found in facts if found.factory.startswith("IVF"))
 
     @rule(new=records)
     def add_or_replace(self, new: dict[int, tuple[str, str]]) -> None:
         self._add(new)
 
-    @rule(gone=st.sets(ids, min_size=1, max_size=10))
+    @rule(gone=st.sets(ids, min_size=1, max_size=40))
     def remove(self, gone: set[int]) -> None:
         wanted = [f"d{i}" for i in sorted(gone)]
         removed = self.dense.remove(wanted)
@@ -148,23 +164,30 @@ class History(RuleBasedStateMachine):
         allowed = {id_: pair for id_, pair in self.model.items() if pair[1] == colour}
         if allowed:
             share = self._check_dense(query, self.dense.search(query, K, where=f"colour = {colour}"), allowed)
-            assert share >= (1 if self.kind in EXACT_WITH_FILTER else 0.6)
-            self.recalls.append(share)
+            if self.kind in EXACT_WITH_FILTER:
+                assert share == 1
+            else:
+                self.filtered_recalls.append(share)
 
     @rule(query=texts)
     def search_words(self, query: str) -> None:
-        hits = self.lexical.search(query, 80)
+        hits = self.lexical.search(query, 1000)
         expected = bm25({id_: text for id_, (text, _) in self.model.items()}, query)
         assert {hit.passage.document for hit in hits} == set(expected)
         for hit in hits:
             assert hit.score == pytest.approx(expected[hit.passage.document], abs=1e-6)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
+    def _vector(self, text: str) -> np.ndarray:
+        if text not in self.vectors:
+            self.vectors[text] = self.embedder.embed_queries([text])[0]
+        return self.vectors[text]
+
     def _check_dense(self, query: str, hits: list[Hit], allowed: dict[str, tuple[str, str]]) -> float:
         """Share of the true best that was found; every hit must be living, allowed and scored exactly."""
         vector = self.embedder.embed_queries([query])[0]
         names = list(allowed)
-        scores = self.embedder.embed_queries([allowed[name][0] for name in names]) @ vector
+        scores = np.stack([self._vector(allowed[name][0]) for name in names]) @ vector
         by_name = dict(zip(names, scores.tolist(), strict=True))
         assert len({hit.passage.document for hit in hits}) == len(hits) == min(K, len(names))
         for hit in hits:
@@ -188,6 +211,7 @@ def run(kind: str, examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -195,7 +219,7 @@ def run(kind: str, examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_history_equals_its_model(kind: str):
-    run(kind, 4, 40)
+    run(kind, 3, 30)
 
 
 @pytest.mark.slow

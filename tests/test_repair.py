@@ -292,7 +292,8 @@ def test_the_command_names_what_it_did_and_what_is_left(corpus_path: Path):
         report = corpus.repair()
     assert report.done == []
     assert report.left[0] == "document 'first-00' has 1 of its 2 pages"
-    assert "restore it from a backup, or index into a new corpus" in report.left[1]
+    assert report.left[1].endswith("document 'first-00' is not as it was stored")
+    assert "restore it from a backup, or index into a new corpus" in report.left[2]
 
 
 def emptied(path: Path) -> None:
@@ -435,12 +436,54 @@ def test_a_changed_document_is_not_drawn_again_and_can_be_removed(pictures: Path
 def test_an_index_that_cannot_be_trained_is_named_and_loses_nothing(tmp_path: Path):
     config = {"index": {"kind": "IVF64,PQ16x8", "min_vectors": 8}}
     with Corpus.open(tmp_path / "corpus", embedder=HashEmbedder(), config=config) as corpus:
-        with pytest.raises(
-            CorpusError, match=r"cannot train 'IVF64,PQ16x8' on 12 vectors: .* Raise index.min_vectors"
-        ):
-            corpus.add(records("first", 12))
+        report = corpus.add(records("first", 12))
+        assert len(report.added) == 12
+        [warning] = report.warnings
+        assert warning.reason.startswith("FAISS cannot build 'IVF64,PQ16x8' over 12 vectors: ")
+        assert warning.reason.endswith("Until then these vectors are searched exactly")
         assert corpus.verify() == []
-        assert len(corpus.documents()) == 12
+        assert len(corpus.search("crane", 20)) == 12
+        assert corpus.info().searched_exactly == ["12 vectors of vectors: its IVF64,PQ16x8 is not built"]
+        assert corpus.remove("first-03") == ["first-03"]
     with Corpus.open(tmp_path / "corpus", embedder=HashEmbedder(), config={"index": {"kind": "ivf-pq"}}) as corpus:
         corpus.add(records("first", 13))
         assert len(corpus.search("crane", 20)) == 13
+        assert corpus.info().searched_exactly[0] == "12 vectors of vectors: 12 vectors, too few for ivf-pq"
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE pages SET text = replace(text, 'a', 'e')", "document 'first-00' is not as it was stored"),
+        ("UPDATE passages SET kind = 'txet' WHERE key = 20", "is not as it was stored"),
+        (
+            "UPDATE documents SET title = 'other' WHERE id = 'first-07'",
+            "document 'first-07' is not as it was stored",
+        ),
+        ("DELETE FROM document_digests WHERE document = 2", "document 'first-01' is not as it was stored"),
+    ],
+)
+def test_altered_rows_of_the_catalogue_are_named(corpus_path: Path, sql: str, said: str):
+    change(corpus_path, sql)
+    with open_texts(corpus_path) as corpus:
+        assert any(said in problem for problem in corpus.verify())
+
+
+def test_altered_attributes_are_named(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        corpus.add([TextRecord("a", "tide", attributes={"dept": "legal"}), TextRecord("b", "tide")])
+        corpus.set_attributes({"b": {"dept": "sales", "year": 2024}})
+        assert corpus.verify() == []
+    change(tmp_path / "c", "UPDATE attribute_values SET value = 'megal' WHERE value = 'legal'")
+    with open_texts(tmp_path / "c") as corpus:
+        assert corpus.verify() == ["the catalogue was altered: document 'a' is not as it was stored"]
+
+
+def test_damaged_settings_are_named(corpus_path: Path):
+    for value, said in (
+        ("{", "is no readable catalogue"),
+        ('{"documents": {"encoeing": "x"}}', "remembers are damaged"),
+    ):
+        change(corpus_path, "UPDATE facts SET value = ? WHERE name = 'settings'", value)
+        with pytest.raises(CorpusDamagedError, match=said):
+            open_texts(corpus_path)

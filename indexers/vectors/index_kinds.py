@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from ragkit.config import IndexConfig
 from ragkit.errors import ConfigError
@@ -12,12 +13,15 @@ from ragkit.extras import require
 from ragkit.indexers.vectors.gpus import CODE_BYTES, check_searchable, find_gpus
 
 EXACT = "Flat"
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 # Links of an HNSW node on its lowest level are twice this many, of 4 bytes each.
 _HNSW_LINKS = 32
 # FAISS warns below 39 training vectors a list, and sees no gain above 256.
 _MIN_ROWS_PER_LIST = 39
 # FAISS refuses to train product quantisers of eight bits with fewer.
 _FEWEST_FOR_PQ = 256
+# Numbers of their own, refining, and graphs whose searches may not end.
+_UNFIT = ("IDMap", "RFlat", "Refine", "NSG", "LSH")
 KINDS = ("flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
 
 
@@ -27,6 +31,10 @@ class IndexChoice:
 
     factory: str
     why: str
+
+    @property
+    def is_graph(self) -> bool:
+        return self.factory.startswith("HNSW")
 
 
 def choose_index(config: IndexConfig, count: int, dim: int, total: int) -> IndexChoice:
@@ -43,7 +51,9 @@ def choose_index(config: IndexConfig, count: int, dim: int, total: int) -> Index
     if count < config.min_vectors:
         return IndexChoice(EXACT, f"{count:,} vectors, fewer than index.min_vectors = {config.min_vectors:,}")
     if config.kind != "auto":
-        return IndexChoice(factory_of(config.kind, count, dim), f'index.kind = "{config.kind}"')
+        factory, why = factory_of(config.kind, count, dim), f'index.kind = "{config.kind}"'
+        too_few = f"{count:,} vectors, too few for {config.kind}"
+        return IndexChoice(factory, too_few if factory == EXACT else why)
     if config.device != "cpu":
         return _choose_for_gpus(config, count, dim, total)
     budget_mb, needed_mb = _budget_mb(config), total * _hnsw_bytes(dim) / 1e6
@@ -94,6 +104,11 @@ def check_kind(kind: str, dim: int) -> None:
     if kind in ("auto", "numpy", *KINDS):
         return
     faiss = require("faiss")
+    unfit = next((word for word in _UNFIT if word in kind), None)
+    if unfit:
+        raise ConfigError(
+            f"index.kind = {kind!r}: ragkit keeps numbers and refines itself, and cannot use {unfit}"
+        )
     try:
         faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -113,5 +128,7 @@ def _hnsw_bytes(dim: int) -> int:
 
 
 def _budget_mb(config: IndexConfig) -> float:
-    """The configured memory, else half of the machine's."""
-    return config.memory_mb or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2e6
+    """The configured memory, else half of the machine's, or of what this process's control group may use."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
+    return config.memory_mb or min(machine, int(allowed) if allowed.isdigit() else machine) / 2e6

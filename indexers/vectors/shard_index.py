@@ -29,6 +29,7 @@ class IndexFacts:
     shard: generation of the shard. effort: nprobe of an inverted file, efSearch of HNSW; 0 where there is none.
     refine_factor: so many times more candidates are taken than wanted, and scored by their exact vectors; 0 where
     the index has exact scores. recall: share of the ten nearest found over num_queries queries at this effort.
+    deep_…: the same for the hundred nearest. wanted: the factory that was chosen, where another was built instead.
     """
 
     shard: int
@@ -42,6 +43,10 @@ class IndexFacts:
     num_queries: int = 0
     queries: str = ""
     build_seconds: float = 0.0
+    deep_effort: int = 0
+    deep_refine_factor: int = 0
+    deep_recall: float = 1.0
+    wanted: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,8 +64,8 @@ class Effort:
 class ShardIndex:
     """Candidates of one shard, by FAISS.
 
-    searched: the `faiss.Index` asked. parameter: "nprobe", "efSearch" or "". exact: whether it finds
-    the true nearest. kept: what it reads and does not own.
+    searched: the `faiss.Index` asked. parameter: "nprobe", "efSearch" or "". is_lossy: whether it refines.
+    max_effort: the most that finds more. kept: what it reads and does not own.
     """
 
     searched: Any
@@ -114,7 +119,7 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     gpus: where it is trained and filled; what is returned is an index of the CPU all the same.
 
     Raises:
-        CorpusError: FAISS cannot train it, as with too few vectors.
+        CorpusError: FAISS cannot build it, as with too few vectors.
         ConfigError: it does not fit in the memory of the GPUs.
     """
     faiss = require("faiss")
@@ -124,20 +129,17 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     rows = len(vectors) if isinstance(index, faiss.IndexHNSW) else CHUNK_ROWS
     parts = (vectors[start : start + rows] for start in range(0, len(vectors), rows))
     try:
-        if gpus is None:
-            index.train(sample)
-        else:
-            index = gpus.train(index, sample)
+        if gpus is not None:
+            return gpus.fill(gpus.train(index, sample), map(np.ascontiguousarray, parts))
+        index.train(sample)
+        for part in parts:
+            index.add(np.ascontiguousarray(part))
     except RuntimeError as error:
-        reason = str(error).rpartition("failed: ")[2]
+        reason = str(error).rpartition("failed: ")[2].rpartition(": ")[2].strip()
         raise CorpusError(
-            f"FAISS cannot train {factory!r} on {len(sample):,} vectors: {reason}. Raise index.min_vectors, or "
-            "choose another index.kind; what was committed stays"
+            f"FAISS cannot build {factory!r} over {len(vectors):,} vectors: {reason}. Raise index.min_vectors, or "
+            "choose another index.kind"
         ) from error
-    if gpus is not None:
-        return gpus.fill(index, map(np.ascontiguousarray, parts))
-    for part in parts:
-        index.add(np.ascontiguousarray(part))
     return index
 
 
@@ -213,10 +215,14 @@ def as_shard_index(index: Any, vectors: FloatArray) -> ShardIndex:
     ivf = faiss.try_extract_index_ivf(index)
     is_lossy = not isinstance(index, faiss.IndexIVFFlat | faiss.IndexFlat)
     parameter, most = ("", 0) if ivf is None else ("nprobe", int(ivf.nlist))
-    if isinstance(index, faiss.IndexHNSW):
+    if isinstance(_without_transform(faiss, index), faiss.IndexHNSW):
         parameter, most = "efSearch", len(vectors)
     searched = faiss.IndexRefine(index, flat) if is_lossy else index
     return ShardIndex(searched, len(vectors), parameter, is_lossy, most, kept)
+
+
+def _without_transform(faiss: Any, index: Any) -> Any:
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
 
 def _is_plain_hnsw(faiss: Any, index: Any) -> bool:

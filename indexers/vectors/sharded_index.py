@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ragkit.extras import require
 from ragkit.indexers.top_k import best_of
 from ragkit.indexers.vectors.shard_index import Effort, ShardIndex
+from ragkit.indexers.vectors.tune_index import DEEP, TOP
 from ragkit.indexers.vectors.vector_shards import VectorShard, rows_of
 from ragkit.records import FloatArray, KeyArray
 
@@ -19,24 +19,36 @@ from ragkit.records import FloatArray, KeyArray
 _GATHERED_ROWS = 16_384
 # HNSW with a filter: above this share of the rows the graph is walked, below it the rows are scored one by one.
 _WALKED_SHARE = 0.1
-_EFFORT_TOP = 10
 
 Found = tuple[FloatArray, KeyArray]
-Open = Callable[[VectorShard], ShardIndex]
 
 
-@dataclass(slots=True)
 class SearchedShard:
-    """A shard and what searches it. dead: ascending rows that are not to be found. effort: as it was tuned."""
+    """A shard and what searches it.
 
-    shard: VectorShard
-    index: ShardIndex
-    dead: NDArray[np.int64]
-    effort: Effort
+    Args:
+        dead: ascending rows that are not to be found.
+        effort: as it was tuned for TOP hits.
+        deep: as it was tuned for DEEP hits; where it is not known, `effort`.
+    """
 
-    @property
-    def num_living(self) -> int:
-        return len(self.shard) - len(self.dead)
+    def __init__(
+        self,
+        shard: VectorShard,
+        index: ShardIndex,
+        dead: NDArray[np.int64],
+        effort: Effort,
+        deep: Effort | None = None,
+    ) -> None:
+        self.shard = shard
+        self.index = index
+        self.dead = dead
+        self.effort = effort
+        self.deep = deep or effort
+        self.num_living = len(shard) - len(dead)
+        self._is_dead = np.zeros(len(shard), bool) if len(dead) else None
+        if self._is_dead is not None:
+            self._is_dead[dead] = True
 
     def search(self, queries: FloatArray, k: int) -> Found:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
@@ -44,55 +56,55 @@ class SearchedShard:
         found, rows = self.index.nearest(queries, fetch, effort)
         if fetch >= k and self._is_plain(found, rows):
             return found[:, :k], self.shard.keys[rows[:, :k]]
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        keys = np.full((len(queries), k), -1, np.int64)
-        waiting = np.arange(len(queries))
-        while True:
-            all_there = fetch >= len(self.shard) and effort.effort >= self.index.max_effort
-            waiting = waiting[~self._take(found, rows, waiting, all_there, scores, keys)]
-            if not len(waiting):
-                return scores, keys
+        scores, keys, settled = self._cut(found, rows, k, self._is_all(fetch, effort))
+        while not settled.all():
+            waiting = np.flatnonzero(~settled)
+            if self._is_all(fetch, effort):
+                # A graph that does not hold together, as among many equal vectors.
+                scores[waiting], keys[waiting] = self._scored(self._living(), queries[waiting], k)
+                break
             fetch = min(2 * fetch, len(self.shard))
             effort = Effort(min(2 * effort.effort + 1, self.index.max_effort), effort.refine_factor)
             found, rows = self.index.nearest(queries[waiting], fetch, effort)
+            scores[waiting], keys[waiting], settled[waiting] = self._cut(
+                found, rows, k, self._is_all(fetch, effort)
+            )
+        return scores, keys
+
+    def _is_all(self, fetch: int, effort: Effort) -> bool:
+        """Whether a search finds all that can be found."""
+        return fetch >= len(self.shard) and effort.effort >= self.index.max_effort
 
     def _is_plain(self, found: FloatArray, rows: KeyArray) -> bool:
         """Whether what FAISS found is the answer: nobody is dead, nothing ties, and no place is empty."""
-        if len(self.dead) or not rows.size or rows.min() < 0:
+        if self._is_dead is not None or not rows.size or rows.min() < 0:
             return False
         return bool((found[:, 1:] < found[:, :-1]).all())
 
-    def _take(
-        self,
-        found: FloatArray,
-        rows: KeyArray,
-        places: KeyArray,
-        all_there: bool,
-        scores: FloatArray,
-        keys: KeyArray,
-    ) -> NDArray[np.bool_]:
-        """Write the hits of each query to its place; returns of which queries all is known."""
-        k, (num_queries, fetched) = scores.shape[1], found.shape
+    def _cut(
+        self, found: FloatArray, rows: KeyArray, k: int, is_all: bool
+    ) -> tuple[FloatArray, KeyArray, NDArray[np.bool_]]:
+        """The k best living ones of what FAISS found, and of which queries they are sure to be the answer."""
+        lowest = found[:, -1] if found.shape[1] else np.zeros(len(found), np.float32)
         alive = rows >= 0
-        if len(self.dead):
-            alive &= ~np.isin(rows, self.dead)
-        enough = alive.sum(axis=1) >= min(k, self.num_living)
-        settled = np.full(num_queries, True) if all_there else enough
-        if self.index.exact and not all_there and fetched > 1:
-            last = found[:, -1]
-            settled &= self._kth(found, alive, k) > last
-        for i in np.flatnonzero(settled):
-            living = alive[i]
-            scores[places[i]], keys[places[i]] = best_of(found[i][living], self.shard.keys[rows[i][living]], k)
-        return settled
-
-    @staticmethod
-    def _kth(found: FloatArray, alive: NDArray[np.bool_], k: int) -> FloatArray:
-        """Each query's k-th best living score; -inf where there are fewer."""
-        if alive.all():
-            return found[:, k - 1] if found.shape[1] >= k else np.full(len(found), -np.inf, np.float32)
-        reached = alive & (np.cumsum(alive, axis=1) == k)
-        return np.where(reached.any(axis=1), found[np.arange(len(found)), reached.argmax(axis=1)], -np.inf)
+        if self._is_dead is not None:
+            alive &= ~self._is_dead[rows]
+        if not alive.all():
+            order = np.argsort(~alive, axis=1, kind="stable")
+            found = np.take_along_axis(np.where(alive, found, -np.inf), order, axis=1)
+            rows = np.take_along_axis(np.where(alive, rows, -1), order, axis=1)
+        missing = max(0, k - found.shape[1])
+        found = np.pad(found, ((0, 0), (0, missing)), constant_values=-np.inf)
+        rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=-1)
+        settled = alive.sum(axis=1) >= min(k, self.num_living)
+        if self.index.exact and not is_all:
+            settled &= found[:, k - 1] > lowest
+        keys = np.where(rows < 0, -1, self.shard.keys[rows])
+        scores, best = found[:, :k].astype(np.float32, copy=True), keys[:, :k].copy()
+        tied = (found[:, 1:] == found[:, :-1]) & (rows[:, 1:] >= 0)
+        for i in np.flatnonzero(tied.any(axis=1)):
+            scores[i], best[i] = best_of(found[i], keys[i], k)
+        return scores, best, settled
 
     def _first_fetch(self, k: int) -> int:
         # Of an exact search one hit more shows whether the cut goes through a tie.
@@ -101,13 +113,20 @@ class SearchedShard:
         return min(len(self.shard), k + more + self.index.exact)
 
     def _effort_for(self, k: int) -> Effort:
-        """The effort was tuned for ten hits; more of them lie farther away, and need fewer candidates each."""
-        effort, index, times = self.effort, self.index, math.sqrt(k / _EFFORT_TOP)
-        if k <= _EFFORT_TOP:
-            return effort
-        wanted = max(effort.effort, 2 * k) if index.parameter == "efSearch" else math.ceil(effort.effort * times)
-        factor = max(2, math.ceil(effort.refine_factor / times)) if index.is_lossy else 0
-        return Effort(min(wanted, index.max_effort), factor)
+        """Effort was tuned for few hits and for many: else it follows the power of k through both."""
+        if k <= TOP or not (self.index.parameter or self.index.is_lossy):
+            return self.effort
+        share = math.log(k / TOP) / math.log(DEEP / TOP)
+        wanted, factor = (
+            math.ceil(near * (max(1, deep) / max(1, near)) ** share)
+            for near, deep in (
+                (self.effort.effort, self.deep.effort),
+                (self.effort.refine_factor, self.deep.refine_factor),
+            )
+        )
+        if self.index.parameter == "efSearch":
+            wanted = max(wanted, k)
+        return Effort(min(wanted, self.index.max_effort), max(2, factor) if self.index.is_lossy else 0)
 
     def search_among(self, queries: FloatArray, k: int, among: KeyArray) -> Found:
         """As `search`, over the rows with these keys, ascending."""
@@ -118,7 +137,7 @@ class SearchedShard:
             walked = self._walk(queries, k, rows)
             if walked is not None:
                 return walked
-        return _scored(self.shard, rows, queries, k)
+        return self._scored(rows, queries, k)
 
     def _walk(self, queries: FloatArray, k: int, rows: NDArray[np.int64]) -> Found | None:
         """By the graph; None where it leads to too few of the rows."""
@@ -134,6 +153,30 @@ class SearchedShard:
         pairs = [best_of(*pair, k) for pair in zip(scores, self.shard.keys[found], strict=True)]
         return np.stack([scores for scores, _ in pairs]), np.stack([keys for _, keys in pairs])
 
+    def _living(self) -> NDArray[np.int64]:
+        return np.arange(len(self.shard)) if self._is_dead is None else np.flatnonzero(~self._is_dead)
+
+    def _scored(self, rows: NDArray[np.int64], queries: FloatArray, k: int) -> Found:
+        """Exact scores of these rows, ascending, piece by piece."""
+        found = [_nothing(len(queries), k)]
+        for start in range(0, len(rows), _GATHERED_ROWS):
+            piece = rows[start : start + _GATHERED_ROWS]
+            first, last = int(piece[0]), int(piece[-1]) + 1
+            if 2 * len(piece) > last - first:  # Reading on costs less than picking rows out.
+                scores = (queries @ self.shard.vectors[first:last].T)[:, piece - first]
+            else:
+                scores = queries @ self.shard.vectors[piece].T
+            keys = self.shard.keys[piece]
+            pairs = [best_of(row, keys, k) for row in scores]
+            found.append((np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])))
+            if len(found) > 16:
+                found = [_merged(found, len(queries), k)]
+        return _merged(found, len(queries), k)
+
+
+def _nothing(num_queries: int, k: int) -> Found:
+    return np.full((num_queries, k), -np.inf, np.float32), np.full((num_queries, k), -1, np.int64)
+
 
 class ShardedIndex:
     """A `VectorIndex` over shards whose keys follow one another."""
@@ -146,36 +189,21 @@ class ShardedIndex:
 
     def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> Found:
         """As `VectorIndex.search`."""
-        queries = np.ascontiguousarray(vectors, np.float32)
+        queries, there = np.ascontiguousarray(vectors, np.float32), min(k, len(self))
         if among is None:
-            found = [shard.search(queries, k) for shard in self._shards]
+            found = [shard.search(queries, there) for shard in self._shards]
         else:
             allowed = np.unique(np.asarray(among, np.int64))
-            found = [shard.search_among(queries, k, allowed) for shard in self._shards]
-        if len(found) == 1:
+            found = [shard.search_among(queries, there, allowed) for shard in self._shards]
+        if len(found) == 1 and there == k:
             return found[0]
         return _merged(found, len(queries), k)
 
 
 def _merged(found: Sequence[Found], num_queries: int, k: int) -> Found:
     """The best of all: a stable sort leaves ties in the order given, which is that of the keys."""
-    none = (np.full((num_queries, k), -np.inf, np.float32), np.full((num_queries, k), -1, np.int64))
+    none = _nothing(num_queries, k)
     scores = np.concatenate([none[0], *(scores for scores, _ in found)], axis=1)
     keys = np.concatenate([none[1], *(keys for _, keys in found)], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(keys, order, axis=1)
-
-
-def _scored(shard: VectorShard, rows: NDArray[np.int64], queries: FloatArray, k: int) -> Found:
-    """Exact scores of these rows, piece by piece."""
-    none = (np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    found = [none]
-    for start in range(0, len(rows), _GATHERED_ROWS):
-        piece = rows[start : start + _GATHERED_ROWS]
-        keys = shard.keys[piece]
-        scores = queries @ shard.vectors[piece].T
-        pairs = [best_of(row, keys, k) for row in scores]
-        found.append((np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])))
-        if len(found) > 16:
-            found = [_merged(found, len(queries), k)]
-    return _merged(found, len(queries), k)

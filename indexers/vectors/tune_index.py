@@ -9,7 +9,9 @@ import numpy as np
 from ragkit.indexers.vectors.shard_index import Effort, ShardIndex, exact_index
 from ragkit.records import FloatArray, KeyArray
 
-TOP = 10
+# Effort is measured for so many hits, and for so many; between and beyond it is reckoned from both.
+TOP, DEEP = 10, 100
+_SCORE_ERROR = 1e-5
 _NUM_QUERIES = 256
 _FIRST_EFFORT = {"nprobe": 1, "efSearch": 16}
 _REFINE_FACTORS = (2, 4, 8, 16, 32, 64)
@@ -26,35 +28,36 @@ def sample_rows(num_rows: int, seed: int = 1) -> KeyArray:
 
 
 class RecallMeter:
-    """Share of the true ten nearest that a search of a shard finds.
+    """Share of the `top` nearest that a search of a shard finds: of hits that score as well as those do.
 
-    queries: float32 (q, dim). own_rows: int64 (q,), where the queries are vectors of the shard: the row of each,
-    which is left out of what is to be found.
+    By scores and not by rows: among equal vectors, as of repeated texts, one is as good as another.
+
+    queries: float32 (q, dim). own_rows: int64 (q,), the rows that the queries were made from, if they were:
+    these are not counted.
     """
 
-    def __init__(self, vectors: FloatArray, queries: FloatArray, own_rows: KeyArray | None = None) -> None:
-        self.queries = queries
-        self._own = own_rows
-        self._k = min(TOP + (own_rows is not None), len(vectors))
-        _, rows = exact_index(vectors).nearest(queries, self._k, Effort(0, 0))
-        self._truth = self._sets(rows)
+    def __init__(
+        self, vectors: FloatArray, queries: FloatArray, own_rows: KeyArray | None = None, top: int = TOP
+    ) -> None:
+        self._queries = queries
+        self._own = np.full(len(queries), -2) if own_rows is None else own_rows
+        self._count = min(top, len(vectors) - 1)
+        self._k = min(top + 1, len(vectors))
+        scores, rows = exact_index(vectors).nearest(queries, self._k, Effort(0, 0))
+        kept = np.sort(self._kept(scores, rows), axis=1)[:, ::-1]
+        last = kept[:, self._count - 1] if self._count else np.zeros(len(queries))
+        self._least = last - _SCORE_ERROR * np.maximum(1, np.abs(last))
 
     def recall(self, index: ShardIndex, effort: Effort) -> float:
         """Mean over the queries; 1.0 where there is nothing to be found."""
-        _, rows = index.nearest(self.queries, self._k, effort)
-        shares = [
-            len(found & true) / len(true)
-            for found, true in zip(self._sets(rows), self._truth, strict=True)
-            if true
-        ]
-        return float(np.mean(shares)) if shares else 1.0
+        if not self._count:
+            return 1.0
+        kept = self._kept(*index.nearest(self._queries, self._k, effort))
+        found = (kept >= self._least[:, None]).sum(axis=1)
+        return float(np.minimum(found, self._count).mean() / self._count)
 
-    def _sets(self, rows: KeyArray) -> list[set[int]]:
-        own = [-1] * len(rows) if self._own is None else self._own.tolist()
-        kept = (
-            [row for row in found if row not in (-1, mine)] for found, mine in zip(rows.tolist(), own, strict=True)
-        )
-        return [set(found[:TOP]) for found in kept]
+    def _kept(self, scores: FloatArray, rows: KeyArray) -> FloatArray:
+        return np.where((rows >= 0) & (rows != self._own[:, None]), scores, -np.inf)
 
 
 def tune(index: ShardIndex, meter: RecallMeter, target: float) -> tuple[Effort, float]:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ragkit.config import IndexConfig
+from ragkit.errors import CorpusError
 from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.shards import space_files
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors.gpu_index import on_gpus
 from ragkit.indexers.vectors.gpus import find_gpus
-from ragkit.indexers.vectors.index_kinds import IndexChoice, choose_index
+from ragkit.indexers.vectors.index_kinds import IndexChoice, choose_index, factory_of
 from ragkit.indexers.vectors.sample_queries import EmbedderOf, sample_queries
 from ragkit.indexers.vectors.shard_index import (
     Effort,
@@ -30,7 +31,7 @@ from ragkit.indexers.vectors.shard_index import (
     save_index,
 )
 from ragkit.indexers.vectors.sharded_index import SearchedShard, ShardedIndex
-from ragkit.indexers.vectors.tune_index import RecallMeter, sample_rows, tune
+from ragkit.indexers.vectors.tune_index import DEEP, RecallMeter, sample_rows, tune
 from ragkit.indexers.vectors.vector_shards import VectorShard, VectorSpace, read_shards, stored_file
 from ragkit.records import FloatArray, KeyArray
 
@@ -55,6 +56,7 @@ class IndexUpdate:
         self._config = config
         self._embedder_of = embedder_of
         self._tell = tell
+        self.problems: list[str] = []
 
     def run(self, space: VectorSpace) -> None:
         """Build, tune or drop the indexes of one space, each in a commit of its own."""
@@ -66,13 +68,32 @@ class IndexUpdate:
             path, facts = known.get(shard.generation, ("", None))
             if facts is None and is_exact(choice.factory):
                 continue
-            if facts is None or facts.factory != choice.factory:
-                built = None if is_exact(choice.factory) else self._built(space, shard, choice)
-                self._commit(space, path, built)
+            if facts is None or choice.factory not in (facts.factory, facts.wanted):
+                self._commit(space, path, self._built_if_possible(space, shard, choice))
             elif facts.recall_target != self._config.recall_target:
                 facts = self._tuned(space, open_index(self._catalogue.folder / path, shard), shard, facts)
                 with self._catalogue.transaction():
                     self._catalogue.set_file_facts(path, facts.to_json())
+
+    def _built_if_possible(
+        self, space: VectorSpace, shard: VectorShard, choice: IndexChoice
+    ) -> tuple[Any, IndexFacts] | None:
+        """None where exact search is wanted, or nothing else can be had: then `problems` says why."""
+        if is_exact(choice.factory):
+            return None
+        try:
+            built = self._built(space, shard, choice)
+        except CorpusError as error:
+            self.problems.append(f"{error}. Until then these vectors are searched exactly")
+            return None
+        facts = built[1]
+        if self._config.kind == "auto" and choice.is_graph and facts.recall < facts.recall_target:
+            # Many equal vectors, or lengths that vary, can cut a graph into parts that no search connects.
+            why = f"{choice.why}, but {choice.factory} found {facts.recall} of the nearest at most"
+            other = IndexChoice(factory_of("ivf-flat", len(shard), shard.vectors.shape[1]), why)
+            index, facts = self._built(space, shard, other)
+            return index, replace(facts, wanted=choice.factory)
+        return built
 
     def _built(self, space: VectorSpace, shard: VectorShard, choice: IndexChoice) -> tuple[Any, IndexFacts]:
         """A FAISS index of the shard, and the facts to store with it."""
@@ -104,13 +125,18 @@ class IndexUpdate:
         living = np.delete(np.arange(len(shard)), shard.dead_rows(self._catalogue.dead_keys()))
         rows = living[sample_rows(len(living))]
         queries, said = self._queries(space, shard, rows)
-        effort, recall = tune(index, RecallMeter(shard.vectors, queries, rows), self._config.recall_target)
+        target = self._config.recall_target
+        effort, recall = tune(index, RecallMeter(shard.vectors, queries, rows), target)
+        deep, deep_recall = tune(index, RecallMeter(shard.vectors, queries, rows, DEEP), target)
         return replace(
             facts,
             effort=effort.effort,
             refine_factor=effort.refine_factor,
             recall=round(recall, 4),
-            recall_target=self._config.recall_target,
+            deep_effort=deep.effort,
+            deep_refine_factor=deep.refine_factor,
+            deep_recall=round(deep_recall, 4),
+            recall_target=target,
             num_queries=len(rows),
             queries=said,
         )
@@ -131,6 +157,19 @@ def index_facts(catalogue: Catalogue, space: VectorSpace) -> dict[str, IndexFact
     return {file.path: IndexFacts(**facts[file.path]) for file in catalogue.files(space.index_kind)}
 
 
+def exact_reasons(catalogue: Catalogue, space: VectorSpace, config: IndexConfig) -> list[str]:
+    """For each shard without an index, how many vectors it has and why they are searched exactly."""
+    shards = read_shards(catalogue.folder, space, space_files(catalogue, space))
+    known = {facts.shard for facts in index_facts(catalogue, space).values()}
+    total, reasons = sum(map(len, shards)), []
+    for shard in shards:
+        if shard.generation not in known:
+            choice = choose_index(config, len(shard), shard.vectors.shape[1], total)
+            why = choice.why if is_exact(choice.factory) else f"its {choice.factory} is not built"
+            reasons.append(f"{len(shard):,} vectors of {space.folder}: {why}")
+    return reasons
+
+
 def open_vectors(catalogue: Catalogue, space: VectorSpace, config: IndexConfig) -> ShardedIndex:
     """What searches a space in the current state: each shard by its index, or exactly where it has none.
 
@@ -147,13 +186,14 @@ def open_vectors(catalogue: Catalogue, space: VectorSpace, config: IndexConfig) 
         path, facts = known.get(shard.generation, ("", None))
         if facts is not None and _searched_exactly(config, shard, sum(map(len, shards))):
             path, facts = "", None
-        index, effort = exact_index(shard.vectors), Effort(0, 0)
+        index, effort, deep = exact_index(shard.vectors), Effort(0, 0), Effort(0, 0)
         if facts is not None:
             index, effort = open_index(corpus / path, shard), Effort(facts.effort, facts.refine_factor)
+            deep = Effort(facts.deep_effort, facts.deep_refine_factor)
         if gpus is not None:
             name = f"{path} ({facts.factory})" if facts else "a flat index"
             index = on_gpus(index, gpus, name, (vector_hashes[shard.generation], hashes.get(path, "")))
-        searched.append(SearchedShard(shard, index, shard.dead_rows(dead), effort))
+        searched.append(SearchedShard(shard, index, shard.dead_rows(dead), effort, deep))
     return ShardedIndex(searched)
 
 

@@ -12,6 +12,7 @@ from ragkit.errors import ConfigError, CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.shards import merge_shards, space_files
+from ragkit.indexers.vectors import vector_indexes
 from ragkit.indexers.vectors.index_kinds import choose_index, factory_of
 from ragkit.indexers.vectors.vector_indexes import IndexUpdate, index_facts, open_vectors
 from ragkit.indexers.vectors.vector_shards import TEXTS, read_shards, write_shard
@@ -219,3 +220,71 @@ def test_shards_stand_in_the_order_of_their_keys_however_they_were_rewritten(tmp
     merge_shards(tmp_path, catalogue, TEXTS, 0.2)
     shards = read_shards(tmp_path, TEXTS, space_files(catalogue, TEXTS))
     assert [shard.keys[0] for shard in shards] == [500, 590, 610]
+
+
+def with_copies(count: int, num_copies: int) -> np.ndarray:
+    """Clustered vectors of which the last are copies of eight."""
+    vectors = clustered(count)
+    vectors[count - num_copies :] = vectors[np.arange(num_copies) % 8]
+    return vectors
+
+
+@pytest.mark.parametrize("kind", ["ivf-pq", "ivf-sq8", "hnsw"])
+def test_equal_vectors_are_as_good_as_one_another(tmp_path: Path, kind: str):
+    catalogue, vectors, config = Catalogue.create(tmp_path), with_copies(1200, 400), config_for(kind)
+    add(catalogue, "first", vectors)
+    update(catalogue, config)
+    (facts,) = index_facts(catalogue, TEXTS).values()
+    assert facts.recall >= 0.95
+    assert facts.effort < 0.9 * (30 if facts.factory.startswith("IVF") else 1200)
+
+
+def test_a_graph_that_does_not_hold_together_loses_nothing(tmp_path: Path):
+    catalogue, config = Catalogue.create(tmp_path), config_for("hnsw")
+    vectors = clustered(1200)
+    vectors[:800] = vectors[0]
+    add(catalogue, "first", vectors)
+    update(catalogue, config)
+    _, found = open_vectors(catalogue, TEXTS, config).search(vectors[-2:], 1200)
+    assert [sorted(row) for row in found.tolist()] == [list(range(1200))] * 2
+
+
+def test_auto_takes_lists_where_a_graph_misses_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    module = "ragkit.indexers.vectors.vector_indexes.tune"
+    real = vector_indexes.tune
+    monkeypatch.setattr(
+        module, lambda index, *rest: (real(index, *rest)[0], 0.5 if index.parameter == "efSearch" else 1.0)
+    )
+    catalogue, config = Catalogue.create(tmp_path), config_for("auto")
+    add(catalogue, "first", clustered(1200))
+    told: list[int] = []
+    update(catalogue, config, told)
+    (facts,) = index_facts(catalogue, TEXTS).values()
+    assert (facts.factory, facts.wanted) == ("IVF30,Flat", "HNSW32")
+    assert facts.why.endswith("but HNSW32 found 0.5 of the nearest at most")
+    update(catalogue, config, told)
+    assert len(told) == 2  # one for each that was built, and none the second time
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [30, 100, 300])
+def test_more_hits_are_found_as_well_as_ten(tmp_path: Path, kind: str, k: int):
+    config = config_for(kind)
+    catalogue, vectors = made(tmp_path, config, 3000)
+    queries = clustered(60, seed=6)
+    _, found = open_vectors(catalogue, TEXTS, config).search(queries, k)
+    assert recall(found, vectors, queries) >= 0.9
+
+
+def test_far_too_many_hits_cost_what_there_is(tmp_path: Path):
+    catalogue, _ = made(tmp_path, config_for("flat"), 3)
+    scores, keys = open_vectors(catalogue, TEXTS, config_for("flat")).search(clustered(1), 1_000_000)
+    assert sorted(keys[0, :3].tolist()) == [0, 1, 2]
+    assert (keys[0, 3:] == -1).all()
+    assert np.isneginf(scores[0, 3:]).all()
+
+
+@pytest.mark.parametrize("kind", ["IDMap,Flat", "IVF8,PQ8,RFlat", "NSG16"])
+def test_kinds_that_do_what_ragkit_does_are_refused(kind: str):
+    with pytest.raises(ConfigError, match="ragkit keeps numbers and refines itself"):
+        choose_index(IndexConfig(kind=kind), 10, 8, 10)
