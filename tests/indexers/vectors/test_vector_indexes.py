@@ -122,7 +122,7 @@ def test_the_dead_are_not_found_and_the_living_are(tmp_path: Path, kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.95])
 def test_a_filtered_search_is_exact_but_for_a_graph(tmp_path: Path, kind: str, share: float):
     config = config_for(kind)
     catalogue, vectors = made(tmp_path, config)
@@ -267,7 +267,7 @@ def test_auto_takes_lists_where_a_graph_misses_the_target(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("k", [30, 100, 300])
+@pytest.mark.parametrize("k", [100])
 def test_more_hits_are_found_as_well_as_ten(tmp_path: Path, kind: str, k: int):
     config = config_for(kind)
     catalogue, vectors = made(tmp_path, config, 3000)
