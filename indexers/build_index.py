@@ -266,7 +266,7 @@ class IndexBuilder:
         self._last_commit = time.monotonic()
         self._num_commits += 1
         if self._num_commits % _COMMITS_TO_MERGE == 0:
-            merge_all(self._corpus, self._catalogue, self._index_config, self._lexical, keep_indexed=True)
+            merge_all(self._corpus, self._catalogue, self._index_config, self._lexical, during_run=True)
 
     def _add_shard(
         self, space: VectorSpace, generation: int, keys: list[int], vectors: FloatArray | list[FloatArray] | None

@@ -211,7 +211,8 @@ class Catalogue(Database):
         self._write("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", *passages)
         # Keys are never used again, so a vector that outlives its passage can not be taken for another's.
         self._set_fact("next_passage_key", str(first + len(keys)))
-        self._seal(int(key or 0), int(key or 0))
+        assert key is not None, "an inserted row has a key"
+        self._seal(key, key)
         return keys
 
     def _seal(self, first: int, last: int) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.lexical import lexical_files
 from ragkit.indexers.vectors import token_vectors
@@ -16,6 +15,7 @@ from ragkit.indexers.vectors.vector_shards import (
     SPACES,
     VectorShard,
     VectorSpace,
+    check_unaltered,
     living_parts,
     read_shards,
     rows_of,
@@ -41,6 +41,9 @@ def merge_shards(
     for group in groups_to_rewrite([shard.keys for shard in shards], catalogue, share):
         old = [shards[i] for i in group]
         generations = {shard.generation for shard in old}
+        check_unaltered(
+            corpus, [file for file in files if file.kind != space.index_kind and file.generation in generations]
+        )
         useless = {path for generation in generations for path in indexes.get(generation, ())}
         with catalogue.transaction() as generation:
             catalogue.drop_files(
@@ -153,16 +156,3 @@ def current_vectors(catalogue: Catalogue, space: VectorSpace, dim: int) -> tuple
     keys = np.concatenate([np.zeros(0, np.int64), *(keys for keys, _ in parts)])
     vectors = np.concatenate([np.zeros((0, dim), np.float32), *(vectors for _, vectors in parts)])
     return keys, vectors
-
-
-def check_complete(keys: KeyArray, expected: KeyArray) -> None:
-    """Raises CorpusDamagedError where passages have no vector, or vectors no passage; both ascending."""
-    missing, foreign = np.setdiff1d(expected, keys), np.setdiff1d(keys, expected)
-    if len(missing):
-        raise CorpusDamagedError(
-            f"{len(missing)} of {len(expected)} passages have no vector (first: {missing[0]}); run ragkit verify"
-        )
-    if len(foreign):
-        raise CorpusDamagedError(
-            f"{len(foreign)} vectors belong to no passage (first: {foreign[0]}); run ragkit verify"
-        )

@@ -94,11 +94,6 @@ class SqlitePassageStore:
                 self._filters.pop(next(iter(self._filters)))
         return keys
 
-    def all_texts(self) -> list[Passage]:
-        """Every passage of text, by key."""
-        rows = self._catalogue.rows(f"{_PASSAGES} WHERE passages.kind = 'text' ORDER BY passages.key")
-        return list(self._with_contents(rows))
-
     def _with_contents(self, rows: Iterable[Sequence[Any]]) -> Iterator[Passage]:
         """Passages of the rows; a page that several in a row lie on is read once and cut here.
 

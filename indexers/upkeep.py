@@ -30,17 +30,18 @@ def remove_documents(catalogue: Catalogue, ids: Iterable[str]) -> list[str]:
 
 
 def merge_all(
-    corpus: Path, catalogue: Catalogue, index: IndexConfig, lexical: LexicalConfig, *, keep_indexed: bool = False
+    corpus: Path, catalogue: Catalogue, index: IndexConfig, lexical: LexicalConfig, *, during_run: bool = False
 ) -> None:
     """Merge shards of every kind as `groups_to_rewrite` says.
 
-    keep_indexed: leave shards alone that have a FAISS index, as while a run goes on that would leave them without.
+    during_run: leave for its end what would be done again and again: shards that have a FAISS index, and the
+    language of the words.
     """
     before = catalogue.generation
     for space in SPACES:
-        merge_shards(corpus, catalogue, space, index.compact_share, keep_indexed=keep_indexed)
+        merge_shards(corpus, catalogue, space, index.compact_share, keep_indexed=during_run)
     merge_token_shards(corpus, catalogue, index.compact_share)
-    keep_lexical(corpus, catalogue, lexical, index.compact_share)
+    keep_lexical(corpus, catalogue, lexical, index.compact_share, keep_language=during_run)
     if catalogue.generation != before:
         forget_dead(corpus, catalogue)
         sweep(corpus, catalogue)

@@ -57,6 +57,10 @@ class CorpusDamagedError(CorpusError):
     """A file of the corpus is missing, truncated or altered."""
 
 
+class IndexBuildError(CorpusError):
+    """FAISS cannot build an index over the vectors at hand; they can be searched exactly all the same."""
+
+
 class EngineError(RagkitError):
     """A generation engine or a remote model failed, timed out or answered nonsense."""
 

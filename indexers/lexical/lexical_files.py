@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from ragkit.config import LexicalConfig
-from ragkit.files import atomic_write, sha256_of
+from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.lexical.bm25_index import Bm25Index
 from ragkit.indexers.lexical.lexical_language import build_in_language, decide_language
 from ragkit.indexers.lexical.lexical_merge import common_settings, merge_shards
-from ragkit.indexers.lexical.lexical_shards import LexicalShard, build_shard, open_shard, save_shard
-from ragkit.indexers.lexical.section_file import damaged
+from ragkit.indexers.lexical.lexical_shards import LexicalShard, open_shard, save_shard
 from ragkit.indexers.lexical.terms import TermAnalyzer, detect_language
 from ragkit.indexers.store import SqlitePassageStore
-from ragkit.indexers.vectors.vector_shards import stored_file
+from ragkit.indexers.vectors.vector_shards import check_unaltered, stored_file
 from ragkit.records import KeyArray
 
 FOLDER = "lexical"
@@ -39,13 +38,6 @@ def analyzer_for(
     if files:
         return TermAnalyzer(*common_settings([_open(corpus, file) for file in files[-1:]]))
     return TermAnalyzer(detect_language(texts) if config.language == "auto" else config.language, config.ngram)
-
-
-def write_lexical_shard(
-    corpus: Path, generation: int, keys: KeyArray, texts: Sequence[str], analyzer: TermAnalyzer
-) -> StoredFile:
-    """Write the shard of a commit: one text for each key (int64, ascending)."""
-    return write_built_shard(corpus, generation, build_shard(keys, texts, analyzer))
 
 
 def write_built_shard(corpus: Path, generation: int, shard: LexicalShard) -> StoredFile:
@@ -65,11 +57,9 @@ def merge_lexical(corpus: Path, generation: int, files: Sequence[StoredFile], de
     """Write one shard in place of several, without their dead passages.
 
     Raises:
-        CorpusDamagedError: a file is damaged. Hashes are checked: in a new file any content would pass for sound.
+        CorpusDamagedError: a file is damaged.
     """
-    for old in files:
-        if (found := sha256_of(corpus / old.path)) != old.sha256:
-            raise damaged(corpus / old.path, f"sha256 {found[:12]}… instead of {old.sha256[:12]}…")
+    check_unaltered(corpus, files)
     path = _path(corpus, generation)
     with atomic_write(path) as file:
         merge_shards([_open(corpus, old) for old in files], dead, file)
@@ -104,11 +94,6 @@ def open_lexical(corpus: Path, files: Sequence[StoredFile], dead: KeyArray, conf
     """
     shards = [_open(corpus, file) for file in files]
     return Bm25Index(shards, dead, config) if shards else Bm25Index.build(np.zeros(0, np.int64), [], config)
-
-
-def build_lexical(catalogue: Catalogue, config: LexicalConfig) -> Bm25Index:
-    """The index of all passages of text in memory: for a corpus of a former format that only can be read."""
-    return Bm25Index(build_in_language(lambda: _texts(catalogue), config), np.zeros(0, np.int64), config)
 
 
 def _texts(catalogue: Catalogue) -> Iterator[tuple[KeyArray, list[str]]]:

@@ -10,10 +10,15 @@ from ragkit.indexers.lexical.lexical_files import KIND, merge_lexical, must_rewr
 from ragkit.indexers.shards import groups_to_rewrite
 
 
-def keep_lexical(corpus: Path, catalogue: Catalogue, config: LexicalConfig, share: float) -> None:
-    """Rewrite lexical shards as `groups_to_rewrite` says; all of them where their language is another now."""
+def keep_lexical(
+    corpus: Path, catalogue: Catalogue, config: LexicalConfig, share: float, *, keep_language: bool = False
+) -> None:
+    """Rewrite lexical shards as `groups_to_rewrite` says; all of them where their language is another now.
+
+    keep_language: not that, as while a run goes on in which the language may change again.
+    """
     files, dead = catalogue.files(KIND), catalogue.dead_keys()
-    if must_rewrite(corpus, files, dead, config):
+    if not keep_language and must_rewrite(corpus, files, dead, config):
         rebuild_lexical(corpus, catalogue, config)
         return
     shards = sorted(zip(open_shards(corpus, files), files, strict=True), key=lambda pair: int(pair[0].keys[0]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ragkit.errors import CorpusDamagedError, CorpusError
+from ragkit.errors import CorpusDamagedError, IndexBuildError
 from ragkit.extras import require
 from ragkit.indexers.vectors.gpus import Gpus
 from ragkit.indexers.vectors.index_kinds import EXACT
@@ -119,7 +119,7 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
     gpus: where it is trained and filled; what is returned is an index of the CPU all the same.
 
     Raises:
-        CorpusError: FAISS cannot build it, as with too few vectors.
+        IndexBuildError: FAISS cannot build it, as with too few vectors.
         ConfigError: it does not fit in the memory of the GPUs.
     """
     faiss = require("faiss")
@@ -136,7 +136,7 @@ def build_index(vectors: FloatArray, factory: str, gpus: Gpus | None = None) -> 
             index.add(np.ascontiguousarray(part))
     except RuntimeError as error:
         reason = str(error).rpartition("failed: ")[2].rpartition(": ")[2].strip()
-        raise CorpusError(
+        raise IndexBuildError(
             f"FAISS cannot build {factory!r} over {len(vectors):,} vectors: {reason}. Raise index.min_vectors, or "
             "choose another index.kind"
         ) from error

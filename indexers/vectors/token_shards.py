@@ -12,6 +12,7 @@ from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.shards import groups_to_rewrite
 from ragkit.indexers.vectors.token_coding import CodedRows
 from ragkit.indexers.vectors.token_vectors import KINDS, TokenShard, TokenVectors, write_coded
+from ragkit.indexers.vectors.vector_shards import check_unaltered
 from ragkit.records import KeyArray
 
 
@@ -38,6 +39,7 @@ def _rewrite(corpus: Path, catalogue: Catalogue, files: Sequence[StoredFile], ol
     dtypes = sorted({str(shard.values.dtype) for shard in old})
     if len(dtypes) > 1:
         raise CorpusDamagedError(f"token vectors are stored as {' and '.join(dtypes)}; index into a new corpus")
+    check_unaltered(corpus, [file for file in files if file.generation in {shard.generation for shard in old}])
     places = _living(old, catalogue.dead_keys())
     lengths = [int(shard.offsets[place + 1] - shard.offsets[place]) for shard, place in places]
     keys = np.array([shard.keys[place] for shard, place in places], np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ragkit.config import IndexConfig
-from ragkit.errors import CorpusError
+from ragkit.errors import IndexBuildError
 from ragkit.files import atomic_write
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.shards import space_files
@@ -68,7 +68,9 @@ class IndexUpdate:
             path, facts = known.get(shard.generation, ("", None))
             if facts is None and is_exact(choice.factory):
                 continue
-            if facts is None or choice.factory not in (facts.factory, facts.wanted):
+            # What was built in the place of a graph stands for it as long as ragkit chooses.
+            stands_for = facts.wanted if facts is not None and self._config.kind == "auto" else ""
+            if facts is None or choice.factory not in (facts.factory, stands_for):
                 self._commit(space, path, self._built_if_possible(space, shard, choice))
             elif facts.recall_target != self._config.recall_target:
                 facts = self._tuned(space, open_index(self._catalogue.folder / path, shard), shard, facts)
@@ -83,7 +85,7 @@ class IndexUpdate:
             return None
         try:
             built = self._built(space, shard, choice)
-        except CorpusError as error:
+        except IndexBuildError as error:
             self.problems.append(f"{error}. Until then these vectors are searched exactly")
             return None
         facts = built[1]

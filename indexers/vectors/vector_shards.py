@@ -113,6 +113,20 @@ def living_parts(shards: Iterable[VectorShard], dead: KeyArray) -> Iterator[tupl
             yield (keys, vectors) if alive.all() else (keys[alive], vectors[alive])
 
 
+def check_unaltered(corpus: Path, files: Iterable[StoredFile]) -> None:
+    """Before their content is written anew, with a hash of its own: there any content would pass for sound.
+
+    Raises:
+        CorpusDamagedError: a file is not as it was written.
+    """
+    for file in files:
+        if (found := sha256_of(corpus / file.path)) != file.sha256:
+            raise CorpusDamagedError(
+                f"{corpus / file.path} is damaged (sha256 {found[:12]}… instead of {file.sha256[:12]}…); "
+                "run ragkit repair"
+            )
+
+
 def stored_file(corpus: Path, path: Path, kind: str, generation: int) -> StoredFile:
     """Describe a file that has just been written below the corpus folder."""
     name = path.relative_to(corpus).as_posix()

@@ -11,7 +11,6 @@ from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.shards import (
-    check_complete,
     current_vectors,
     first_to_merge,
     merge_shards,
@@ -66,15 +65,24 @@ def test_merging_keeps_living_rows_and_sweeping_removes_the_rest(tmp_path: Path)
     assert vectors[:, 0].tolist() == keys.tolist()
 
 
-def test_a_missing_vector_and_a_cut_file_are_damage(tmp_path: Path):
+def test_a_cut_file_is_damage(tmp_path: Path):
     catalogue = Catalogue.create(tmp_path)
     add(tmp_path, catalogue, "a")
     files = space_files(catalogue, TEXTS)
-    with pytest.raises(CorpusDamagedError, match=r"1 of 2 passages have no vector \(first: 5\)"):
-        check_complete(np.array([0]), np.array([0, 5]))
-    with pytest.raises(CorpusDamagedError, match=r"1 vectors belong to no passage \(first: 0\)"):
-        check_complete(np.array([0, 5]), np.array([5]))
     path = tmp_path / files[-1].path
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CorpusDamagedError, match=r"is damaged"):
         read_shards(tmp_path, TEXTS, files)
+
+
+def test_an_altered_shard_is_not_merged(tmp_path: Path):
+    catalogue = Catalogue.create(tmp_path)
+    add(tmp_path, catalogue, "a")
+    add(tmp_path, catalogue, "b")
+    path = tmp_path / next(file.path for file in space_files(catalogue, TEXTS) if file.kind == "vectors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorpusDamagedError, match=rf"{path.name} is damaged .* run ragkit repair"):
+        merge_shards(tmp_path, catalogue, TEXTS, 0.2)
+    assert len(read_shards(tmp_path, TEXTS, space_files(catalogue, TEXTS))) == 2

@@ -9,18 +9,20 @@ import pytest
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.lexical.bm25_index import Bm25Index
 from ragkit.indexers.lexical.lexical_files import (
     KIND,
     analyzer_for,
-    build_lexical,
     merge_lexical,
     must_rewrite,
     open_lexical,
     open_shards,
     rewrite_all,
-    write_lexical_shard,
+    write_built_shard,
 )
+from ragkit.indexers.lexical.lexical_shards import build_shard
 from ragkit.indexers.new_document import NewDocument
+from ragkit.indexers.store import SqlitePassageStore
 from ragkit.records import Page
 
 ENGLISH = "The harbour was closed for three days because of the storm, and it is not known when ships will return."
@@ -34,8 +36,15 @@ def commit(corpus: Path, catalogue: Catalogue, name: str, text: str, config: Lex
         document = NewDocument(name, "", "", "", "", "", [Page(1, text)], [(1, 0, len(text))])
         keys = catalogue.add_document(document)
         analyzer = analyzer_for(corpus, catalogue.files(KIND), [text], config)
-        catalogue.add_file(write_lexical_shard(corpus, generation, np.array(keys), [text], analyzer))
+        catalogue.add_file(write_built_shard(corpus, generation, build_shard(np.array(keys), [text], analyzer)))
     return keys[0]
+
+
+def fresh(catalogue: Catalogue) -> Bm25Index:
+    """The index of all texts, made at once in memory."""
+    store = SqlitePassageStore(catalogue)
+    keys = store.keys(kind="text")
+    return Bm25Index.build(keys, [passage.titled_text for passage in store.passages(keys.tolist())], AUTO)
 
 
 def test_the_first_commit_decides_and_later_ones_follow(tmp_path: Path):
@@ -75,7 +84,7 @@ def test_writing_anew_equals_a_fresh_build(tmp_path: Path):
     assert (index.language, len(index)) == ("english", 5)
     assert open_lexical(tmp_path, first, NONE, AUTO).language == "german"
     queries = ["closes", "Schiffe", "ship number3"]
-    np.testing.assert_array_equal(index.search(queries, 5), build_lexical(catalogue, AUTO).search(queries, 5))
+    np.testing.assert_array_equal(index.search(queries, 5), fresh(catalogue).search(queries, 5))
     assert index.search(["closes"], 9)[1][0, :4].tolist() == [1, 2, 3, 4]
 
 
@@ -84,7 +93,7 @@ def test_a_wrong_first_guess_is_made_good(tmp_path: Path, monkeypatch: pytest.Mo
     catalogue = Catalogue.create(tmp_path)
     for i, text in enumerate([GERMAN, ENGLISH, ENGLISH]):
         commit(tmp_path, catalogue, f"{i}", text)
-    assert build_lexical(catalogue, AUTO).language == "english"
+    assert fresh(catalogue).language == "english"
 
 
 def test_merging_leaves_the_dead_behind(tmp_path: Path):

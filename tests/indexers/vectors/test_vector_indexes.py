@@ -288,3 +288,15 @@ def test_far_too_many_hits_cost_what_there_is(tmp_path: Path):
 def test_kinds_that_do_what_ragkit_does_are_refused(kind: str):
     with pytest.raises(ConfigError, match="ragkit keeps numbers and refines itself"):
         choose_index(IndexConfig(kind=kind), 10, 8, 10)
+
+
+def test_a_graph_that_is_asked_for_is_built_where_auto_took_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real = vector_indexes.tune
+    catalogue = Catalogue.create(tmp_path)
+    add(catalogue, "first", clustered(1200))
+    with monkeypatch.context() as patched:
+        patched.setattr(vector_indexes, "tune", lambda index, *rest: (real(index, *rest)[0], 0.5))
+        update(catalogue, config_for("auto"))
+    assert [facts.factory for facts in index_facts(catalogue, TEXTS).values()] == ["IVF30,Flat"]
+    update(catalogue, config_for("hnsw"))
+    assert [facts.factory for facts in index_facts(catalogue, TEXTS).values()] == ["HNSW32"]
