@@ -12,7 +12,8 @@ import pytest
 
 from ragkit.config import LexicalConfig
 from ragkit.indexers.lexical.bm25_index import Bm25Index
-from ragkit.indexers.lexical.lexical_files import open_lexical, write_lexical_shard
+from ragkit.indexers.lexical.lexical_files import open_lexical, write_built_shard
+from ragkit.indexers.lexical.lexical_shards import build_shard
 from ragkit.indexers.lexical.terms import TermAnalyzer
 from ragkit.protocols import LexicalIndex
 
@@ -39,8 +40,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
             texts, keys = [*texts, "red fish green", "ham"], np.concatenate([keys, dead])
         analyzer = TermAnalyzer("none")
         files = [
-            write_lexical_shard(
-                tmp_path, start + 1, keys[start : start + size], texts[start : start + size], analyzer
+            write_built_shard(
+                tmp_path,
+                start + 1,
+                build_shard(keys[start : start + size], texts[start : start + size], analyzer),
             )
             for start in range(0, len(keys), size)
         ]
