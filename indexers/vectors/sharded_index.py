@@ -54,32 +54,49 @@ class SearchedShard:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
         effort, fetch = self._effort_for(k), self._first_fetch(k)
         found, rows = self.index.nearest(queries, fetch, effort)
-        if fetch >= k and self._is_plain(found, rows):
+        plain = self._plain(found, rows, k)
+        if plain.all():
             return found[:, :k], self.shard.keys[rows[:, :k]]
-        scores, keys, settled = self._cut(found, rows, k, self._is_all(fetch, effort))
-        while not settled.all():
-            waiting = np.flatnonzero(~settled)
-            if self._is_all(fetch, effort):
-                # A graph that does not hold together, as among many equal vectors.
-                scores[waiting], keys[waiting] = self._scored(self._living(), queries[waiting], k)
-                break
-            fetch = min(2 * fetch, len(self.shard))
-            effort = Effort(min(2 * effort.effort + 1, self.index.max_effort), effort.refine_factor)
-            found, rows = self.index.nearest(queries[waiting], fetch, effort)
-            scores[waiting], keys[waiting], settled[waiting] = self._cut(
-                found, rows, k, self._is_all(fetch, effort)
-            )
+        scores, keys = _nothing(len(queries), k)
+        scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
+        waiting = np.flatnonzero(~plain)
+        self._settle(queries, (scores, keys), waiting, (found[waiting], rows[waiting]), effort, fetch)
         return scores, keys
 
-    def _is_all(self, fetch: int, effort: Effort) -> bool:
-        """Whether a search finds all that can be found."""
-        return fetch >= len(self.shard) and effort.effort >= self.index.max_effort
+    def _settle(
+        self,
+        queries: FloatArray,
+        into: Found,
+        waiting: NDArray[np.int64],
+        found: Found,
+        effort: Effort,
+        fetch: int,
+    ) -> None:
+        """Look further for those that wait, until what was found of each is sure to be the answer."""
+        scores, keys = into
+        k = scores.shape[1]
+        while True:
+            is_all = fetch >= len(self.shard) and effort.effort >= self.index.max_effort
+            scores[waiting], keys[waiting], settled = self._cut(*found, k, is_all)
+            waiting = waiting[~settled]
+            if not len(waiting):
+                return
+            if is_all:
+                # A graph that does not hold together, as among many equal vectors.
+                scores[waiting], keys[waiting] = self._scored(self._living(), queries[waiting], k)
+                return
+            fetch = min(2 * fetch, len(self.shard))
+            effort = Effort(min(2 * effort.effort + 1, self.index.max_effort), effort.refine_factor)
+            found = self.index.nearest(queries[waiting], fetch, effort)
 
-    def _is_plain(self, found: FloatArray, rows: KeyArray) -> bool:
-        """Whether what FAISS found is the answer: nobody is dead, nothing ties, and no place is empty."""
-        if self._is_dead is not None or not rows.size or rows.min() < 0:
-            return False
-        return bool((found[:, 1:] < found[:, :-1]).all())
+    def _plain(self, found: FloatArray, rows: KeyArray, k: int) -> NDArray[np.bool_]:
+        """bool (q,): where the first k found are the answer: none is dead or missing, and nothing ties."""
+        if found.shape[1] < max(1, k):
+            return np.zeros(len(found), bool)
+        plain = (found[:, 1:] < found[:, :-1]).all(axis=1) & (rows[:, -1] >= 0)
+        if self._is_dead is not None:
+            plain &= ~self._is_dead[rows[:, :k]].any(axis=1)
+        return plain
 
     def _cut(
         self, found: FloatArray, rows: KeyArray, k: int, is_all: bool
@@ -202,8 +219,9 @@ class ShardedIndex:
 
 def _merged(found: Sequence[Found], num_queries: int, k: int) -> Found:
     """The best of all: a stable sort leaves ties in the order given, which is that of the keys."""
-    none = _nothing(num_queries, k)
-    scores = np.concatenate([none[0], *(scores for scores, _ in found)], axis=1)
-    keys = np.concatenate([none[1], *(keys for _, keys in found)], axis=1)
+    if sum(scores.shape[1] for scores, _ in found) < k:
+        found = [*found, _nothing(num_queries, k)]
+    scores = np.concatenate([scores for scores, _ in found], axis=1)
+    keys = np.concatenate([keys for _, keys in found], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(keys, order, axis=1)
