@@ -207,21 +207,21 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
     """
     settings = config.generation
     if settings.engine == "extractive":
-        from ragkit.serve.extractive_engine import ExtractiveEngine
+        from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 
         return ExtractiveEngine(embedder)
     if settings.engine == "echo":
-        from ragkit.serve.echo_engine import EchoEngine
+        from ragkit.serve.engines.echo_engine import EchoEngine
 
         return EchoEngine(context_tokens=settings.context_tokens)
     if settings.engine == "openai":
         return _openai_engine(settings)
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     if settings.engine == "smollm2":
-        from ragkit.serve.smollm2 import load_smollm2
+        from ragkit.serve.engines.smollm2 import load_smollm2
 
         return load_smollm2(placement=placement)
-    from ragkit.serve.transformers_engine import DEFAULT_LIMITS, TransformersEngine
+    from ragkit.serve.engines.transformers_engine import DEFAULT_LIMITS, TransformersEngine
 
     if not settings.model:
         raise ConfigError("generation.engine = 'transformers' needs generation.model: a hub name or a folder")
@@ -230,7 +230,7 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
 
 
 def _openai_engine(settings: GenerationConfig) -> Engine:
-    from ragkit.serve.openai_engine import OpenAIEngine
+    from ragkit.serve.engines.openai_engine import OpenAIEngine
 
     if not settings.url or not settings.model:
         raise ConfigError(

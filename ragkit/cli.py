@@ -137,7 +137,7 @@ def ask(
     with _open(corpus, load_config(config)) as opened:
         answer = opened.ask(question, where=where)
     if as_json:
-        from ragkit.serve.wire import answer_json
+        from ragkit.serve.api.wire import answer_json
 
         _print_json(answer_json(answer))
     else:
@@ -228,7 +228,7 @@ def serve(
 ) -> None:
     """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""
     from ragkit.library import FolderLibrary
-    from ragkit.serve.app import create_app, run_server
+    from ragkit.serve.api.app import create_app, run_server
 
     settings = load_config(config)
     opened = [_open(folder, settings) for folder in corpus]

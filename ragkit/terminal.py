@@ -12,7 +12,7 @@ from ragkit.corpus_info import CorpusInfo
 from ragkit.indexers.index_report import IndexReport
 from ragkit.indexers.readers.find_files import Problem
 from ragkit.records import Answer, Hit, Passage
-from ragkit.serve.wire import hit_json
+from ragkit.serve.api.wire import hit_json
 
 
 def print_report(report: IndexReport) -> None:

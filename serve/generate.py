@@ -10,14 +10,14 @@ from dataclasses import dataclass, fields
 from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatDelta, ChatReply, ChatRequest, Hit, Sampling, Usage
-from ragkit.serve.citations import CitedText, cite
-from ragkit.serve.echo_engine import EchoEngine
-from ragkit.serve.extractive_engine import ExtractiveEngine
+from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.engines.extractive_engine import ExtractiveEngine
+from ragkit.serve.grounding.citations import CitedText, cite
 from ragkit.serve.not_found import says_not_found
-from ragkit.serve.page_answers import answer_by_page
-from ragkit.serve.prompts import NOT_FOUND_TEXT
+from ragkit.serve.prompting.page_answers import answer_by_page
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
+from ragkit.serve.prompting.request_plan import plan_requests
 from ragkit.serve.reply_reader import ReplyReader
-from ragkit.serve.request_plan import plan_requests
 
 UNSUPPORTED_TEXT = "Not found in these documents: no source supports the text above."
 _QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engine adds a language model."

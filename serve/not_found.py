@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ragkit.serve.prompts import NOT_FOUND_TEXT
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
 
 INSUFFICIENT_TEXT = "insufficient to answer"
 _NOT_FOUND = NOT_FOUND_TEXT.casefold().rstrip(".")

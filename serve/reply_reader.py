@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ragkit.records import Source
-from ragkit.serve.evidence_style import AnswerFilter, Evidence, parse_evidence
-from ragkit.serve.marks import MarkFilter
+from ragkit.serve.grounding.marks import MarkFilter
+from ragkit.serve.prompting.evidence_style import AnswerFilter, Evidence, parse_evidence
 
 
 class ReplyReader:

@@ -152,7 +152,7 @@ def test_the_table_of_who_may_import_whom() -> None:
     assert may_import("ragkit.records", "ragkit.errors")
     assert not may_import("ragkit.records", "ragkit.corpus")
     assert not may_import("ragkit.records", "ragkit.indexers.store")
-    assert may_import("ragkit.serve.generate", "ragkit.serve.prompts")
+    assert may_import("ragkit.serve.generate", "ragkit.serve.prompting.prompts")
     assert may_import("ragkit.serve.generate", "ragkit.protocols")
     assert not may_import("ragkit.serve.generate", "ragkit.retrievers.dense")
     assert not may_import("ragkit.serve.generate", "ragkit")

@@ -18,7 +18,7 @@ import openai
 
 from ragkit import Corpus
 from ragkit.library import FolderLibrary
-from ragkit.serve.app import create_app
+from ragkit.serve.api.app import create_app
 from tests.serve.house import running
 
 ROOT = Path(__file__).parents[1]

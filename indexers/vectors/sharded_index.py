@@ -58,7 +58,8 @@ class SearchedShard:
         if plain.all():
             return found[:, :k], self.shard.keys[rows[:, :k]]
         scores, keys = _nothing(len(queries), k)
-        scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
+        if plain.any():
+            scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
         waiting = np.flatnonzero(~plain)
         self._settle(queries, (scores, keys), waiting, (found[waiting], rows[waiting]), effort, fetch)
         return scores, keys

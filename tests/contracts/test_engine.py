@@ -14,12 +14,12 @@ from ragkit.devices import Placement
 from ragkit.errors import ImageInputError
 from ragkit.protocols import Engine
 from ragkit.records import ChatDelta, ChatReply, ChatRequest, Sampling
-from ragkit.serve.app import create_app
-from ragkit.serve.echo_engine import EchoEngine
-from ragkit.serve.extractive_engine import ExtractiveEngine
-from ragkit.serve.openai_engine import OpenAIEngine
-from ragkit.serve.prompts import build_request
-from ragkit.serve.transformers_engine import TransformersEngine
+from ragkit.serve.api.app import create_app
+from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.engines.extractive_engine import ExtractiveEngine
+from ragkit.serve.engines.openai_engine import OpenAIEngine
+from ragkit.serve.engines.transformers_engine import TransformersEngine
+from ragkit.serve.prompting.prompts import build_request
 from tests.fakes import HashEmbedder
 from tests.serve.house import FakeAnswerer, FakeLibrary, running, two_hits
 from tests.serve.tiny_llm import make_tiny_llama

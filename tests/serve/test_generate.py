@@ -19,10 +19,10 @@ from ragkit.records import (
     Sampling,
     Usage,
 )
-from ragkit.serve.echo_engine import EchoEngine
-from ragkit.serve.extractive_engine import ExtractiveEngine
+from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
-from ragkit.serve.prompts import NOT_FOUND_TEXT, build_request
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT, build_request
 from tests.serve.house import two_hits, two_page_store
 
 ASK = AskRequest("How deep is Lake Ohm?")

@@ -1,0 +1,1 @@
+"""The HTTP server: OpenAI's API and what belongs to it."""

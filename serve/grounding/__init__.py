@@ -1,0 +1,1 @@
+"""Which words of the sources a sentence of an answer rests on."""

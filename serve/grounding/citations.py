@@ -1,0 +1,200 @@
+"""Marks in an answer become citations: document, page, quoted words and their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ragkit.protocols import Embedder, PassageStore
+from ragkit.records import Box, Citation, Page, Passage, Source
+from ragkit.sentences import Span, sentence_spans
+from ragkit.serve.grounding.marks import marks_in, without_marks
+from ragkit.serve.grounding.support import Quote, Support
+from ragkit.serve.prompting.evidence_style import Evidence
+from ragkit.serve.prompting.shown_hits import page_or_none
+
+_SENTENCES_NOTE = (
+    "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
+)
+_EVIDENCE_NOTE = "The engine wrote no marks of sources in its answer; those of its evidence were put behind it."
+_ONE_PAGE_NOTE = (
+    "The engine wrote no marks of sources; it saw one page alone, to which the answer is attributed unchecked."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CitedText:
+    """An answer's text with its marks and what they stand for.
+
+    note: how the marks came into `text` where the engine wrote none, or why there are none; else "".
+    is_backed: False where nothing speaks for the text: no source supports it and no picture can be its source.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    note: str = ""
+    is_backed: bool = True
+
+
+def cite(
+    text: str,
+    sources: Sequence[Source],
+    store: PassageStore,
+    embedder: Embedder | None = None,
+    evidence: Sequence[Evidence] = (),
+) -> CitedText:
+    """Turn each mark into a citation; where there is no mark at all, find the sources of each sentence.
+
+    `text` has passed `MarkFilter`: its marks are ``[n]`` and each names a source. A sentence that no
+    source supports stays without a mark. The embedder, where given, must agree with every source found.
+    evidence: what the engine itself named; its sources are those of a text without marks. Where it says of
+    all that they tell nothing, nothing backs the text.
+
+    Sources with an image are pictures of pages: a mark on one holds, with an empty quote where the page's text
+    is not known or does not have it. Text without marks that no known text supports is attributed to a page
+    whose text is not known where that is the one source, to none of several, and is not backed without any.
+    """
+    citer = _Citer(sources, store, embedder)
+    relevant = [line for line in evidence if line.is_relevant]
+    if evidence and not relevant:
+        return CitedText(text, (), is_backed=False)
+    if marks_in(text):
+        marked = tuple(citer.of_marks(text))
+        return CitedText(text, marked, is_backed=bool(marked))
+    if relevant:
+        quotes = [citer.quote(line.text, line.marker) for line in relevant]
+        return citer.behind(text, quotes, _EVIDENCE_NOTE)
+    cited = citer.of_sentences(text)
+    if cited.citations or not citer.unread or not text.strip():
+        return replace(cited, is_backed=bool(cited.citations))
+    if len(sources) == 1:
+        return citer.behind(text, [citer.quote(text, sources[0].marker)], _ONE_PAGE_NOTE)
+    return CitedText(text, (), _unattributed(citer.unread))
+
+
+class _Citer:
+    """Finds quotes; text that the corpus has of a pictured page takes the place of its empty passage.
+
+    unread: the pictured pages of which the corpus has none.
+    """
+
+    def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None) -> None:
+        self._pages = _Pages(store)
+        self._pictured = {source.marker for source in sources if source.hit.passage.image is not None}
+        known = [self._pages.with_text(s) if s.marker in self._pictured else s for s in sources]
+        self._known = {source.marker: source for source in known}
+        self.unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
+        self._support = Support(known, embedder)
+
+    def quote(self, sentence: str, marker: int) -> Quote:
+        """The words of the source for the sentence; none of a picture whose known text does not have it."""
+        if marker in self._pictured:
+            return self._support.find(sentence, marker) or Quote(self._known[marker], 0, 0)
+        return self._support.quote(sentence, marker)
+
+    def of_marks(self, text: str) -> list[Citation]:
+        citations = []
+        for start, end in _sentences_with_marks(text):
+            sentence = without_marks(text[start:end])
+            for marker in marks_in(text[start:end]):
+                citations.append(self._pages.citation(self.quote(sentence, marker), start, end))
+        return citations
+
+    def of_sentences(self, text: str) -> CitedText:
+        spans = sentence_spans(text)
+        quotes = self._support.attribute([text[start:end] for start, end in spans])
+        return _insert_marks(text, spans, quotes, self._pages)
+
+    def behind(self, text: str, quotes: Sequence[Quote], note: str) -> CitedText:
+        """The marks of the quotes' sources at the end of the text, each citing all of it."""
+        whole = text.rstrip()
+        citations = []
+        for quote in quotes:
+            whole += f" [{quote.source.marker}]"
+            citations.append(self._pages.citation(quote, 0, len(whole)))
+        return CitedText(whole, tuple(citations), note)
+
+
+def _unattributed(unread: Sequence[Source]) -> str:
+    names = ", ".join(f"{source.hit.passage.document} page {source.hit.passage.page}" for source in unread)
+    pages = "1 page" if len(unread) == 1 else f"{len(unread)} pages"
+    return (
+        f"The engine wrote no marks of sources; it saw the pictures of {pages} ({names}), and from which source "
+        "the answer comes is not known."
+    )
+
+
+class _Pages:
+    """Reads each page of the store once.
+
+    The corpus may have changed since the passages were retrieved: quotes are taken from the passage, and
+    boxes only from a page that still has the quoted text at its place.
+    """
+
+    def __init__(self, store: PassageStore) -> None:
+        self._store = store
+        self._read: dict[tuple[str, int], Page | None] = {}
+
+    def citation(self, quote: Quote, start: int, end: int) -> Citation:
+        hit = quote.source.hit
+        passage = hit.passage
+        text = passage.text[quote.start : quote.end]
+        page_start, page_end = passage.start + quote.start, passage.start + quote.end
+        return Citation(
+            marker=quote.source.marker,
+            document=passage.document,
+            page=passage.page,
+            quote=text,
+            start=start,
+            end=end,
+            page_start=page_start,
+            page_end=page_end,
+            score=hit.score,
+            boxes=self._boxes(passage, text, page_start, page_end),
+        )
+
+    def with_text(self, source: Source) -> Source:
+        """A page's picture as a source of the page's text, as far as it is known."""
+        passage = source.hit.passage
+        page = self._page(passage.document, passage.page)
+        text = page.text if page else ""
+        known = replace(passage, text=text, start=0, end=len(text))
+        return replace(source, hit=replace(source.hit, passage=known))
+
+    def _boxes(self, passage: Passage, text: str, start: int, end: int) -> tuple[Box, ...]:
+        page = self._page(passage.document, passage.page)
+        if page is None or page.text[start:end] != text:
+            return ()
+        return page.words.between(start, end)
+
+    def _page(self, document: str, number: int) -> Page | None:
+        """None where the store does not give the page: the quote holds without it."""
+        key = (document, number)
+        if key not in self._read:
+            self._read[key] = page_or_none(self._store, document, number)
+        return self._read[key]
+
+
+def _sentences_with_marks(text: str) -> list[Span]:
+    """Sentence spans; marks that stand alone belong to the sentence before them."""
+    spans: list[Span] = []
+    for start, end in sentence_spans(text):
+        if spans and not without_marks(text[start:end]).strip():
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _insert_marks(text: str, spans: Sequence[Span], quotes: Sequence[Quote | None], pages: _Pages) -> CitedText:
+    out, position = "", 0
+    citations = []
+    for (start, end), quote in zip(spans, quotes, strict=True):
+        out += text[position:start]
+        new_start = len(out)
+        out += text[start:end]
+        position = end
+        if quote is not None:
+            out += f" [{quote.source.marker}]"
+            citations.append(pages.citation(quote, new_start, len(out)))
+    return CitedText(out + text[position:], tuple(citations), _SENTENCES_NOTE if citations else "")

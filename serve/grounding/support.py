@@ -1,0 +1,135 @@
+"""Which units of the sources support a sentence of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ragkit.protocols import Embedder
+from ragkit.records import Source
+from ragkit.serve.grounding.content_words import ContentWords, Weights, Words, numbers_in
+from ragkit.serve.grounding.similarity import Similarity
+from ragkit.serve.grounding.units import Unit, units_of
+
+# Calibrated on questions joined with right and wrong answers; see tests/serve/test_calibration.py.
+MIN_COVERAGE = 0.5
+MIN_SIMILARITY = 0.75
+# Another sentence is quoted too where it adds this much of the sentence's words.
+_UNIT_COST = 0.12
+_MOST_UNITS = 3
+_FEWEST_WORDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Characters start to end of the text of a source's passage."""
+
+    source: Source
+    start: int
+    end: int
+
+
+class Support:
+    """Finds the places in the sources that a sentence rests on.
+
+    Overlap is the share of the sentence's content words, weighted by how telling they are among the
+    sources, that a unit and its title hold.
+    """
+
+    def __init__(self, sources: Sequence[Source], embedder: Embedder | None = None) -> None:
+        self._units = {source.marker: units_of(source) for source in sources}
+        self._sources = {source.marker: source for source in sources}
+        self._content = ContentWords(source.hit.passage.text for source in sources)
+        self._words = {marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()}
+        self._weights = Weights(words for listed in self._words.values() for words in listed)
+        self._embedder = embedder
+
+    def quote(self, sentence: str, marker: int) -> Quote:
+        """The units of one source that hold most of the sentence; the whole passage where none holds any."""
+        units, source = self._units[marker], self._sources[marker]
+        wanted = self._content.of(sentence)
+        first, last, coverage = self._best_window(wanted, marker)
+        if not coverage:
+            return self._nearest(sentence, marker)
+        return Quote(source, units[first].start, units[last].end)
+
+    def find(self, sentence: str, marker: int) -> Quote | None:
+        """The place in one source that holds `MIN_COVERAGE` of the sentence's words, or None.
+
+        The source must hold all the sentence's numbers, and the sentence at least two content words.
+        """
+        found = self._place(self._content.of(sentence), marker)
+        return found[1] if found else None
+
+    def attribute(self, sentences: Sequence[str]) -> list[Quote | None]:
+        """For each sentence the place that supports it, or None.
+
+        A source supports a sentence where one of its places holds `MIN_COVERAGE` of the sentence's
+        words, the passage holds all its numbers and, with an embedder that `Similarity` trusts in
+        the language, sentence and place are at least `MIN_SIMILARITY` near.
+        """
+        places = [self._best_place(sentence) for sentence in sentences]
+        return [
+            place if place is not None and self._is_near(sentence, place) else None
+            for sentence, place in zip(sentences, places, strict=True)
+        ]
+
+    @cached_property
+    def _similarity(self) -> Similarity | None:
+        similarity = Similarity(self._embedder) if self._embedder is not None else None
+        return similarity if similarity is None or similarity.is_trusted(self._content.language) else None
+
+    def _of_unit(self, unit: Unit) -> Words:
+        return self._content.of(f"{unit.source.hit.passage.title} {unit.header} {unit.text}")
+
+    def _best_place(self, sentence: str) -> Quote | None:
+        wanted = self._content.of(sentence)
+        places = [place for marker in self._words if (place := self._place(wanted, marker))]
+        # The first of equals: max keeps it.
+        return max(places, key=lambda place: place[0])[1] if places else None
+
+    def _place(self, wanted: Words, marker: int) -> tuple[float, Quote] | None:
+        """Coverage and place, where a source holds enough of the words."""
+        listed = self._words[marker]
+        if len(wanted) < _FEWEST_WORDS or not numbers_in(wanted) <= frozenset().union(*listed):
+            return None
+        first, last, coverage = self._best_window(wanted, marker)
+        if coverage < MIN_COVERAGE:
+            return None
+        units = self._units[marker]
+        return coverage, Quote(self._sources[marker], units[first].start, units[last].end)
+
+    def _best_window(self, wanted: Words, marker: int) -> tuple[int, int, float]:
+        """First and last of up to three units in a row that hold most of the words, and their coverage.
+
+        A unit more must add `_UNIT_COST`; among equals the earlier and shorter window is taken.
+        """
+        listed = self._words[marker]
+        best, window = -1.0, (0, 0, 0.0)
+        for length in range(1, _MOST_UNITS + 1):
+            for first in range(len(listed) - length + 1):
+                joined = frozenset().union(*listed[first : first + length])
+                coverage = self._weights.coverage(wanted, joined)
+                value = coverage - _UNIT_COST * (length - 1)
+                if value > best:
+                    best, window = value, (first, first + length - 1, coverage)
+        return window
+
+    def _nearest(self, sentence: str, marker: int) -> Quote:
+        units, source = self._units[marker], self._sources[marker]
+        if self._similarity is None or not units:
+            return Quote(source, 0, len(source.hit.passage.text))
+        near = self._similarity.of_sentence(sentence, units, self._content.language)
+        nearest = units[int(np.argmax(near))]
+        return Quote(source, nearest.start, nearest.end)
+
+    def _is_near(self, sentence: str, quote: Quote) -> bool:
+        if self._similarity is None:
+            return True
+        text = quote.source.hit.passage.text[quote.start : quote.end]
+        place = Unit(quote.source, quote.start, quote.end, text)
+        near = self._similarity.of_sentence(sentence, [place], self._content.language)
+        return bool(near[0] >= MIN_SIMILARITY)

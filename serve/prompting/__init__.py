@@ -1,0 +1,1 @@
+"""What of the hits an engine is shown, in which order and words, so that it fits."""

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from ragkit.records import Box
+from ragkit.serve.grounding.citations import cite
+from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page, make_source, two_page_store
+
+SOURCES = (
+    make_source(1, LAKE, document="lake.txt", score=0.75),
+    make_source(2, BRIDGE, document="bridge.txt", page=3, score=0.5),
+)
+
+
+def test_a_mark_becomes_a_citation_of_its_sentence() -> None:
+    text = "It is deep: 41 metres [1]. Clara Venn designed it in 1870. [2]"
+    cited = cite(text, SOURCES, two_page_store())
+    assert (cited.text, cited.note) == (text, "")
+    first, second = cited.citations
+    assert (first.marker, first.document, first.page, first.score) == (1, "lake.txt", 1, 0.75)
+    assert text[first.start : first.end] == "It is deep: 41 metres [1]."
+    assert first.quote == "It is 41 metres deep."
+    assert (first.page_start, first.page_end) == (28, 49)
+    assert (second.marker, second.document, second.page) == (2, "bridge.txt", 3)
+    assert text[second.start : second.end] == "Clara Venn designed it in 1870. [2]"
+    assert second.quote == "Clara Venn designed it."
+
+
+def test_boxes_are_those_of_the_quoted_words() -> None:
+    (citation,) = cite("It is 41 metres deep [1].", SOURCES, two_page_store()).citations
+    # Words 6 to 10 of the page: It is 41 metres deep.
+    expected = [(i / 1000, i / 1000, (i + 1) / 1000, (i + 1) / 1000) for i in range(6, 11)]
+    assert [pytest.approx(box) for box in expected] == [(b.left, b.top, b.right, b.bottom) for b in citation.boxes]
+    assert isinstance(citation.boxes[0], Box)
+
+
+def test_quotes_are_places_of_the_page_not_of_the_passage() -> None:
+    page = make_page(f"A heading\n\n{LAKE}")
+    source = make_source(1, LAKE, document="lake.txt", start=11)
+    (citation,) = cite("It is 41 metres deep [1].", [source], FakeStore({("lake.txt", 1): page})).citations
+    assert page.text[citation.page_start : citation.page_end] == citation.quote == "It is 41 metres deep."
+
+
+def test_two_marks_of_a_sentence_are_two_citations_and_a_page_is_read_once() -> None:
+    store = two_page_store()
+    cited = cite("Both are old [1][2]. The lake is deep [1].", SOURCES, store)
+    assert [(c.marker, c.start) for c in cited.citations] == [(1, 0), (2, 0), (1, 21)]
+    assert store.reads == [("lake.txt", 1), ("bridge.txt", 3)]
+
+
+def test_marks_on_a_line_of_their_own_belong_to_the_sentence_before() -> None:
+    text = "It is 41 metres deep.\n[1]"
+    (citation,) = cite(text, SOURCES, two_page_store()).citations
+    assert (citation.start, citation.end) == (0, len(text))
+    assert citation.quote == "It is 41 metres deep."
+
+
+def test_where_there_is_no_mark_supported_sentences_get_one() -> None:
+    text = "Lake Ohm is 41 metres deep. Volcanoes are hot. The bridge was opened in 1874."
+    cited = cite(text, SOURCES, two_page_store())
+    assert cited.text == ("Lake Ohm is 41 metres deep. [1] Volcanoes are hot. The bridge was opened in 1874. [2]")
+    assert "put behind the sentences that a source supports" in cited.note
+    assert [cited.text[c.start : c.end] for c in cited.citations] == [
+        "Lake Ohm is 41 metres deep. [1]",
+        "The bridge was opened in 1874. [2]",
+    ]
+
+
+def test_a_sentence_without_a_mark_stays_uncited_where_others_have_one() -> None:
+    cited = cite("Lake Ohm is 41 metres deep [1]. The bridge was opened in 1874.", SOURCES, two_page_store())
+    assert [citation.marker for citation in cited.citations] == [1]
+    assert cited.text.endswith("1874.")
+
+
+def test_text_that_no_source_supports_has_no_citations() -> None:
+    cited = cite("Volcanoes erupt because of gas pressure.", SOURCES, two_page_store())
+    assert (cited.text, cited.citations) == ("Volcanoes erupt because of gas pressure.", ())
+
+
+def test_a_page_that_changed_since_retrieval_gives_no_boxes_and_leaves_the_quote() -> None:
+    store = FakeStore({("lake.txt", 1): make_page(f"A new heading. {LAKE}")})
+    (citation,) = cite("It is 41 metres deep [1].", SOURCES, store).citations
+    assert (citation.quote, citation.boxes) == ("It is 41 metres deep.", ())
+
+
+def test_a_document_removed_since_retrieval_is_still_quoted() -> None:
+    cited = cite("It is 41 metres deep [1]. Clara Venn designed it [2].", SOURCES, FakeStore({}))
+    assert [(c.quote, c.boxes) for c in cited.citations] == [
+        ("It is 41 metres deep.", ()),
+        ("Clara Venn designed it.", ()),
+    ]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.serve.grounding.marks import MarkFilter, defuse_marks, marks_in, without_marks
+
+
+def filtered(pieces: list[str], num_sources: int = 3) -> tuple[str, tuple[int, ...]]:
+    marks = MarkFilter(num_sources)
+    out = [marks.push(piece) for piece in pieces]
+    return "".join([*out, marks.finish()]), marks.unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "unknown"),
+    [
+        ("It fell [1].", "It fell [1].", ()),
+        ("It fell [1, 2].", "It fell [1][2].", ()),
+        ("It fell [1][2].", "It fell [1][2].", ()),
+        ("It fell [1-3].", "It fell [1][2][3].", ()),
+        ("It fell [3–2].", "It fell [2][3].", ()),
+        ("It fell【2】.", "It fell[2].", ()),
+        ("It fell [Source 2].", "It fell [2].", ()),
+        ("It fell [9].", "It fell.", (9,)),
+        ("It fell [9] and [0] rose.", "It fell and rose.", (9, 0)),
+        ("It fell [2-5].", "It fell [2][3].", (4, 5)),
+        ("It fell [9] [8].", "It fell.", (9, 8)),
+        ("In [1998] it fell [a] [1", "In [1998] it fell [a] [1", ()),
+        ("  \n It fell [1]. \n", "It fell [1].", ()),
+        ("See [the link](x) [] [[1]]", "See [the link](x) [] [[1]]", ()),
+        ("", "", ()),
+    ],
+)
+def test_marks_are_written_plainly_and_unknown_ones_go(text: str, expected: str, unknown: tuple[int, ...]) -> None:
+    assert filtered([text]) == (expected, unknown)
+
+
+@given(st.text(st.sampled_from("[]12390 ,-–a.\nsource【】")), st.lists(st.integers(0, 40)))
+def test_the_cuts_of_a_stream_change_nothing(text: str, cuts: list[int]) -> None:
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(places)]
+    assert filtered(pieces) == filtered([text])
+
+
+@given(st.text(st.sampled_from("[]12390 ,-a.")))
+def test_what_remains_names_known_sources_only(text: str) -> None:
+    assert set(marks_in(filtered([text])[0])) <= {1, 2, 3}
+
+
+def test_only_an_unfinished_bracket_is_held_back() -> None:
+    marks = MarkFilter(1)
+    assert [marks.push(piece) for piece in ("It fell", " [", "1", "]", " and", " rose [a")] == [
+        "It fell",
+        "",
+        "",
+        " [1]",
+        " and",
+        " rose [a",
+    ]
+
+
+def test_a_number_of_a_source_becomes_no_mark() -> None:
+    assert defuse_marks("as shown [3] and [4, 5] in [1998]【6】") == "as shown (3) and (4, 5) in [1998](6)"
+
+
+def test_marks_are_listed_once_and_taken_out() -> None:
+    assert marks_in("One [2][1]. Two [2].") == [2, 1]
+    assert without_marks("One [2][1]. Two [2].") == "One. Two."
