@@ -14,7 +14,7 @@ demo: $(VENV)/demo.installed
 	$(RUN) -m ragkit demo
 
 test: $(VENV)/dev.installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ragkit.errors import ConfigError
+from ragkit.serve_config import ServeConfig
 
 
 class _Table(BaseModel):
@@ -231,6 +232,7 @@ class Config(_Table):
     retrieval: RetrievalConfig = RetrievalConfig()
     rerank: RerankConfig = RerankConfig()
     generation: GenerationConfig = GenerationConfig()
+    serve: ServeConfig = ServeConfig()
 
 
 def load_config(path: Path | None) -> Config:

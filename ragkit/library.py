@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError
-from ragkit.protocols import Answerer
+from ragkit.protocols import ServedCorpus
 
 
 class FolderLibrary:
@@ -26,6 +26,6 @@ class FolderLibrary:
         """In the order the corpora were given."""
         return list(self._corpora)
 
-    def answerer(self, name: str) -> Answerer:
+    def corpus(self, name: str) -> ServedCorpus:
         """Raises KeyError where there is no corpus of that name."""
-        return self._corpora[name].answerer
+        return self._corpora[name]

@@ -216,12 +216,45 @@ class Answerer(Protocol):
     def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]: ...
 
 
+class ServedCorpus(Protocol):
+    """What a server asks of one corpus. Models are loaded when they are first asked for: not on an event loop."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def answerer(self) -> Answerer: ...
+
+    @property
+    def store(self) -> PassageStore: ...
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Of texts; None for a corpus without vectors of texts."""
+        ...
+
+    @property
+    def page_embedder(self) -> Embedder | None:
+        """Of page pictures; None for a corpus without them."""
+        ...
+
+    @property
+    def reranker(self) -> Reranker | None: ...
+
+    def search_many(self, queries: Sequence[str], k: int, *, where: Filter | None = None) -> list[list[Hit]]:
+        """For each query at most k hits, reranked, best first.
+
+        Raises FilterError where the filter names an attribute that no document has.
+        """
+        ...
+
+
 class CorpusLibrary(Protocol):
-    """The corpora that a server answers from, by name."""
+    """The corpora that a server answers from, by name. They may come and go while it runs."""
 
     def names(self) -> list[str]: ...
 
-    def answerer(self, name: str) -> Answerer:
+    def corpus(self, name: str) -> ServedCorpus:
         """Raises KeyError where there is no corpus of that name."""
         ...
 

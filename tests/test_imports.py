@@ -35,6 +35,7 @@ GROUND_FLOOR = {
         "protocols",
         "extras",
         "config",
+        "serve_config",
         "files",
         "devices",
         "pictures",

@@ -13,7 +13,7 @@ import numpy as np
 import uvicorn
 
 from ragkit.errors import CorpusError
-from ragkit.protocols import Answerer, Embedder, Engine
+from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, ServedCorpus
 from ragkit.records import (
     Answer,
     AnswerEvent,
@@ -118,15 +118,36 @@ class FakeAnswerer:
             await events.aclose()  # type: ignore[attr-defined]
 
 
+@dataclass
+class FakeCorpus:
+    """A `ServedCorpus` that is asked, and finds the two hits whatever is searched."""
+
+    answerer: Answerer
+    embedder: Embedder | None = None
+    page_embedder: Embedder | None = None
+    reranker: Reranker | None = None
+
+    @property
+    def name(self) -> str:
+        return self.answerer.name
+
+    @property
+    def store(self) -> PassageStore:
+        return two_page_store()
+
+    def search_many(self, queries: Sequence[str], k: int, *, where: Filter | None = None) -> list[list[Hit]]:
+        return [two_hits()[:k] for _ in queries]
+
+
 class FakeLibrary:
     def __init__(self, *answerers: Answerer) -> None:
-        self._answerers = {answerer.name: answerer for answerer in answerers}
+        self._corpora = {answerer.name: FakeCorpus(answerer) for answerer in answerers}
 
     def names(self) -> list[str]:
-        return list(self._answerers)
+        return list(self._corpora)
 
-    def answerer(self, name: str) -> Answerer:
-        return self._answerers[name]
+    def corpus(self, name: str) -> ServedCorpus:
+        return self._corpora[name]
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""POST /v1/chat/completions."""
+
+# FastAPI reads the endpoints' annotations, which name classes imported inside the function;
+# postponed annotations would hide them.
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from ragkit.serve.api import wire
+from ragkit.serve.api.chat_request import ChatBody, ask_request
+from ragkit.serve.api.connection import Connection
+from ragkit.serve.api.event_stream import EventStream
+from ragkit.serve.api.request_id import request_id_of
+from ragkit.serve.api.server_parts import ServerParts
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+def add_chat_routes(app: "FastAPI", parts: ServerParts) -> None:
+    """Answers from a corpus, whole or streamed."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(body: ChatBody, request: Request) -> Response:
+        return await _chat(parts, body, request)
+
+
+async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Response":
+    from starlette.responses import Response, StreamingResponse
+
+    # In a thread: images are decoded there.
+    ask = await asyncio.to_thread(ask_request, body, parts.sampling)
+    answerer = parts.corpus(body.model).answerer
+    reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    connection = Connection(request)
+    if body.stream:
+        chunks = wire.ChunkMaker(reply_id, created, body.model, body.wants_usage)
+        stream = EventStream(answerer.stream(ask), connection, chunks, request_id_of(request))
+        await stream.begin()
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
+    async with connection:
+        answer = await connection.run(answerer.ask(ask))
+    whole = wire.completion(answer, reply_id, created, body.model)
+    return Response(whole.model_dump_json(exclude_unset=True), media_type="application/json")
