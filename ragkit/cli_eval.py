@@ -13,7 +13,7 @@ from rich.console import Console
 from ragkit.config import Config, load_config
 
 if TYPE_CHECKING:
-    from ragkit.eval.index_speed import IndexSpeedReport
+    from ragkit.eval.index_speed_report import IndexSpeedReport
     from ragkit.eval.page_speed import PageSpeedReport
     from ragkit.eval.speed import SpeedReport
 

@@ -41,9 +41,9 @@ from ragkit.eval.index_speed import (
     ChangedSearches,
     IndexSpeed,
     IndexSpeedPlan,
-    IndexSpeedReport,
     Opening,
 )
+from ragkit.eval.index_speed_report import IndexSpeedReport
 from ragkit.eval.speed import Comparison, machine_facts
 from ragkit.extras import require
 from ragkit.index_changes import WRITTEN, copy_corpus, measure_changes, timed

@@ -13,7 +13,8 @@ from ragkit.cli_eval import eval_app
 from ragkit.config import parse_config
 from ragkit.errors import DataError
 from ragkit.eval.clustered_vectors import clustered_queries, clustered_vectors
-from ragkit.eval.index_speed import Build, IndexSpeedPlan, IndexSpeedReport
+from ragkit.eval.index_speed import Build, IndexSpeedPlan
+from ragkit.eval.index_speed_report import IndexSpeedReport
 from ragkit.index_probe import Probe, probe
 from ragkit.index_speed import Scale, measure_index_speed
 from ragkit.indexers.catalogue import Catalogue
