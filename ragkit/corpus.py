@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ from ragkit.where import Where, as_filter
 Source = str | Path | TextRecord
 
 _NONE_GIVEN = Embedders()
+_log = logging.getLogger("ragkit")
 
 
 class Corpus:
@@ -217,7 +219,9 @@ class Corpus:
             self._remember()
             removed = remove_documents(self._catalogue, ids)
             if removed:
-                keep_up(self.path, self._catalogue, self.config.index, self.config.lexical, self._embedders.of)
+                settings = self.config.index, self.config.lexical
+                for problem in keep_up(self.path, self._catalogue, *settings, self._embedders.of):
+                    _log.warning("%s: %s", self.path, problem)
         return removed
 
     def compact(self, progress: Callable[[], None] = lambda: None) -> CompactReport:
