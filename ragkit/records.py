@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ragkit.filters import Condition
+    from ragkit.protocols import PassageStore
 
 FloatArray = NDArray[np.float32]
 KeyArray = NDArray[np.int64]
@@ -207,10 +208,40 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of one of the asker's tools that a model wants made. arguments: JSON as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the call number `index`: id and name come with its first piece, the arguments in pieces."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token that was written, and the natural logarithm of its probability; `top`: the likeliest in its place."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer and what it rests on.
 
-    found: False where the documents hold no answer; `text` then says so.
+    found: False where the documents hold no answer; `text` then says so. True where there are `tool_calls`, or where
+    another form than text was asked for: such replies stand as they were written, without citations.
     unknown_marks: numbers in square brackets that no source had; removed from `text`.
     notes: what a reader should know about how the answer came about, in plain sentences.
     timings_ms: milliseconds by stage (retrieve, rerank, generate, cite).
@@ -227,23 +258,38 @@ class Answer:
     finish_reason: str = "stop"
     usage: Usage = field(default_factory=Usage)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvent:
-    """A step of a streamed answer: pieces of text, then one last event that holds the answer."""
+    """A step of a streamed answer: what was found, pieces of the reply, then one last event with the answer.
+
+    hits: in the first event alone. reasoning, tool_calls, logprobs: pieces as `ChatDelta` has them.
+    """
 
     delta: str = ""
     answer: Answer | None = None
+    hits: tuple[Hit, ...] | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn of a conversation; its images stand before its text, in order."""
+    """One turn of a conversation; its images stand before its text, in order.
 
-    role: Literal["system", "user", "assistant"]
+    tool_calls: what an assistant asked for. tool_call_id: the call whose result a message of role "tool" is.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
     images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +302,28 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an engine chooses tokens; None leaves the choice to the engine."""
+    """How an engine writes; None leaves the choice to the engine.
+
+    logprobs: whether the asker wants to see them. response_format, tools, tool_choice: in OpenAI's JSON.
+    extra: further fields of an engine's own API by name, such as vLLM's top_k.
+    """
 
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: Mapping[str, float] | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    response_format: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,25 +344,43 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """A whole reply. finish_reason is OpenAI's: "stop" or "length".
+    """A whole reply. finish_reason is OpenAI's: "stop", "length", "tool_calls" or "content_filter".
 
     logprobs: natural logarithm of the probability of each token written, where they were asked for
-    and the engine has them; else None.
+    and the engine has them; else None. tokens: the same with the tokens' texts, where `Sampling.logprobs`
+    asked for them. reasoning: what the model thought before it answered, where a server tells it apart.
     """
 
     text: str
     finish_reason: str = "stop"
     usage: Usage = field(default_factory=Usage)
     logprobs: tuple[float, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    tokens: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatDelta:
-    """A piece of a streamed reply; the last piece carries finish_reason and usage."""
+    """A piece of a streamed reply; the last piece carries finish_reason and usage.
+
+    tokens: those that were written since the piece before, where `Sampling.logprobs` asked for them.
+    """
 
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    reasoning: str = ""
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits that were found before a question is asked; store: what holds their pages, if not the corpus asked."""
+
+    hits: tuple[Hit, ...]
+    store: PassageStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +388,9 @@ class AskRequest:
     """A question to a corpus.
 
     history: earlier turns and system messages, oldest first. images: what the asker shows with the question.
+    after: the tool calls that answered the question so far, and their results.
+    num_passages: how many to look for, in place of the settings'. min_score: hits below it are left out.
+    found: hits to answer from, in place of a search.
     """
 
     question: str
@@ -316,3 +398,7 @@ class AskRequest:
     sampling: Sampling = field(default_factory=Sampling)
     where: Filter | None = None
     images: tuple[Image, ...] = ()
+    after: tuple[ChatMessage, ...] = ()
+    num_passages: int | None = None
+    min_score: float | None = None
+    found: Found | None = None
