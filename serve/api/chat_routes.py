@@ -39,12 +39,12 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
     if body.stream:
-        chunks = wire.ChunkMaker(reply_id, created, body.model, body.wants_usage)
+        chunks = wire.ChunkMaker(reply_id, created, body.model, body.wants_usage, parts.links(request))
         stream = EventStream(answerer.stream(ask), connection, chunks, request_id_of(request))
         await stream.begin()
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
     async with connection:
         answer = await connection.run(answerer.ask(ask))
-    whole = wire.completion(answer, reply_id, created, body.model)
+    whole = wire.completion(answer, reply_id, created, body.model, parts.links(request))
     return Response(whole.model_dump_json(exclude_unset=True), media_type="application/json")

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ragkit.protocols import CorpusLibrary, ServedCorpus
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.api.page_links import LinkSigner, PageLinks, base_url
 from ragkit.serve_config import ServeConfig
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 @dataclass(frozen=True, slots=True)
 class ServerParts:
-    """sampling: what holds where a request does not say otherwise. created: seconds since 1970."""
+    """sampling: what holds where a request does not say otherwise. created: seconds since 1970.
+
+    signer: signs links to pages; None where there are no API keys.
+    """
 
     library: CorpusLibrary
     sampling: Sampling
     settings: ServeConfig
     created: int = field(default_factory=lambda: int(time.time()))
+    signer: LinkSigner | None = None
+
+    def links(self, request: Request) -> PageLinks:
+        """Makes the links of the reply to a request."""
+        return PageLinks(base_url(request, self.settings.public_url), self.signer)
 
     def corpus(self, name: str) -> ServedCorpus:
         """The corpus that a request's `model` names.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ragkit.extras import require
 from ragkit.records import Answer, Citation, Hit, Usage
+from ragkit.serve.api.page_links import PageLinks
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage, Model
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion_message import Annotation
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """An answer's record: what `ragkit ask --json` prints and HTTP replies carry as `ragkit`."""
+def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None) -> dict[str, Any]:
+    """An answer's record: what `ragkit ask --json` prints and HTTP replies carry as `ragkit`.
+
+    links: over HTTP, where pictures of pages are told by their links; else by their files.
+    """
     return {
         "question": answer.question,
         "answer": answer.text,
         "engine": answer.engine,
         "found": answer.found,
         "citations": [asdict(citation) for citation in answer.citations],
-        "hits": [hit_json(rank, hit) for rank, hit in enumerate(answer.hits, 1)],
+        "hits": [hit_json(rank, hit, corpus, links) for rank, hit in enumerate(answer.hits, 1)],
         "unknown_marks": list(answer.unknown_marks),
         "notes": list(answer.notes),
         "finish_reason": answer.finish_reason,
@@ -34,14 +37,14 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def completion(answer: Answer, reply_id: str, created: int, corpus: str) -> ChatCompletion:
+def completion(answer: Answer, reply_id: str, created: int, corpus: str, links: PageLinks) -> ChatCompletion:
     """The reply to a chat request that is not streamed."""
     chat = require("openai.types.chat")
     message = {
         "role": "assistant",
         "content": answer.text,
         "refusal": None,
-        "annotations": url_citations(answer, corpus),
+        "annotations": url_citations(answer, corpus, links),
     }
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
     whole: ChatCompletion = chat.ChatCompletion(
@@ -51,7 +54,7 @@ def completion(answer: Answer, reply_id: str, created: int, corpus: str) -> Chat
         model=corpus,
         choices=[choice],
         usage=usage(answer.usage),
-        ragkit=answer_json(answer),
+        ragkit=answer_json(answer, corpus, links),
     )
     return whole
 
@@ -64,6 +67,7 @@ class ChunkMaker:
     created: int
     corpus: str
     with_usage: bool
+    links: PageLinks
 
     def first(self) -> ChatCompletionChunk:
         """Says that the assistant speaks."""
@@ -75,8 +79,10 @@ class ChunkMaker:
 
     def last(self, answer: Answer, sent: str) -> ChatCompletionChunk:
         """Annotations, whose places are those in the text that was `sent`, and the answer's record."""
-        delta = {"annotations": [item.model_dump() for item in url_citations(answer, self.corpus, sent)]}
-        return self._chunk(delta, answer.finish_reason, ragkit=answer_json(answer))
+        delta = {
+            "annotations": [item.model_dump() for item in url_citations(answer, self.corpus, self.links, sent)]
+        }
+        return self._chunk(delta, answer.finish_reason, ragkit=answer_json(answer, self.corpus, self.links))
 
     def usage(self, answer: Answer) -> ChatCompletionChunk:
         """The chunk after the last one, without choices."""
@@ -116,7 +122,7 @@ def model(name: str, created: int) -> Model:
     return whole
 
 
-def url_citations(answer: Answer, corpus: str, sent: str | None = None) -> list[Annotation]:
+def url_citations(answer: Answer, corpus: str, links: PageLinks, sent: str | None = None) -> list[Annotation]:
     """A url_citation for each citation; places are characters of the text the client has got."""
     kind = require("openai.types.chat.chat_completion_message").Annotation
     places = _places(answer, answer.text if sent is None else sent)
@@ -127,21 +133,27 @@ def url_citations(answer: Answer, corpus: str, sent: str | None = None) -> list[
                 "start_index": places[citation.start],
                 "end_index": places[citation.end],
                 "title": f"{citation.document}, page {citation.page}",
-                "url": citation_url(citation, corpus),
+                "url": citation_url(citation, corpus, links),
             },
         )
         for citation in answer.citations
     ]
 
 
-def citation_url(citation: Citation, corpus: str) -> str:
-    """Names the page; corpus and document are percent-encoded."""
-    return f"ragkit://{quote(corpus, safe='')}/{quote(citation.document)}#page={citation.page}"
+def citation_url(citation: Citation, corpus: str, links: PageLinks) -> str:
+    """Opens the page with the cited words marked."""
+    return links.citation(corpus, citation)
 
 
-def hit_json(rank: int, hit: Hit) -> dict[str, Any]:
-    """A hit as searches and answers print it; image: the file of a page picture, where it is kept."""
+def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = None) -> dict[str, Any]:
+    """A hit as searches and answers print it.
+
+    image: the file of a page picture, where it is kept; with `links` the link to it: clients have no files here.
+    """
     passage = hit.passage
+    image = passage.image.path or None if passage.image is not None else None
+    if passage.image is not None and links is not None:
+        image = links.page(corpus, passage.document, passage.page)
     return {
         "rank": rank,
         "score": hit.score,
@@ -153,7 +165,7 @@ def hit_json(rank: int, hit: Hit) -> dict[str, Any]:
         "start": passage.start,
         "end": passage.end,
         "kind": "text" if passage.image is None else "image",
-        "image": passage.image.path or None if passage.image is not None else None,
+        "image": image,
     }
 
 

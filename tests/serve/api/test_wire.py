@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.records import Answer, Box, Citation, Usage
+from ragkit.serve.api.page_links import PageLinks
 from ragkit.serve.api.wire import ChunkMaker, answer_json, citation_url, completion, url_citations
 from tests.serve.house import two_hits
 
 SCORE = 0.123456789012345678
 CITATION = Citation(1, "a b/ö#1.txt", 2, "Deep.", 0, 9, 30, 35, SCORE, (Box(0.1, 0.2, 0.3, 0.4),))
+LINKS = PageLinks("https://ask.example.org/rag")
+# The words, and the first digits of the SHA-256 of "Deep.".
+MARKED = "&spans=30-35&check=8d029ab77cd9"
 ANSWER = Answer(
     question="How?",
     text="Deep. [1] So.",
@@ -60,18 +64,20 @@ def test_the_record_holds_everything_at_full_precision() -> None:
 
 
 def test_the_url_names_corpus_document_and_page() -> None:
-    assert citation_url(CITATION, "my corpus") == "ragkit://my%20corpus/a%20b/%C3%B6%231.txt#page=2"
+    assert citation_url(CITATION, "my corpus", LINKS) == (
+        "https://ask.example.org/rag/v1/ragkit/pages/my%20corpus/2?document=a%20b/%C3%B6%231.txt" + MARKED
+    )
 
 
 def test_a_completion_has_openais_shape() -> None:
-    body = json.loads(completion(ANSWER, "chatcmpl-1", 7, "papers").model_dump_json(exclude_unset=True))
+    body = json.loads(completion(ANSWER, "chatcmpl-1", 7, "papers", LINKS).model_dump_json(exclude_unset=True))
     record = body.pop("ragkit")
     assert record == json.loads(json.dumps(answer_json(ANSWER)))
     url_citation = {
         "start_index": 0,
         "end_index": 9,
         "title": "a b/ö#1.txt, page 2",
-        "url": "ragkit://papers/a%20b/%C3%B6%231.txt#page=2",
+        "url": f"{LINKS.base}/v1/ragkit/pages/papers/2?document=a%20b/%C3%B6%231.txt{MARKED}",
     }
     assert body == {
         "id": "chatcmpl-1",
@@ -103,7 +109,7 @@ def test_a_completion_has_openais_shape() -> None:
 
 @pytest.mark.parametrize("with_usage", [False, True])
 def test_chunks_say_usage_only_when_asked(with_usage: bool) -> None:
-    maker = ChunkMaker("chatcmpl-1", 7, "papers", with_usage)
+    maker = ChunkMaker("chatcmpl-1", 7, "papers", with_usage, LINKS)
     chunks = [maker.first(), maker.text("Deep."), maker.last(ANSWER, ANSWER.text)]
     bodies = [json.loads(chunk.model_dump_json(exclude_unset=True)) for chunk in chunks]
     assert [body["choices"][0]["delta"] for body in bodies[:2]] == [
@@ -119,8 +125,8 @@ def test_chunks_say_usage_only_when_asked(with_usage: bool) -> None:
 
 
 def test_places_are_those_of_the_text_that_was_sent() -> None:
-    (whole,) = url_citations(ANSWER, "papers")
-    (sent,) = url_citations(ANSWER, "papers", "Deep. So.")
+    (whole,) = url_citations(ANSWER, "papers", LINKS)
+    (sent,) = url_citations(ANSWER, "papers", LINKS, "Deep. So.")
     assert (whole.url_citation.start_index, whole.url_citation.end_index) == (0, 9)
     assert "Deep. So."[sent.url_citation.start_index : sent.url_citation.end_index].strip() == "Deep."
 
@@ -130,7 +136,7 @@ def test_places_behind_a_mark_that_was_put_in_are_exact() -> None:
     text = "It opened. [1] 1 crown was the fee. [2] So [it] was."
     citations = (replace(CITATION, marker=1, start=0, end=14), replace(CITATION, marker=2, start=15, end=39))
     answer = replace(ANSWER, text=text, citations=citations)
-    places = [item.url_citation for item in url_citations(answer, "papers", sent)]
+    places = [item.url_citation for item in url_citations(answer, "papers", LINKS, sent)]
     assert [(place.start_index, place.end_index) for place in places] == [(0, 10), (11, 31)]
     assert [sent[place.start_index : place.end_index] for place in places] == [
         "It opened.",
@@ -149,5 +155,5 @@ def test_places_are_exact_whatever_the_text(pieces: list[tuple[str, int]]) -> No
             citations.append(replace(CITATION, marker=marker, start=start, end=len(text)))
             expected.append((sent_start, len(sent)))
     answer = replace(ANSWER, text=text, citations=tuple(citations))
-    places = [item.url_citation for item in url_citations(answer, "papers", sent)]
+    places = [item.url_citation for item in url_citations(answer, "papers", LINKS, sent)]
     assert [(place.start_index, place.end_index) for place in places] == expected
