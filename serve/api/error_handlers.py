@@ -21,7 +21,7 @@ def handle_errors(app: "FastAPI") -> None:
     from starlette.responses import JSONResponse, Response
 
     def reply(problem: HttpProblem) -> Response:
-        return JSONResponse(problem.body(), problem.status)
+        return JSONResponse(problem.body(), problem.status, problem.headers)
 
     async def on_problem(_: Request, error: HttpProblem) -> Response:
         return reply(error)
@@ -33,7 +33,7 @@ def handle_errors(app: "FastAPI") -> None:
         return reply(_invalid(error.errors()[0]))
 
     async def on_http_error(_: Request, error: HTTPException) -> Response:
-        return reply(HttpProblem(error.status_code, str(error.detail)))
+        return reply(HttpProblem(error.status_code, str(error.detail), headers=error.headers))
 
     async def on_gone(_: Request, __: ClientGoneError) -> Response:
         return Response(status_code=_CLIENT_GONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from ragkit.errors import ContextLengthError, CorpusError, EngineError, FilterError, ImageInputError, RagkitError
 
@@ -10,7 +11,10 @@ _log = logging.getLogger("ragkit.serve")
 
 
 class HttpProblem(Exception):  # noqa: N818
-    """What goes over the wire when a request fails. param: the field of the request that is wrong."""
+    """What goes over the wire when a request fails. param: the field of the request that is wrong.
+
+    headers: of the reply, such as retry-after.
+    """
 
     def __init__(
         self,
@@ -19,6 +23,7 @@ class HttpProblem(Exception):  # noqa: N818
         kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -26,6 +31,7 @@ class HttpProblem(Exception):  # noqa: N818
         self.kind = kind
         self.param = param
         self.code = code
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """The reply's JSON."""
