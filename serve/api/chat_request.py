@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from ragkit.filter_json import filter_from_json
+from ragkit.filter_text import parse_filter
+from ragkit.filters import Condition
 from ragkit.records import AskRequest, ChatMessage, Filter, Sampling
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.image_url import image_of_url, pixels_of_url
@@ -95,7 +97,7 @@ class StreamOptions(BaseModel):
 class ChatBody(BaseModel):
     """The fields that are read; `ask_request` judges the others, which are in `model_extra`.
 
-    filters: not of OpenAI's chat, but in the form that its vector stores take; `filter_from_json` judges it.
+    filters: not of OpenAI's chat, but in the form that its vector stores take, or in ragkit's text form.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -138,8 +140,12 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     behind = [message for message in messages[asked + 1 :] if message.role == "system"]
     history = tuple(messages[:asked] + behind)
     question = messages[asked]
-    where = None if body.filters is None else Filter(condition=filter_from_json(body.filters))
+    where = None if body.filters is None else Filter(condition=_condition(body.filters))
     return AskRequest(question.content, history, _sampling(body, default), where, question.images)
+
+
+def _condition(filters: object) -> Condition:
+    return parse_filter(filters) if isinstance(filters, str) else filter_from_json(filters)
 
 
 def _check_extra(extra: dict[str, Any]) -> None:

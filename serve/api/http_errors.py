@@ -27,7 +27,8 @@ class HttpProblem(Exception):  # noqa: N818
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        # What it quotes may hold halves of characters, which JSON's escapes can say and UTF-8 cannot.
+        self.message = message.encode("utf-8", "backslashreplace").decode()
         self.kind = kind
         self.param = param
         self.code = code
