@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Usage
-from ragkit.serve.api.image_url import image_url
+from ragkit.serve.engines.chat_json import logprobs_json, message_json, sampling_json
+from ragkit.serve.engines.chat_replies import end_of, read_delta, read_reply, usage_of
 from ragkit.serve.engines.token_estimate import estimate_tokens
 from ragkit.serve.prompting.image_size import check_images, estimate_image_tokens
 
@@ -90,19 +91,19 @@ class OpenAIEngine:
         arguments = await asyncio.to_thread(self._arguments, request)
         with self._errors():
             async with self._client() as client:
-                reply = await self._complete(client, arguments, request.logprobs and self._gives_logprobs)
-        choice = _first_choice(reply)
-        message = getattr(choice, "message", None)
-        if message is None:
+                reply = await self._begin(
+                    client, arguments, logprobs_json(request.sampling, wanted=request.logprobs)
+                )
+        if (read := read_reply(reply, request)) is None:
             raise EngineError(f"{self._shown} answered without a message: {str(reply)[:200]!r}; is it a chat API?")
-        logprobs = _logprobs(choice) if request.logprobs else None
-        return ChatReply(message.content or message.refusal or "", _finish_reason(choice), _usage(reply), logprobs)
+        return read
 
-    async def _complete(self, client: AsyncOpenAI, arguments: dict[str, Any], logprobs: bool) -> Any:
+    async def _begin(self, client: AsyncOpenAI, arguments: dict[str, Any], logprobs: dict[str, Any]) -> Any:
+        """The reply, or the stream that is one; without log-probabilities where the server refuses them."""
         openai = require("openai")
-        if logprobs:
+        if logprobs and self._gives_logprobs:
             with suppress(openai.BadRequestError, openai.UnprocessableEntityError):
-                return await client.chat.completions.create(**arguments, logprobs=True)
+                return await client.chat.completions.create(**arguments, **logprobs)
         reply = await client.chat.completions.create(**arguments)
         # It was not the rest of the request that was refused.
         self._gives_logprobs = self._gives_logprobs and not logprobs
@@ -112,18 +113,18 @@ class OpenAIEngine:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
         arguments = await asyncio.to_thread(self._arguments, request)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+        logprobs = logprobs_json(request.sampling)
         ended, usage = None, Usage()
         with self._errors():
-            async with self._client() as client, await client.chat.completions.create(**arguments) as chunks:
+            async with self._client() as client, await self._begin(client, arguments, logprobs) as chunks:
                 async for chunk in chunks:
-                    usage = _usage(chunk) if getattr(chunk, "usage", None) else usage
-                    choice = _first_choice(chunk)
-                    ended = choice if getattr(choice, "finish_reason", None) else ended
-                    if text := getattr(getattr(choice, "delta", None), "content", None):
-                        yield ChatDelta(text)
+                    usage = usage_of(chunk) if getattr(chunk, "usage", None) else usage
+                    ended = end_of(chunk) or ended
+                    if delta := read_delta(chunk, request):
+                        yield delta
         if ended is None:
             raise EngineError(f"{self._shown} ended the stream before the answer was finished")
-        yield ChatDelta(finish_reason=_finish_reason(ended), usage=usage)
+        yield ChatDelta(finish_reason=ended, usage=usage)
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """Several at a time, from a thread of its own, so that it works under a running event loop too."""
@@ -153,17 +154,10 @@ class OpenAIEngine:
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         check_images(request.messages, self.image_limits, self._model)
-        sampling = request.sampling
-        # OpenAI's own newer models refuse the name that every other server knows.
         is_openai = (urlsplit(self._url).hostname or "").endswith("openai.com")
-        arguments: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
-            "max_completion_tokens" if is_openai else "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-        }
-        optional = {"top_p": sampling.top_p, "stop": list(sampling.stop) or None, "seed": sampling.seed}
-        return arguments | {name: value for name, value in optional.items() if value is not None}
+        messages = [message_json(message) for message in request.messages]
+        sampling = sampling_json(request.sampling, is_openai=is_openai)
+        return {"model": self._model, "messages": messages, **sampling}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -193,16 +187,6 @@ class OpenAIEngine:
         return EngineError(f"{self._shown} answered {error.status_code}: {said}")
 
 
-def _content(message: ChatMessage) -> str | list[dict[str, Any]]:
-    """Text alone as a string, which every server reads; with images the parts of OpenAI's API, images first."""
-    if not message.images:
-        return message.content
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": image_url(image)}} for image in message.images
-    ]
-    return [*parts, {"type": "text", "text": message.content}]
-
-
 def _shown(url: str) -> str:
     """The address without what may be secret in it: user, password and query."""
     return re.sub(r"^([a-z][a-z0-9+.-]*://)?[^/?#]*@", r"\1", re.split("[?#]", url)[0], flags=re.IGNORECASE)
@@ -218,29 +202,3 @@ def _http_library() -> ModuleType:
     client = require("openai").DefaultAsyncHttpxClient
     names = {base.__module__.partition(".")[0] for base in client.__mro__ if base.__name__ == "AsyncClient"}
     return sys.modules[names.pop()]
-
-
-def _first_choice(reply: Any) -> Any:
-    """None where there is none; the client checks nothing of what a server sends."""
-    choices = getattr(reply, "choices", None)
-    return choices[0] if isinstance(choices, list) and choices else None
-
-
-def _finish_reason(choice: Any) -> str:
-    return "length" if choice.finish_reason == "length" else "stop"
-
-
-def _logprobs(choice: Any) -> tuple[float, ...] | None:
-    """None where the server sent none, as those do that cannot, or sent something else."""
-    content = getattr(getattr(choice, "logprobs", None), "content", None)
-    if not isinstance(content, list):
-        return None
-    values = [getattr(token, "logprob", None) for token in content]
-    numbers = tuple(float(value) for value in values if isinstance(value, int | float))
-    return numbers if len(numbers) == len(values) else None
-
-
-def _usage(reply: Any) -> Usage:
-    usage = getattr(reply, "usage", None)
-    counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-    return Usage(*(count if isinstance(count, int) else 0 for count in counts))

@@ -1,0 +1,67 @@
+"""What OpenAI-compatible servers send back, as records; the client library checks nothing of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ragkit.records import ChatDelta, ChatReply, ChatRequest, Usage
+from ragkit.serve.engines.chat_json import (
+    finish_reason_of,
+    reasoning_of,
+    token_logprobs_of,
+    tool_call_deltas_of,
+    tool_calls_of,
+)
+
+
+def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
+    """The reply to a request that was not streamed; None where it holds no message."""
+    choice = _first_choice(reply)
+    message = getattr(choice, "message", None)
+    if message is None:
+        return None
+    text = getattr(message, "content", None) or getattr(message, "refusal", None)
+    asked = request.logprobs or request.sampling.logprobs
+    tokens = token_logprobs_of(choice) if asked else None
+    return ChatReply(
+        text if isinstance(text, str) else "",
+        finish_reason_of(choice),
+        usage_of(reply),
+        tuple(token.logprob for token in tokens) if request.logprobs and tokens is not None else None,
+        tool_calls_of(message),
+        reasoning_of(message),
+        tokens if request.sampling.logprobs else None,
+    )
+
+
+def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
+    """What a chunk of a stream adds to the reply; None for one that adds nothing."""
+    choice = _first_choice(chunk)
+    delta = getattr(choice, "delta", None)
+    text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
+    read = ChatDelta(
+        text if isinstance(text, str) else "",
+        tool_calls=tool_call_deltas_of(delta),
+        reasoning=reasoning_of(delta),
+        tokens=(token_logprobs_of(choice) or ()) if request.sampling.logprobs else (),
+    )
+    return None if read == ChatDelta() else read
+
+
+def end_of(chunk: Any) -> str | None:
+    """Why the reply ends with this chunk; None where it goes on."""
+    choice = _first_choice(chunk)
+    return finish_reason_of(choice) if getattr(choice, "finish_reason", None) else None
+
+
+def usage_of(reply: Any) -> Usage:
+    """Zeros where the server does not count."""
+    usage = getattr(reply, "usage", None)
+    counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(*(count if isinstance(count, int) else 0 for count in counts))
+
+
+def _first_choice(reply: Any) -> Any:
+    """None where there is none."""
+    choices = getattr(reply, "choices", None)
+    return choices[0] if isinstance(choices, list) and choices else None
