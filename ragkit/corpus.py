@@ -396,8 +396,9 @@ class Corpus:
                 choose_index(self.config.index, 0, facts.dim, 0)
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
-        count = self.config.generation.num_passages
-        return self.search_many([request.question], count, level="passage", where=request.where)[0]
+        count = request.num_passages or self.config.generation.num_passages
+        hits = self.search_many([request.question], count, level="passage", where=request.where)[0]
+        return hits if request.min_score is None else [hit for hit in hits if hit.score >= request.min_score]
 
     def _preparer(self, password: str | None) -> Preparer:
         tokenizer = self.embedder if isinstance(self.embedder, Tokenizer) else WordTokenizer()

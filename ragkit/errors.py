@@ -11,7 +11,8 @@
     │   └── CorpusDamagedError a file of the corpus is missing, truncated or altered
     ├── EngineError            a generation engine or remote model failed
     │   ├── ContextLengthError prompt and answer do not fit the engine's context
-    │   └── ImageInputError    the request has images that the engine does not read
+    │   ├── ImageInputError    the request has images that the engine does not read
+    │   └── UnsupportedRequestError  the request asks for a kind of reply that the engine cannot give
     ├── FilterError            a filter on attributes is malformed or can only be a mistake
     └── DataError              an evaluation file is malformed
 
@@ -71,6 +72,14 @@ class ContextLengthError(EngineError):
 
 class ImageInputError(EngineError):
     """The request has images and the engine reads none, or not so many; the asker can leave them out."""
+
+
+class UnsupportedRequestError(EngineError):
+    """The request asks for a kind of reply that the engine cannot give; field: what the asker can leave out."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class FilterError(RagkitError):
