@@ -141,7 +141,7 @@ def _picture_retriever(config: Config, parts: CorpusParts) -> Retriever:
         raise ConfigError("retrieval.method = 'bm25' needs text, and this corpus holds page pictures alone")
     assert parts.page_embedder is not None, "a corpus of pictures has their embedder"
     assert parts.page_vectors is not None, "a corpus of pictures has their vectors"
-    dense = DenseRetriever(parts.store, parts.page_embedder, parts.page_vectors)
+    dense = DenseRetriever(parts.store, parts.page_embedder, parts.page_vectors, reads_images=True)
     if parts.late_interaction is None:
         return dense
     return RescoringRetriever(dense, parts.late_interaction, config.late_interaction.depth)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ragkit.errors import ConfigError
 from ragkit.serve_config import ServeConfig
@@ -180,6 +180,12 @@ class RerankConfig(_Table):
     timeout_s: float = Field(default=60, gt=0)
 
 
+def _none_or_room(tokens: int) -> int:
+    if tokens and tokens < 256:
+        raise ValueError("a context holds at least 256 tokens; 0 asks the server")
+    return tokens
+
+
 class GenerationConfig(_Table):
     """engine "extractive" quotes; "smollm2" is a small packaged model; "transformers" runs `model` in process.
 
@@ -193,10 +199,24 @@ class GenerationConfig(_Table):
 
     "openai" asks any OpenAI-compatible base `url`; its key is read from the environment variable api_key_env,
     where that is "" from OPENAI_API_KEY, and only for api.openai.com.
-    context_tokens counts for "openai" and "echo"; a model in process knows its own.
+    context_tokens counts for "openai" and "echo"; 0 asks the server, and is 8192 where it does not say. A model in
+    process knows its own.
+    connect_timeout_s: to connect; timeout_s: to begin an answer, and between its pieces. retries: of requests of
+    which no byte came back. After breaker_failures in a row the server is left alone for breaker_s.
+    "vllm" runs `model` in process for offline batches; `ragkit serve --vllm` starts vLLM's server with vllm_python.
+    vllm_args: of vLLM's command line, for both.
+
+    order: of the sources in the prompt: "rank" (best first), "ends" (best at both ends), "reverse" (best next to
+    the question) or "document" (by document and page); "auto": by the file that position_curve names, "rank"
+    without one.
+    duplicates: leave out passages that repeat another ("exact"), that say nearly the same ("near"), or none
+    ("keep"). choice: leave out passages behind a "gap" of the scores, those that the reranker puts far below the
+    retriever ("disagreement"), "both", or none ("all"); the first min_passages always stay.
+    condense: what is searched for in a conversation: the "last" message of the user, the last and earlier ones
+    ("history"), or a question that the engine makes of them ("llm").
     """
 
-    engine: Literal["extractive", "smollm2", "transformers", "openai", "echo"] = "extractive"
+    engine: Literal["extractive", "smollm2", "transformers", "vllm", "openai", "echo"] = "extractive"
     model: str = ""
     url: str = ""
     api_key_env: str = ""
@@ -206,10 +226,22 @@ class GenerationConfig(_Table):
     max_pixels: int = Field(default=2_000_000, ge=10_000)
     num_passages: int = Field(default=8, ge=1)
     num_pages: int = Field(default=3, ge=1)
-    context_tokens: int = Field(default=8192, ge=256)
+    order: Literal["auto", "rank", "ends", "reverse", "document"] = "auto"
+    position_curve: str = ""
+    duplicates: Literal["exact", "near", "keep"] = "exact"
+    choice: Literal["all", "gap", "disagreement", "both"] = "all"
+    min_passages: int = Field(default=3, ge=1)
+    condense: Literal["last", "history", "llm"] = "last"
+    context_tokens: Annotated[int, AfterValidator(_none_or_room)] = 0
     max_tokens: int = Field(default=512, ge=1)
     temperature: float = Field(default=0.0, ge=0)
     timeout_s: float = Field(default=120, gt=0)
+    connect_timeout_s: float = Field(default=10, gt=0)
+    retries: int = Field(default=2, ge=0, le=10)
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_s: float = Field(default=10, gt=0)
+    vllm_python: str = ""
+    vllm_args: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

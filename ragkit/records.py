@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -103,6 +104,19 @@ class TextRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A document given as a file that lies under a name of its own making.
+
+    name: what the file is called: it gives the title, and among kinds of text the kind. path: absolute.
+    """
+
+    id: str
+    path: Path
+    name: str
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document as the catalogue knows it.
 
@@ -145,10 +159,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question on its way through retrieval; feedback may replace the vector."""
+    """A question on its way through retrieval; feedback may replace the vector.
+
+    images: what the asker shows with it; searched with where page pictures are.
+    """
 
     text: str
     dense: FloatArray | None = None
+    images: tuple[Image, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +182,16 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage found for a query; a higher score is better, ties are ordered by passage key."""
+    """A passage found for a query; a higher score is better, ties are ordered by passage key.
+
+    retrieved_rank, retrieval_score: place (from 1) and score before a reranker ordered the hits anew; None
+    where none did.
+    """
 
     score: float
     passage: Passage
+    retrieved_rank: int | None = None
+    retrieval_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +261,31 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedHit:
+    """A hit that was found and not shown to the engine. rank: its place among the hits, from 1."""
+
+    rank: int
+    document: str
+    page: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the hits stood in the prompt.
+
+    order: "rank", "ends", "reverse" or "document"; why: what chose it, in a plain sentence.
+    ranks: of the hits (from 1) that the sources are, in the order of the prompt: that of marker m is ranks[m - 1].
+    dropped: what was left out, by rank.
+    """
+
+    order: str = "rank"
+    why: str = ""
+    ranks: tuple[int, ...] = ()
+    dropped: tuple[DroppedHit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer and what it rests on.
 
@@ -244,7 +293,9 @@ class Answer:
     another form than text was asked for: such replies stand as they were written, without citations.
     unknown_marks: numbers in square brackets that no source had; removed from `text`.
     notes: what a reader should know about how the answer came about, in plain sentences.
-    timings_ms: milliseconds by stage (retrieve, rerank, generate, cite).
+    timings_ms: milliseconds by stage (condense, retrieve, rerank, generate, cite).
+    searched: what was searched for, "" where that is not known.
+    packing: which of the hits the engine was shown, and in which order.
     """
 
     question: str
@@ -402,3 +453,17 @@ class AskRequest:
     num_passages: int | None = None
     min_score: float | None = None
     found: Found | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether something that answers depend on can be used now.
+
+    name: what clients may know it by. state: in a few words, without addresses. retry_after_s: when it may be again,
+    where that is known.
+    """
+
+    name: str
+    is_ready: bool
+    state: str
+    retry_after_s: float | None = None

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ragkit.errors import ConfigError
+from ragkit.pictures import rgb_on_white
 from ragkit.protocols import Embedder, PassageStore, VectorIndex
-from ragkit.records import Filter, FloatArray, Hit, Query
+from ragkit.records import Filter, FloatArray, Hit, PageImage, Passage, Query
 from ragkit.retrievers.fusion import Ranking
 from ragkit.retrievers.rankings import load_hits, to_rankings
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 class DenseRetriever:
-    """Finds the passages whose vectors have the highest inner product with the query's."""
+    """Finds the passages whose vectors have the highest inner product with the query's.
 
-    def __init__(self, store: PassageStore, embedder: Embedder, index: VectorIndex) -> None:
+    Args:
+        reads_images: whether the embedder embeds pictures. A query's images then count as much each as its text:
+            its vector is the mean of theirs, each of unit length, at the length of the text's.
+    """
+
+    def __init__(
+        self, store: PassageStore, embedder: Embedder, index: VectorIndex, *, reads_images: bool = False
+    ) -> None:
         self._store = store
         self._embedder = embedder
         self._index = index
+        self._reads_images = reads_images
 
     def retrieve(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[list[Hit]]:
         """As `Retriever.retrieve`; scores are inner products (cosines for embedders of unit rows)."""
@@ -39,6 +52,29 @@ class DenseRetriever:
         for i, query in enumerate(queries):
             if query.dense is not None:
                 vectors[i] = query.dense
+            elif query.images and self._reads_images:
+                vectors[i] = self._with_images(vectors[i], query)
         if not np.isfinite(vectors).all():
             raise ConfigError("a query's vector is not finite; check the embedder or the given vector")
         return vectors
+
+    def _with_images(self, text: FloatArray, query: Query) -> FloatArray:
+        """float32 (dim,); of the images alone where the query has no words."""
+        pictures = self._embedder.embed_passages([_as_passage(image) for image in query.images])
+        rows = [*pictures, text] if query.text.strip() else [*pictures]
+        mean = np.mean([_unit(row) for row in rows], axis=0)
+        length = float(np.linalg.norm(text)) or 1.0
+        joined: FloatArray = (_unit(mean) * length).astype(np.float32)
+        return joined
+
+
+def _as_passage(image: Image) -> Passage:
+    """What an embedder of pages takes."""
+    picture = PageImage("", 1, image.width, image.height, load=lambda: rgb_on_white(image))
+    return Passage(-1, "", 1, 0, 0, "", image=picture)
+
+
+def _unit(row: FloatArray) -> FloatArray:
+    """A row of zeros stays."""
+    length = float(np.linalg.norm(row))
+    return row / length if length else row

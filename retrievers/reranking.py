@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ragkit.protocols import Reranker, Retriever
@@ -14,12 +14,19 @@ _STEP = 1e-9
 def rerank_first(reranker: Reranker, query: Query, hits: Sequence[Hit], depth: int) -> list[Hit]:
     """The first `depth` hits in the reranker's order, then the others as they were.
 
-    The others' scores, which are of another kind, are replaced by falling ones just below the reranked.
+    The others' scores, which are of another kind, are replaced by falling ones just below the reranked. Each hit
+    keeps the place and score that it had before.
     """
     if not hits:
         return []
     reranked = reranker.rerank(query, hits[:depth])
-    return [*reranked, *just_below(reranked, hits[depth:])]
+    before = {hit.passage.key: (rank, hit.score) for rank, hit in enumerate(hits, 1)}
+    return [_with_retrieval(hit, before) for hit in [*reranked, *just_below(reranked, hits[depth:])]]
+
+
+def _with_retrieval(hit: Hit, before: Mapping[int, tuple[int, float]]) -> Hit:
+    rank, score = before.get(hit.passage.key, (None, None))
+    return replace(hit, retrieved_rank=rank, retrieval_score=score)
 
 
 def just_below(ranked: Sequence[Hit], others: Sequence[Hit]) -> list[Hit]:
