@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ragkit.retrievers.hybrid import Fusion
 
 NO_EMBEDDER = "none"
+_ECHO_CONTEXT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
     if settings.engine == "echo":
         from ragkit.serve.engines.echo_engine import EchoEngine
 
-        return EchoEngine(context_tokens=settings.context_tokens)
+        return EchoEngine(context_tokens=settings.context_tokens or _ECHO_CONTEXT)
     if settings.engine == "openai":
         return _openai_engine(settings)
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
@@ -230,6 +231,7 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
 
 
 def _openai_engine(settings: GenerationConfig) -> Engine:
+    from ragkit.serve.engines.circuit_breaker import CircuitBreaker
     from ragkit.serve.engines.openai_engine import OpenAIEngine
 
     if not settings.url or not settings.model:
@@ -243,5 +245,8 @@ def _openai_engine(settings: GenerationConfig) -> Engine:
         api_key_env=settings.api_key_env,
         context_tokens=settings.context_tokens,
         timeout_s=settings.timeout_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        retries=settings.retries,
+        breaker=CircuitBreaker(settings.breaker_failures, settings.breaker_s),
         image_limits=ImageLimits(settings.max_images, settings.max_pixels) if settings.max_images else None,
     )

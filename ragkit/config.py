@@ -203,8 +203,8 @@ class GenerationConfig(_Table):
     process knows its own.
     connect_timeout_s: to connect; timeout_s: to begin an answer, and between its pieces. retries: of requests of
     which no byte came back. After breaker_failures in a row the server is left alone for breaker_s.
-    "vllm" runs `model` in process for offline batches; `ragkit serve --vllm` starts vLLM's server with vllm_python.
-    vllm_args: of vLLM's command line, for both.
+    "vllm" runs `model` in process for offline batches; `ragkit serve --vllm` starts vLLM's server, with the Python
+    vllm_python. vllm_args: of vLLM's command line, for both.
 
     order: of the sources in the prompt: "rank" (best first), "ends" (best at both ends), "reverse" (best next to
     the question) or "document" (by document and page); "auto": by the file that position_curve names, "rank"

@@ -12,7 +12,10 @@
     ├── EngineError            a generation engine or remote model failed
     │   ├── ContextLengthError prompt and answer do not fit the engine's context
     │   ├── ImageInputError    the request has images that the engine does not read
-    │   └── UnsupportedRequestError  the request asks for a kind of reply that the engine cannot give
+    │   ├── UnsupportedRequestError  the request asks for a kind of reply that the engine cannot give
+    │   ├── RequestRefusedError a remote model takes no such request
+    │   ├── EngineTimeoutError a remote model took too long
+    │   └── EngineUnavailableError  a remote model is not there, or takes nothing more, for now
     ├── FilterError            a filter on attributes is malformed or can only be a mistake
     └── DataError              an evaluation file is malformed
 
@@ -80,6 +83,22 @@ class UnsupportedRequestError(EngineError):
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class RequestRefusedError(EngineError):
+    """A remote model takes no such request; the message names no address, and the asker can change what he asks."""
+
+
+class EngineTimeoutError(EngineError):
+    """A remote model did not answer, or did not go on, in time."""
+
+
+class EngineUnavailableError(EngineError):
+    """A remote model is not there, or takes nothing more, for now; None: nobody knows when it will again."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class FilterError(RagkitError):

@@ -31,6 +31,7 @@ from ragkit.records import (
     Passage,
     PassageKind,
     Query,
+    Readiness,
     SpanArray,
     TextLine,
 )
@@ -202,6 +203,15 @@ class Engine(Protocol):
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """For offline work; in the order of the requests."""
+        ...
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """Something outside of this process that answers depend on, such as the server of a model."""
+
+    async def readiness(self) -> Readiness:
+        """Within seconds, and without raising."""
         ...
 
 
