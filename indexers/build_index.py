@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from ragkit.indexers.upkeep import keep_up, merge_all, remove_documents
 from ragkit.indexers.vectors.token_vectors import write_token_shard
 from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace, write_shard
 from ragkit.indexers.work_list import Work, documents_gone, work_on_files, work_on_records
-from ragkit.records import FloatArray, Passage, TextRecord
+from ragkit.records import AttributeValue, FloatArray, Passage, TextRecord
 
 _Results = Generator[Unpictured | FailedDocument, None, None]
 
@@ -77,6 +78,7 @@ class IndexBuilder:
         self._digests: dict[str, str] = {}
         self._last_commit = time.monotonic()
         self._total = self._num_commits = 0
+        self._pages_of_document = (0, 0)
 
     def run(
         self, files: FileList, records: Sequence[TextRecord] = (), prune_below: Sequence[Path] = ()
@@ -195,6 +197,7 @@ class IndexBuilder:
             if known.source != item.source:
                 self._moved.append((item.id, item.source))
             return None
+        self._pages_of_document = (0, 0)
         self._tell("read", item.id)
         digest = digest_of(content_hash, self._preparer.settings_hash)
         self._digests[item.id] = digest
@@ -202,7 +205,9 @@ class IndexBuilder:
             document = replace(self._preparer.from_record(item.origin), attributes=self._attributes_of(item)[0])
             return Unpictured(document, [], digest)
         remembered = self._unfinished.of(digest)
-        document, warnings = self._preparer.from_file(item.origin.path, item.id, content_hash, remembered)
+        file = replace(item.origin, id=item.id)
+        tell = partial(self._tell_pages, item.id)
+        document, warnings = self._preparer.from_file(file, content_hash, remembered, tell)
         attributes, said = self._attributes_of(item)
         return Unpictured(replace(document, attributes=attributes, said=said), warnings, digest)
 
@@ -216,11 +221,13 @@ class IndexBuilder:
     def _attributes_of(self, item: Work) -> tuple[Attributes, Attributes]:
         """A document's attributes, and those of them that a sidecar gives.
 
-        A record brings its own. A sidecar's say holds; what it said before and no longer says is taken away,
-        and what was set otherwise stays.
+        A record, and a file given with attributes, bring their own. A sidecar's say holds; what it said before
+        and no longer says is taken away, and what was set otherwise stays.
         """
         if isinstance(item.origin, TextRecord):
-            return checked_record(item.origin), {}
+            return checked_record(item.origin.attributes), {}
+        if item.origin.attributes is not None:
+            return checked_record(item.origin.attributes), {}
         known = self._known.get(item.id)
         stored, before = (known.attributes, known.said) if known else ({}, {})
         said = self._sidecars.of(item.origin.path)
@@ -315,6 +322,10 @@ class IndexBuilder:
             self._report.warnings += warnings
             self._report.removed += remove_documents(self._catalogue, gone)
 
+    def _tell_pages(self, document: str, done: int, of: int) -> None:
+        self._pages_of_document = (done, of)
+        self._tell("read", document)
+
     def _tell_pictures(self, document: str, count: int) -> None:
         self._num_pictures_done += count
         self._tell("embed", document)
@@ -327,15 +338,22 @@ class IndexBuilder:
         pages = report.num_pages + self._num_pages_pending + self._num_pictures_done
         self._progress(
             IndexProgress(
-                stage, document, done, self._total, pages, report.num_passages + embedded, pending - embedded
+                stage,
+                document,
+                done,
+                self._total,
+                pages,
+                report.num_passages + embedded,
+                pending - embedded,
+                *self._pages_of_document,
             )
         )
 
 
-def checked_record(record: TextRecord) -> Attributes:
+def checked_record(attributes: Mapping[str, AttributeValue]) -> Attributes:
     """A record's attributes, checked. Raises DocumentError where one cannot be stored."""
     try:
-        return checked_attributes(record.attributes)
+        return checked_attributes(attributes)
     except ValueError as error:
         raise DocumentError(f"attributes: {error}") from error
 

@@ -9,7 +9,10 @@ from ragkit.indexers.readers.find_files import Problem
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far an indexing run has come. `stage`: "read", "embed", or "index" (an index is built)."""
+    """How far an indexing run has come. `stage`: "read", "embed", or "index" (an index is built).
+
+    document_pages_done, document_pages: of the document that is read, or was read last.
+    """
 
     stage: str
     document: str
@@ -18,6 +21,8 @@ class IndexProgress:
     pages_done: int
     passages_done: int
     passages_pending: int
+    document_pages_done: int = 0
+    document_pages: int = 0
 
 
 @dataclass(slots=True)

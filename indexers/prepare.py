@@ -15,6 +15,7 @@ from ragkit.files import sha256_of
 from ragkit.indexers.new_document import NewDocument
 from ragkit.indexers.page_images import DRAWABLE
 from ragkit.indexers.readers.documents import open_document
+from ragkit.indexers.readers.find_files import FoundFile
 from ragkit.indexers.split import split_text
 from ragkit.indexers.unfinished import RememberedPages
 from ragkit.protocols import OcrEngine, Renderer, Tokenizer
@@ -27,7 +28,10 @@ _READ_AGAIN = "incomplete"
 
 @dataclass(frozen=True)
 class Preparer:
-    """Makes documents ready for storing, all with the same settings."""
+    """Makes documents ready for storing, all with the same settings.
+
+    max_pages: documents of more are refused; 0: none is.
+    """
 
     documents: DocumentsConfig
     passages: PassagesConfig
@@ -36,6 +40,7 @@ class Preparer:
     ocr: Callable[[], OcrEngine]
     pages: PagesConfig
     password: str | None = None
+    max_pages: int = 0
 
     @cached_property
     def settings_hash(self) -> str:
@@ -62,27 +67,39 @@ class Preparer:
         return min(self.passages.max_tokens or own, own)
 
     def from_file(
-        self, path: Path, document_id: str, content_hash: str, remembered: RememberedPages
+        self,
+        file: FoundFile,
+        content_hash: str,
+        remembered: RememberedPages,
+        tell: Callable[[int, int], None] = lambda _, __: None,
     ) -> tuple[NewDocument, list[str]]:
         """Read a file's pages: their text, or only how many there are. The strings are warnings about it.
 
+        tell: called with the number of pages read so far, and of all.
+
         Raises:
             NotDrawableError: only pictures are embedded, and files of this kind have none.
-            DocumentError: the file cannot be read, or it changed while it was.
+            DocumentError: the file cannot be read, has too many pages, or it changed while it was read.
         """
-        known, remember = remembered.pages(), remembered.add
+        path, known, remember = file.path, remembered.pages(), remembered.add
         with open_document(
-            path, self.documents, self.renderer, self.ocr, self.password, known, remember
+            path, self.documents, self.renderer, self.ocr, self.password, known, remember, file.name
         ) as opened:
+            if 0 < self.max_pages < opened.num_pages:
+                raise DocumentError(f"it has {opened.num_pages} pages; at most {self.max_pages} are indexed")
+            tell(0, opened.num_pages)
             if self.pages.embed == "image":
                 _check_drawable(opened.media_type)
                 pages = [Page(number, "") for number in range(1, opened.num_pages + 1)]
             else:
-                pages = list(opened.pages())
+                pages = []
+                for page in opened.pages():
+                    pages.append(page)
+                    tell(len(pages), opened.num_pages)
             title, media_type, warnings = opened.title, opened.media_type, list(opened.warnings)
             incomplete = opened.incomplete
         check_unchanged(path, content_hash)
-        document = self._document(document_id, title, pages, str(path), media_type, content_hash)
+        document = self._document(file.id, title, pages, str(path), media_type, content_hash)
         if incomplete:
             # Never equal to a settings hash: the file is read again when the missing library may be there.
             document = replace(document, settings_hash=_READ_AGAIN)

@@ -31,7 +31,7 @@ from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.migrate import migrate
 from ragkit.indexers.prepare import Preparer
-from ragkit.indexers.readers.find_files import find_files, fixed_part
+from ragkit.indexers.readers.find_files import find_files, fixed_part, with_records
 from ragkit.indexers.readers.render import make_renderer
 from ragkit.indexers.repair import Repairer, RepairReport, restore_manifest
 from ragkit.indexers.split import WordTokenizer
@@ -41,13 +41,23 @@ from ragkit.indexers.vectors.index_kinds import choose_index
 from ragkit.indexers.verify import verify_corpus
 from ragkit.pipeline import Pipeline
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, TokenEmbedder, Tokenizer
-from ragkit.records import Answer, AskRequest, AttributeValue, Document, Hit, Query, Sampling, TextRecord
+from ragkit.records import (
+    Answer,
+    AskRequest,
+    AttributeValue,
+    Document,
+    FileRecord,
+    Hit,
+    Query,
+    Sampling,
+    TextRecord,
+)
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
 from ragkit.searcher import Searcher
 from ragkit.where import Where, as_filter
 
-Source = str | Path | TextRecord
+Source = str | Path | TextRecord | FileRecord
 
 _NONE_GIVEN = Embedders()
 _log = logging.getLogger("ragkit")
@@ -179,6 +189,7 @@ class Corpus:
         *,
         password: str | None = None,
         prune: bool = False,
+        max_pages: int = 0,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexReport:
         """Index files, folders, glob patterns and records; only what is new or changed is worked on.
@@ -188,28 +199,30 @@ class Corpus:
         Args:
             password: tried on encrypted files.
             prune: remove documents whose file, below one of the given paths, is gone.
+            max_pages: files of more pages are refused; 0: none is.
             progress: called as the work goes on.
 
         Raises:
             CorpusLockedError: another process is writing.
         """
-        items = [sources] if isinstance(sources, str | Path | TextRecord) else list(sources)
+        items = [sources] if isinstance(sources, str | Path | TextRecord | FileRecord) else list(sources)
         records = [item for item in items if isinstance(item, TextRecord)]
-        paths = [item for item in items if not isinstance(item, TextRecord)]
+        named = [item for item in items if isinstance(item, FileRecord)]
+        paths = [item for item in items if not isinstance(item, TextRecord | FileRecord)]
         self._check_index()
         with _disk_errors_named(self.path), writer_lock(self.path):
             builder = IndexBuilder(
                 self.path,
                 self._catalogue,
                 self._embedders.all,
-                self._preparer(password),
+                self._preparer(password, max_pages),
                 self.config.index,
                 self.config.lexical,
                 progress,
             )
             self._remember()
             below = [fixed_part(path) for path in paths] if prune else []
-            return builder.run(find_files(paths), records, below)
+            return builder.run(with_records(find_files(paths), named), records, below)
 
     def remove(self, document_ids: str | Iterable[str]) -> list[str]:
         """Take documents out; returns the ids that were there."""
@@ -400,7 +413,7 @@ class Corpus:
         hits = self.search_many([request.question], count, level="passage", where=request.where)[0]
         return hits if request.min_score is None else [hit for hit in hits if hit.score >= request.min_score]
 
-    def _preparer(self, password: str | None) -> Preparer:
+    def _preparer(self, password: str | None, max_pages: int) -> Preparer:
         tokenizer = self.embedder if isinstance(self.embedder, Tokenizer) else WordTokenizer()
         return Preparer(
             self.config.documents,
@@ -410,6 +423,7 @@ class Corpus:
             partial(assemble.make_ocr, self.config),
             self.config.pages,
             password,
+            max_pages,
         )
 
     def _remember(self) -> None:

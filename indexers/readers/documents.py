@@ -24,9 +24,11 @@ class OpenDocument:
     warnings: what should be known about the reading ("page 3: …"); filled while pages are read.
     """
 
-    def __init__(self, reading: Reading, media_type: str, source: PageSource, status: os.stat_result) -> None:
+    def __init__(
+        self, reading: Reading, called: str, media_type: str, source: PageSource, status: os.stat_result
+    ) -> None:
         self.media_type = media_type
-        self.title = title_of(reading.path)
+        self.title = title_of(Path(called))
         self.num_pages = source.num_pages
         self.warnings = reading.warnings
         self._path = reading.path
@@ -73,12 +75,14 @@ def open_document(
     password: str | None = None,
     known: Mapping[int, Page] | None = None,
     read_by_ocr: Callable[[Page], None] = lambda _: None,
+    called: str = "",
 ) -> OpenDocument:
     """Open a file as what its content is; `ocr` gives the OCR engine when a page first needs it.
 
     Args:
         known: pages that were read by OCR before, by number; they are not read again.
         read_by_ocr: called with each page that is.
+        called: the file's name, where its path does not say so.
 
     Raises:
         PasswordError: the file is encrypted and the password is missing or wrong.
@@ -88,8 +92,10 @@ def open_document(
     reading = Reading(path, config, renderer, ocr, password, known=known or {}, read_by_ocr=read_by_ocr)
     try:
         status = _status_of(path)
-        media_type = _media_type_of(path, reading.warnings)
-        return OpenDocument(reading, media_type, _open_source(reading, media_type), status)
+        media_type, warnings = media_type_of(path, called)
+        reading.warnings.extend(warnings)
+        source = _open_source(reading, media_type)
+        return OpenDocument(reading, called or path.name, media_type, source, status)
     except OSError as error:
         raise DocumentError(f"the file cannot be read: {error.strerror or error}") from error
 
@@ -113,16 +119,21 @@ def _version(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _media_type_of(path: Path, warnings: list[str]) -> str:
-    """The kind that the content shows; among texts the suffix decides."""
-    named, shown = kind_by_suffix(path), kind_by_content(path)
+def media_type_of(path: Path, called: str = "") -> tuple[str, list[str]]:
+    """The kind that the content shows, and warnings; among texts the suffix of the file's name decides.
+
+    Raises:
+        OSError: the file cannot be read.
+        DocumentError: it is empty, or of no kind that is read.
+    """
+    named, shown = kind_by_suffix(Path(called) if called else path), kind_by_content(path, called)
     if shown is None:
         if named is not None and named not in media_types.TEXTS:
             raise DocumentError(f"the name says {named}, the content is none of the kinds that are read")
-        return named or media_types.TEXT
+        return named or media_types.TEXT, []
     if named is not None and named != shown:
-        warnings.append(f"the name says {named}, the content is {shown}: read as {shown}")
-    return shown
+        return shown, [f"the name says {named}, the content is {shown}: read as {shown}"]
+    return shown, []
 
 
 def _open_source(reading: Reading, media_type: str) -> PageSource:

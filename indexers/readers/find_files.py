@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ragkit.errors import DocumentError
 from ragkit.indexers.readers.media_types import kind_by_content, kind_by_suffix
+from ragkit.records import AttributeValue, FileRecord
 
 _WILDCARDS = frozenset("*?[")
 # A folder that holds these is a corpus: its files are records of documents, not documents.
@@ -28,10 +29,13 @@ class FoundFile:
     path: absolute; links are not followed in it.
     id: for a file below a folder its path relative to that folder, with forward slashes; for a
         file given by itself its name.
+    name: what it is called, where its path does not say so. attributes: its own; None: as a sidecar says.
     """
 
     path: Path
     id: str
+    name: str = ""
+    attributes: Mapping[str, AttributeValue] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,12 @@ def find_files(paths: Sequence[str | Path]) -> FileList:
         search.add(os.fspath(path))
     files = sorted(search.files, key=lambda file: (file.id, str(file.path)))
     return FileList(tuple(files), tuple(search.failed), tuple(search.skipped))
+
+
+def with_records(files: FileList, records: Sequence[FileRecord]) -> FileList:
+    """The list with files that are given with names and attributes of their own."""
+    named = [FoundFile(record.path, record.id, record.name, record.attributes) for record in records]
+    return replace(files, files=(*files.files, *named)) if named else files
 
 
 def fixed_part(path: str | Path) -> Path:

@@ -94,8 +94,10 @@ def kind_by_suffix(path: Path) -> str | None:
     return _BY_SUFFIX.get(path.suffix.lower())
 
 
-def kind_by_content(path: Path) -> str | None:
+def kind_by_content(path: Path, called: str = "") -> str | None:
     """The media type that the first bytes show; None where they show none: text, or something unknown.
+
+    called: the file's name, where its path does not say so.
 
     Raises:
         OSError: the file cannot be read.
@@ -105,7 +107,7 @@ def kind_by_content(path: Path) -> str | None:
         head = file.read(_HEAD_BYTES)
     if not head:
         raise DocumentError("the file is empty (0 bytes)")
-    if _is_pdf(path, head):
+    if _is_pdf(Path(called) if called else path, head):
         return PDF
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
@@ -121,11 +123,11 @@ def kind_by_content(path: Path) -> str | None:
     return HTML if _HTML_START.match(_ascii_of(head)) else None
 
 
-def _is_pdf(path: Path, head: bytes) -> bool:
+def _is_pdf(name: Path, head: bytes) -> bool:
     """Readers accept anything before the header of a PDF; a text that mentions the header is none."""
     if head.lstrip().startswith(b"%PDF-"):
         return True
-    return b"%PDF-" in head[:1024] and kind_by_suffix(path) not in TEXTS
+    return b"%PDF-" in head[:1024] and kind_by_suffix(name) not in TEXTS
 
 
 def _ascii_of(head: bytes) -> bytes:
