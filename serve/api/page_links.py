@@ -84,7 +84,9 @@ class PageLinks:
     def citation(self, corpus: str, citation: Citation) -> str:
         """A link to the page with the cited words marked; to the bare page where no words of it are known."""
         spans = [(citation.page_start, citation.page_end)] if citation.quote else []
-        return self.page(corpus, citation.document, citation.page, spans, citation.quote)
+        link = self.page(corpus, citation.document, citation.page, spans, citation.quote)
+        # Browsers go to where the words are.
+        return f"{link}#cited" if spans else link
 
 
 def base_url(request: Request, public_url: str) -> str:
