@@ -11,12 +11,31 @@ class ServeConfig(BaseModel):
     """public_url: the address under which clients reach the server, such as "https://ask.example.org/rag", which
     the links in citations begin with; "" takes it from each request.
     link_hours: how long a link to a page opens it without an API key, where the server has keys.
+    api_keys_file: TOML file of API keys (`ragkit key` writes it); "" lets everybody in.
+    open_metrics: whether /metrics is shown without a key.
+    max_concurrent: asking requests that are worked on at a time; max_queue: that wait, each at most queue_timeout_s;
+    whoever comes beyond that is told to come back later. request_timeout_s: from a request to the end of its reply.
+    max_body_mb: of a request that is no upload, in millions of bytes.
+    cors_origins: pages of these origins may call the server from a browser; "*" stands for all.
+    image_hosts: image_url may name images on these hosts ("img.example.org", or with a port), which must have
+    public addresses; otherwise images come as data URIs alone.
+    log_questions: whether the log holds what is asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     public_url: str = ""
     link_hours: float = Field(default=168.0, gt=0, le=87_600)
+    api_keys_file: str = ""
+    open_metrics: bool = False
+    max_concurrent: int = Field(default=64, ge=1)
+    max_queue: int = Field(default=64, ge=0)
+    queue_timeout_s: float = Field(default=30, gt=0)
+    request_timeout_s: float = Field(default=600, gt=0)
+    max_body_mb: float = Field(default=64, gt=0)
+    cors_origins: tuple[str, ...] = ()
+    image_hosts: tuple[str, ...] = ()
+    log_questions: bool = False
 
     @field_validator("public_url")
     @classmethod

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ragkit.extras import require
-from ragkit.protocols import CorpusLibrary
+from ragkit.protocols import CorpusLibrary, Upstream
 from ragkit.records import Sampling
+from ragkit.serve.api.access_log import start_logging
 from ragkit.serve.api.chat_routes import add_chat_routes
 from ragkit.serve.api.error_handlers import handle_errors
+from ragkit.serve.api.guards import Guards
 from ragkit.serve.api.health_routes import add_health_routes
 from ragkit.serve.api.model_routes import add_model_routes
 from ragkit.serve.api.page_routes import add_page_routes
-from ragkit.serve.api.request_id import RequestIdMiddleware
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.web_routes import add_web_routes
 from ragkit.serve_config import ServeConfig
@@ -24,28 +26,46 @@ _ROUTES = (add_chat_routes, add_model_routes, add_health_routes, add_page_routes
 
 
 def create_app(
-    library: CorpusLibrary, sampling: Sampling | None = None, settings: ServeConfig | None = None
+    library: CorpusLibrary,
+    sampling: Sampling | None = None,
+    settings: ServeConfig | None = None,
+    upstreams: Sequence[Upstream] = (),
 ) -> FastAPI:
     """An ASGI application that answers from the corpora of `library`.
 
-    sampling: what holds where a request does not say otherwise.
+    sampling: what holds where a request does not say otherwise. upstreams: what /ready asks after.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
+        ConfigError: the file of API keys cannot be read.
     """
     require("fastapi")
     require("openai")
     from fastapi import FastAPI
 
     app = FastAPI(title="ragkit", docs_url=None, redoc_url=None)
-    parts = ServerParts(library, sampling or Sampling(), settings or ServeConfig())
+    settings = settings or ServeConfig()
+    guards = Guards(settings)
+    parts = ServerParts(guards.library(library), sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams)
     for add_routes in _ROUTES:
         add_routes(app, parts)
     handle_errors(app)
-    app.add_middleware(RequestIdMiddleware)
+    guards.protect(app)
     return app
 
 
-def run_server(app: FastAPI, host: str, port: int) -> None:
-    """Serve until interrupted."""
-    require("uvicorn").run(app, host=host, port=port)
+def run_server(
+    app: FastAPI, host: str, port: int, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+) -> None:
+    """Serve until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
+    start_logging()
+    require("uvicorn").run(
+        app,
+        host=host,
+        port=port,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )

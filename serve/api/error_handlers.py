@@ -6,6 +6,7 @@ from ragkit.errors import RagkitError
 from ragkit.serve.api.connection import ClientGoneError
 from ragkit.serve.api.http_errors import HttpProblem, internal_problem, problem_of
 from ragkit.serve.api.request_id import request_id_of
+from ragkit.serve.api.security_headers import with_security_headers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -45,6 +46,7 @@ def handle_errors(app: "FastAPI") -> None:
         response.headers["x-request-id"] = request_id
         # The error is raised on, upon which uvicorn closes the connection: the client must not reuse it.
         response.headers["connection"] = "close"
+        response.raw_headers = with_security_headers(response.raw_headers)
         return response
 
     handlers: dict[type[Exception], Any] = {

@@ -1,0 +1,79 @@
+"""What stands between the network and the routes, from the outside in."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.extras import require
+from ragkit.protocols import CorpusLibrary
+from ragkit.serve.api.admission import Admission, AdmissionMiddleware
+from ragkit.serve.api.api_keys import ApiKeys
+from ragkit.serve.api.body_limit import BodyLimitMiddleware
+from ragkit.serve.api.caller import CallersLibrary
+from ragkit.serve.api.key_check import KeyCheckMiddleware
+from ragkit.serve.api.metrics import ServerMetrics, add_metrics_route
+from ragkit.serve.api.observation import ObservationMiddleware
+from ragkit.serve.api.observed_library import ObservedLibrary
+from ragkit.serve.api.page_links import LinkSigner
+from ragkit.serve.api.request_id import RequestIdMiddleware
+from ragkit.serve.api.security_headers import SecurityHeadersMiddleware
+from ragkit.serve.api.time_limit import TimeLimitMiddleware
+from ragkit.serve.api.tracing import make_tracer
+from ragkit.serve_config import ServeConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# Bodies of files: their routes write them to the disk as they come, and limit them.
+_UPLOADS = ("/v1/files", "/v1/vector_stores")
+_READABLE_ELSEWHERE = ("x-request-id", "retry-after")
+_SECRET_BYTES = 32
+
+
+class Guards:
+    """Keys, limits and figures of one application.
+
+    signer: of links to pages; None without API keys. Its secret is this process's own: links end with it.
+
+    Raises:
+        ConfigError: the file of API keys cannot be read.
+        MissingExtraError: traces are wanted, and the extra `otel` is not installed.
+    """
+
+    def __init__(self, settings: ServeConfig) -> None:
+        self._settings = settings
+        self._keys = ApiKeys(Path(settings.api_keys_file)) if settings.api_keys_file else None
+        self.signer = LinkSigner(secrets.token_bytes(_SECRET_BYTES), settings.link_hours) if self._keys else None
+        self.admission = Admission(settings.max_concurrent, settings.max_queue, settings.queue_timeout_s)
+        self.metrics = ServerMetrics(self.admission)
+        self._tracer = make_tracer()
+
+    def library(self, library: CorpusLibrary) -> CorpusLibrary:
+        """What each request sees of the corpora, its cost noted."""
+        return CallersLibrary(ObservedLibrary(library, self._settings.log_questions))
+
+    def protect(self, app: FastAPI) -> None:
+        """Add the route of the metrics and, innermost first, the middleware."""
+        settings = self._settings
+        add_metrics_route(app, self.metrics)
+        app.add_middleware(AdmissionMiddleware, admission=self.admission)
+        app.add_middleware(BodyLimitMiddleware, max_mb=settings.max_body_mb, uploads=_UPLOADS)
+        app.add_middleware(TimeLimitMiddleware, seconds=settings.request_timeout_s, uploads=_UPLOADS)
+        if self._keys is not None and self.signer is not None:
+            app.add_middleware(
+                KeyCheckMiddleware, keys=self._keys, signer=self.signer, open_metrics=settings.open_metrics
+            )
+        if settings.cors_origins:
+            # Outside of the keys: a browser's preflight has none.
+            app.add_middleware(
+                require("starlette.middleware.cors").CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=_READABLE_ELSEWHERE,
+            )
+        app.add_middleware(ObservationMiddleware, metrics=self.metrics, tracer=self._tracer)
+        app.add_middleware(SecurityHeadersMiddleware)
+        app.add_middleware(RequestIdMiddleware)
