@@ -30,6 +30,7 @@ EXTRA_OF: dict[str, str] = {
     "uvicorn": "serve",
     "httpx": "serve",
     "openai": "serve",
+    "python_multipart": "serve",
     "starlette": "serve",
     "prometheus_client": "serve",
     "opentelemetry": "otel",
