@@ -46,7 +46,8 @@ def create_app(
     app = FastAPI(title="ragkit", docs_url=None, redoc_url=None)
     settings = settings or ServeConfig()
     guards = Guards(settings)
-    parts = ServerParts(guards.library(library), sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams)
+    shown = guards.library(library)
+    parts = ServerParts(shown, sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams)
     for add_routes in _ROUTES:
         add_routes(app, parts)
     handle_errors(app)

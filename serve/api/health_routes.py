@@ -1,16 +1,44 @@
-"""GET /health: whether the process is alive."""
+"""GET /health: whether the process is alive. GET /ready: whether it can answer."""
 
-from typing import TYPE_CHECKING
+# FastAPI reads the endpoints' annotations; see chat_routes.
+import asyncio
+from typing import TYPE_CHECKING, Any
 
+from ragkit.protocols import Upstream
+from ragkit.records import Readiness
 from ragkit.serve.api.server_parts import ServerParts
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+# Of its own, beyond what the upstreams promise: who asks must get an answer.
+_PATIENCE_S = 10.0
 
-def add_health_routes(app: "FastAPI", parts: ServerParts) -> None:  # noqa: ARG001
-    """Alive."""
+
+def add_health_routes(app: "FastAPI", parts: ServerParts) -> None:
+    """Alive, and ready."""
+    from starlette.responses import JSONResponse, Response
 
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/ready", response_model=None)
+    async def ready() -> Response:
+        found = await asyncio.gather(*map(_readiness, parts.upstreams))
+        waits = [one.retry_after_s for one in found if not one.is_ready and one.retry_after_s is not None]
+        headers = {"retry-after": str(max(1, round(max(waits))))} if waits else None
+        is_ready = all(one.is_ready for one in found)
+        body = {"status": "ready" if is_ready else "not ready", "engines": list(map(_as_json, found))}
+        return JSONResponse(body, 200 if is_ready else 503, headers=headers)
+
+
+async def _readiness(upstream: Upstream) -> Readiness:
+    try:
+        return await asyncio.wait_for(upstream.readiness(), _PATIENCE_S)
+    except TimeoutError:
+        return Readiness("engine", False, "does not answer in time")
+
+
+def _as_json(readiness: Readiness) -> dict[str, Any]:
+    return {"name": readiness.name, "ready": readiness.is_ready, "state": readiness.state}

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 
-from ragkit.errors import ContextLengthError, CorpusError, EngineError, FilterError, ImageInputError, RagkitError
+from ragkit.errors import (
+    ContextLengthError,
+    CorpusError,
+    EngineError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    FilterError,
+    ImageInputError,
+    RagkitError,
+    RequestRefusedError,
+    UnsupportedRequestError,
+)
 
 _log = logging.getLogger("ragkit.serve")
+# What the asker can mend: the field that is wrong, and the code.
+_MENDABLE: tuple[tuple[type[RagkitError], str | None, str], ...] = (
+    (ContextLengthError, "messages", "context_length_exceeded"),
+    (ImageInputError, "messages", "image_not_supported"),
+    (FilterError, "filters", "invalid_filter"),
+    (RequestRefusedError, None, "request_refused"),
+)
 
 
 class HttpProblem(Exception):  # noqa: N818
@@ -41,24 +60,34 @@ class HttpProblem(Exception):  # noqa: N818
 
 
 def problem_of(error: RagkitError, request_id: str) -> HttpProblem:
-    """How an error of ragkit looks to a client: 400 where it can mend it, 502 where an engine failed.
+    """How an error of ragkit looks to a client: 400 where it can mend it, 502 to 504 where an engine failed.
 
     Paths and addresses of the server are no business of its clients: what they cannot mend is told to
     the log, under the request's id, and they get that id.
     """
-    if isinstance(error, ContextLengthError):
-        return HttpProblem(400, str(error), param="messages", code="context_length_exceeded")
-    if isinstance(error, ImageInputError):
-        return HttpProblem(400, str(error), param="messages", code="image_not_supported")
-    if isinstance(error, FilterError):
-        return HttpProblem(400, str(error), param="filters", code="invalid_filter")
+    for kind, param, code in _MENDABLE:
+        if isinstance(error, kind):
+            return HttpProblem(400, str(error), param=param, code=code)
+    if isinstance(error, UnsupportedRequestError):
+        return HttpProblem(400, str(error), param=error.field, code="unsupported_parameter")
     _log.error("%s: %s: %s", request_id, type(error).__name__, error)
     log = f"the server's log says why, under request {request_id}"
     if isinstance(error, EngineError):
-        return HttpProblem(502, f"the language model could not answer; {log}", "server_error", code="engine_error")
+        return _engine_problem(error, log)
     if isinstance(error, CorpusError):
         return HttpProblem(503, f"the corpus cannot be read; {log}", "server_error", code="corpus_error")
     return HttpProblem(500, f"the request could not be answered; {log}", "server_error")
+
+
+def _engine_problem(error: EngineError, log: str) -> HttpProblem:
+    if isinstance(error, EngineUnavailableError):
+        wait = error.retry_after_s
+        headers = None if wait is None else {"retry-after": str(max(1, math.ceil(wait)))}
+        message = f"the language model is not available now; {log}"
+        return HttpProblem(503, message, "server_error", code="engine_unavailable", headers=headers)
+    if isinstance(error, EngineTimeoutError):
+        return HttpProblem(504, f"the language model took too long; {log}", "server_error", code="engine_timeout")
+    return HttpProblem(502, f"the language model could not answer; {log}", "server_error", code="engine_error")
 
 
 def internal_problem(error: Exception, request_id: str) -> HttpProblem:

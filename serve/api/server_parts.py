@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ragkit.protocols import CorpusLibrary, ServedCorpus
+from ragkit.protocols import CorpusLibrary, ServedCorpus, Upstream
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.page_links import LinkSigner, PageLinks, base_url
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class ServerParts:
     """sampling: what holds where a request does not say otherwise. created: seconds since 1970.
 
-    signer: signs links to pages; None where there are no API keys.
+    signer: signs links to pages; None where there are no API keys. upstreams: what /ready asks after.
     """
 
     library: CorpusLibrary
@@ -28,6 +29,7 @@ class ServerParts:
     settings: ServeConfig
     created: int = field(default_factory=lambda: int(time.time()))
     signer: LinkSigner | None = None
+    upstreams: Sequence[Upstream] = ()
 
     def links(self, request: Request) -> PageLinks:
         """Makes the links of the reply to a request."""

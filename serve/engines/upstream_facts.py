@@ -1,4 +1,4 @@
-"""What the server of a model says of itself: whether it is there, how much its model reads, how long a prompt is."""
+"""What a model's server says of itself: whether it is there, how much its model reads, how long a prompt is."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _MOST_KNOWN = 256
 _VLLM = "vllm"
 # It answers with its own model whatever it is asked for, and lists that by its file.
 _SERVES_ANY_NAME = "llamacpp"
+# By the status of a reply that is no list. Some servers have the chat alone.
+_STATES = {401: "refuses the key", 403: "refuses the key", 404: "ready", 405: "ready"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,9 @@ class UpstreamFacts:
         try:
             with self._http.Client(**self._settings) as client:
                 reply = client.get(f"{self._url}/models")
-            if reply.status_code in (401, 403):
-                return ModelCard("refuses the key")
-            if reply.status_code in (404, 405):
-                # Some servers have the chat alone.
-                return ModelCard("ready")
-            if reply.status_code != 200:
-                return ModelCard(f"answers with status {reply.status_code}")
-            return self._read(reply.json())
+            if reply.status_code == 200:
+                return self._read(reply.json())
+            return ModelCard(_STATES.get(reply.status_code, f"answers with status {reply.status_code}"))
         except self._http.TimeoutException:
             return ModelCard("does not answer in time")
         except (self._http.HTTPError, self._http.InvalidURL, OSError):

@@ -145,7 +145,7 @@ def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
     ("upstream", "message"),
     [
         (Upstream(b'{"error": {"message": "no such model"}}', 404), r"http://.*/v1 answered 404: .*no such model"),
-        (Upstream(b"busy", 503), "answered 503: .*busy"),
+        (Upstream(b"out of order", 500), "answered 500: .*out of order"),
         (Upstream(b"<html>hello</html>", content_type=b"text/html"), "answered without a message: .*<html>"),
         (Upstream(b'{"choices": []}'), "answered without a message"),
         (Upstream(b"{not json"), "did not answer in the form of a chat API"),
