@@ -103,7 +103,10 @@ class ServerState:
 
 
 FILE_COLUMNS = "id, filename, bytes, purpose, created_at, expires_at"
-STORE_COLUMNS = "id, name, description, created_at, last_active_at, metadata, expires_days, max_tokens, overlap_tokens, dropped"
+STORE_COLUMNS = (
+    "id, name, description, created_at, last_active_at, metadata, expires_days, max_tokens, "
+    "overlap_tokens, dropped"
+)
 STORE_FILE_COLUMNS = (
     "seq, store, file, document, created_at, attributes, status, error_code, error_message, usage_bytes, pages, "
     "warnings, attempts"
@@ -118,17 +121,22 @@ def file_row(row: tuple[Any, ...]) -> FileRow:
 
 def store_row(row: tuple[Any, ...]) -> StoreRow:
     """From `STORE_COLUMNS`."""
-    return StoreRow(*row[:5], json.loads(row[5]), *row[6:9], bool(row[9]))
+    values = list(row)
+    values[5], values[9] = json.loads(row[5]), bool(row[9])
+    return StoreRow(*values)
 
 
 def store_file_row(row: tuple[Any, ...]) -> StoreFileRow:
     """From `STORE_FILE_COLUMNS`."""
-    return StoreFileRow(*row[:5], json.loads(row[5]), *row[6:11], tuple(json.loads(row[11])), row[12])
+    values = list(row)
+    values[5], values[11] = json.loads(row[5]), tuple(json.loads(row[11]))
+    return StoreFileRow(*values)
 
 
 def batch_row(row: tuple[Any, ...]) -> BatchRow:
     """From all columns of `batches`."""
-    return BatchRow(*row[:3], bool(row[3]))
+    values = [*row[:3], bool(row[3])]
+    return BatchRow(*values)
 
 
 def job_row(row: tuple[Any, ...]) -> Job:
