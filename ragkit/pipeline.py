@@ -52,21 +52,36 @@ class Pipeline:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
         found = await asyncio.to_thread(self._find, request)
         return await generate_answer(
-            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms, self._settings
+            request,
+            found.hits,
+            found.engine,
+            self._store_of(request),
+            found.embedder,
+            found.timings_ms,
+            self._settings,
         )
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
         found = await asyncio.to_thread(self._find, request)
         events = stream_answer(
-            request, found.hits, found.engine, self._store, found.embedder, found.timings_ms, self._settings
+            request,
+            found.hits,
+            found.engine,
+            self._store_of(request),
+            found.embedder,
+            found.timings_ms,
+            self._settings,
         )
         async for event in events:
             yield event
+
+    def _store_of(self, request: AskRequest) -> PassageStore:
+        return request.found.store if request.found is not None and request.found.store else self._store
 
     def _find(self, request: AskRequest) -> _Found:
         # Models are loaded here, off the event loop, and before the clock starts.
         engine, embedder = self._engine(), self._embedder()
         started = time.perf_counter()
-        hits = self._search(request)
+        hits = self._search(request) if request.found is None else list(request.found.hits)
         return _Found(hits, engine, embedder, {"retrieve": (time.perf_counter() - started) * 1000})

@@ -10,26 +10,31 @@ from ragkit.serve.prompting.evidence_style import AnswerFilter, Evidence, parse_
 class ReplyReader:
     """Passes on the answer in pieces: without the parts before it, every mark written ``[n]``.
 
-    The pieces joined are `text`, however the reply was cut. style: "plain" or "evidence".
+    The pieces joined are `text`, however the reply was cut. style: "plain", "evidence", or "verbatim" for a reply
+    that stands as it was written, such as JSON, in which square brackets are no marks.
     """
 
     def __init__(self, sources: tuple[Source, ...], style: str) -> None:
         self.text = ""
         self._sources = sources
-        self._marks = MarkFilter(len(sources))
+        self._marks = None if style == "verbatim" else MarkFilter(len(sources))
         self._answer = AnswerFilter() if style == "evidence" else None
 
     @property
     def unknown_marks(self) -> tuple[int, ...]:
         """Numbers that no source has, in the order they were met."""
-        return self._marks.unknown
+        return self._marks.unknown if self._marks else ()
 
     def push(self, piece: str) -> str:
         """What can be passed on now that `piece` has come."""
+        if self._marks is None:
+            return self._pass(piece)
         return self._pass(self._marks.push(self._answer.push(piece) if self._answer else piece))
 
     def finish(self) -> str:
         """The rest, after the last piece."""
+        if self._marks is None:
+            return ""
         rest = self._marks.push(self._answer.finish()) if self._answer else ""
         return self._pass(rest + self._marks.finish())
 

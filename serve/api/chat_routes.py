@@ -7,12 +7,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from ragkit.serve.api import wire
+from ragkit.serve.api import chat_wire
 from ragkit.serve.api.chat_request import ChatBody, ask_request
+from ragkit.serve.api.choices import ask_choices, stream_choices
 from ragkit.serve.api.connection import Connection
 from ragkit.serve.api.event_stream import EventStream
 from ragkit.serve.api.request_id import request_id_of
 from ragkit.serve.api.server_parts import ServerParts
+from ragkit.serve.api.wire import json_bytes
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,12 +41,13 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
     if body.stream:
-        chunks = wire.ChunkMaker(reply_id, created, body.model, body.wants_usage, parts.links(request))
-        stream = EventStream(answerer.stream(ask), connection, chunks, request_id_of(request))
+        chunks = chat_wire.ChunkMaker(reply_id, created, body.model, body.wants_usage, parts.links(request))
+        events = stream_choices(answerer, ask, body.number)
+        stream = EventStream(events, connection, chunks, request_id_of(request), body.number)
         await stream.begin()
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
     async with connection:
-        answer = await connection.run(answerer.ask(ask))
-    whole = wire.completion(answer, reply_id, created, body.model, parts.links(request))
-    return Response(whole.model_dump_json(exclude_unset=True), media_type="application/json")
+        answers = await connection.run(ask_choices(answerer, ask, body.number))
+    whole = chat_wire.completion(answers, reply_id, created, body.model, parts.links(request))
+    return Response(json_bytes(whole), media_type="application/json")

@@ -1,9 +1,11 @@
-"""Answers in the shapes of OpenAI's HTTP API, by the `openai` package's own types."""
+"""What the replies of the HTTP API have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,7 @@ from ragkit.records import Answer, Citation, Hit, Usage
 from ragkit.serve.api.page_links import PageLinks
 
 if TYPE_CHECKING:
-    from openai.types import CompletionUsage, Model
-    from openai.types.chat import ChatCompletion, ChatCompletionChunk
-    from openai.types.chat.chat_completion_message import Annotation
+    from openai.types import Model
 
 
 def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None) -> dict[str, Any]:
@@ -37,83 +37,25 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
     }
 
 
-def completion(answer: Answer, reply_id: str, created: int, corpus: str, links: PageLinks) -> ChatCompletion:
-    """The reply to a chat request that is not streamed."""
-    chat = require("openai.types.chat")
-    message = {
-        "role": "assistant",
-        "content": answer.text,
-        "refusal": None,
-        "annotations": url_citations(answer, corpus, links),
+def usage_json(used: Sequence[Usage]) -> dict[str, Any]:
+    """Tokens of prompts and answers, summed; all of them text, none of them known to be cached."""
+    read, written = sum(one.prompt_tokens for one in used), sum(one.completion_tokens for one in used)
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+        "prompt_tokens_details": {"cached_tokens": 0, "image_tokens": 0, "text_tokens": read},
+        "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": written},
     }
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
-    whole: ChatCompletion = chat.ChatCompletion(
-        id=reply_id,
-        object="chat.completion",
-        created=created,
-        model=corpus,
-        choices=[choice],
-        usage=usage(answer.usage),
-        ragkit=answer_json(answer, corpus, links),
-    )
-    return whole
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkMaker:
-    """Makes the chunks of one streamed reply. with_usage: the client asked for a last chunk with usage."""
-
-    reply_id: str
-    created: int
-    corpus: str
-    with_usage: bool
-    links: PageLinks
-
-    def first(self) -> ChatCompletionChunk:
-        """Says that the assistant speaks."""
-        return self._chunk({"role": "assistant", "content": ""})
-
-    def text(self, piece: str) -> ChatCompletionChunk:
-        """A piece of the answer."""
-        return self._chunk({"content": piece})
-
-    def last(self, answer: Answer, sent: str) -> ChatCompletionChunk:
-        """Annotations, whose places are those in the text that was `sent`, and the answer's record."""
-        delta = {
-            "annotations": [item.model_dump() for item in url_citations(answer, self.corpus, self.links, sent)]
-        }
-        return self._chunk(delta, answer.finish_reason, ragkit=answer_json(answer, self.corpus, self.links))
-
-    def usage(self, answer: Answer) -> ChatCompletionChunk:
-        """The chunk after the last one, without choices."""
-        return self._make([], usage=usage(answer.usage))
-
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **extra: Any) -> ChatCompletionChunk:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        return self._make([choice], **({"usage": None} if self.with_usage else {}), **extra)
-
-    def _make(self, choices: list[dict[str, Any]], **extra: Any) -> ChatCompletionChunk:
-        chunk: ChatCompletionChunk = require("openai.types.chat").ChatCompletionChunk(
-            id=self.reply_id,
-            object="chat.completion.chunk",
-            created=self.created,
-            model=self.corpus,
-            choices=choices,
-            **extra,
-        )
-        return chunk
-
-
-def usage(used: Usage) -> CompletionUsage:
-    """Tokens of prompt and answer; all of them text, none of them cached."""
-    whole: CompletionUsage = require("openai.types").CompletionUsage(
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.completion_tokens,
-        total_tokens=used.prompt_tokens + used.completion_tokens,
-        prompt_tokens_details={"cached_tokens": 0, "image_tokens": 0, "text_tokens": used.prompt_tokens},
-        completion_tokens_details={"reasoning_tokens": 0, "text_tokens": used.completion_tokens},
-    )
-    return whole
+def json_bytes(value: Any) -> bytes:
+    """As JSON in UTF-8. It has no infinity, which becomes null, and no halves of characters, which become "?"."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def model(name: str, created: int) -> Model:
@@ -122,20 +64,19 @@ def model(name: str, created: int) -> Model:
     return whole
 
 
-def url_citations(answer: Answer, corpus: str, links: PageLinks, sent: str | None = None) -> list[Annotation]:
+def url_citations(answer: Answer, corpus: str, links: PageLinks, sent: str | None = None) -> list[dict[str, Any]]:
     """A url_citation for each citation; places are characters of the text the client has got."""
-    kind = require("openai.types.chat.chat_completion_message").Annotation
     places = _places(answer, answer.text if sent is None else sent)
     return [
-        kind(
-            type="url_citation",
-            url_citation={
+        {
+            "type": "url_citation",
+            "url_citation": {
                 "start_index": places[citation.start],
                 "end_index": places[citation.end],
                 "title": f"{citation.document}, page {citation.page}",
                 "url": citation_url(citation, corpus, links),
             },
-        )
+        }
         for citation in answer.citations
     ]
 
@@ -181,3 +122,11 @@ def _mark_behind(text: str, citation: Citation) -> range:
     """Where `cite` put in the mark of a citation: at the end of its sentence, behind a space."""
     mark = f" [{citation.marker}]"
     return range(citation.end - len(mark), citation.end) if text.endswith(mark, 0, citation.end) else range(0)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -24,6 +24,7 @@ class EchoEngine:
 
     name = "echo"
     image_limits: ImageLimits | None = None
+    heeds = frozenset({"max_tokens", "stop"})
 
     def __init__(self, *, num_words: int = 8, pause_s: float = 0.0, context_tokens: int = 8192) -> None:
         self.context_tokens = context_tokens

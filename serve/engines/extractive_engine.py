@@ -69,6 +69,7 @@ class ExtractiveEngine:
     name = "extractive"
     context_tokens = 1_000_000
     image_limits: ImageLimits | None = None
+    heeds: frozenset[str] = frozenset()
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._similarity = Similarity(embedder) if embedder is not None else None

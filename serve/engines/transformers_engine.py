@@ -32,6 +32,10 @@ class TransformersEngine:
         ConfigError: the model cannot be loaded, or is not made for chat.
     """
 
+    heeds = frozenset(
+        {"max_tokens", "temperature", "top_p", "stop", "seed", "top_k", "min_p", "repetition_penalty"}
+    )
+
     def __init__(
         self,
         name: str | Path,
@@ -135,10 +139,22 @@ class TransformersEngine:
 
 
 def _sampling_arguments(sampling: Sampling) -> dict[str, Any]:
+    """vLLM's -1 and 0 of top_k both mean all tokens."""
+    extra = sampling.extra or {}
+    penalty = {name: extra[name] for name in ("repetition_penalty",) if extra.get(name) is not None}
     if sampling.temperature == 0:
-        return {"do_sample": False}
+        return {"do_sample": False, **penalty}
     top_p = 1.0 if sampling.top_p is None else sampling.top_p
-    return {"do_sample": True, "temperature": sampling.temperature, "top_p": top_p, "top_k": 0}
+    least = {"min_p": extra["min_p"]} if extra.get("min_p") else {}
+    top_k = max(extra.get("top_k") or 0, 0)
+    return {
+        "do_sample": True,
+        "temperature": sampling.temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        **least,
+        **penalty,
+    }
 
 
 @contextmanager

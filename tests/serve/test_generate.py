@@ -228,6 +228,7 @@ def test_a_reader_that_stops_early_stops_the_engine() -> None:
 
     async def stop_early() -> None:
         events = stream_answer(ASK, two_hits(), engine, two_page_store())
+        assert (await anext(events)).hits == tuple(two_hits())
         await anext(events)
         assert not engine.closed
         await events.aclose()  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from ragkit.records import AskRequest, ChatMessage, Sampling
+from ragkit.records import AskRequest, ChatMessage, Sampling, ToolCall
 from ragkit.serve.api.chat_request import ChatBody, ask_request
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.image_url import image_url
@@ -55,7 +55,7 @@ def test_sampling_is_the_requests_or_else_the_servers() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"n": 1, "tools": [], "tool_choice": "auto", "logprobs": False, "presence_penalty": 0.0, "logit_bias": {}},
+        {"n": 1, "tools": [], "tool_choice": "auto", "logprobs": False, "logit_bias": {}},
         {"user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "parallel_tool_calls": True},
         {"response_format": {"type": "text"}, "modalities": ["text"], "stream_options": None, "stop": None},
     ],
@@ -67,19 +67,149 @@ def test_fields_that_change_nothing_are_accepted(fields: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2),
-        ("tools", [{"type": "function"}]),
-        ("response_format", {"type": "json_object"}),
-        ("logprobs", True),
-        ("frequency_penalty", 0.5),
-        ("logit_bias", {"5": 1}),
+        ("functions", [{"name": "f"}]),
+        ("function_call", {"name": "f"}),
+        ("web_search_options", {}),
+        ("audio", {"voice": "x"}),
         ("modalities", ["audio"]),
     ],
 )
-def test_fields_that_would_change_the_answer_are_refused_by_name(field: str, value: Any) -> None:
+def test_fields_that_cannot_be_met_are_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(HttpProblem, match=f"{field} = .* is not supported") as caught:
         parse(**{field: value})
     assert (caught.value.status, caught.value.param) == (400, field)
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "depth", "schema": {"type": "object"}}}
+
+
+def test_every_sampling_field_reaches_the_engine() -> None:
+    named = {"type": "function", "function": {"name": "weather"}}
+    sampling = parse(
+        frequency_penalty=-2,
+        presence_penalty=1.5,
+        logit_bias={"17": -100},
+        logprobs=True,
+        top_logprobs=3,
+        response_format=SCHEMA,
+        tools=[TOOL],
+        tool_choice={**named, "more": 1},
+        parallel_tool_calls=False,
+        reasoning_effort="low",
+        top_k=40,
+        min_p=0.1,
+        repetition_penalty=1.1,
+        chat_template_kwargs={"enable_thinking": False},
+    ).sampling
+    assert sampling == Sampling(
+        99,
+        0.25,
+        frequency_penalty=-2,
+        presence_penalty=1.5,
+        logit_bias={"17": -100},
+        logprobs=True,
+        top_logprobs=3,
+        response_format=SCHEMA,
+        tools=(TOOL,),
+        tool_choice=named,
+        parallel_tool_calls=False,
+        reasoning_effort="low",
+        extra={
+            "top_k": 40,
+            "min_p": 0.1,
+            "repetition_penalty": 1.1,
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"top_logprobs": 2}, "top_logprobs is set, and logprobs is not true"),
+        ({"logit_bias": {"the": 1}}, "'the' is no number of a token"),
+        ({"response_format": {"type": "xml"}}, "response_format.type = 'xml'; known: text, json_object"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "needs a name and a schema"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, r"tools\[0\].type = 'custom'"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "'a b' is not 1 to 64"),
+        ({"tools": [{"type": "function"}]}, "name = None"),
+        ({"tools": [TOOL, TOOL]}, "two functions 'weather'"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "description": "\ud800"}}]}, "lone surrogate"),
+        ({"tool_choice": "required"}, "there are no tools"),
+        ({"tools": [TOOL], "tool_choice": "always"}, "names no function of the request; functions: weather"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, "names no function"),
+        ({"filters": "a = 1", "ragkit": {"filters": "a = 2"}}, "send one of them"),
+        ({"ragkit": {"documents": ["\udc00"]}}, "lone surrogate"),
+    ],
+)
+def test_fields_that_make_no_sense_say_why(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(HttpProblem, match=message) as caught:
+        parse(**fields)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 0},
+        {"n": 17},
+        {"n": "2"},
+        {"max_tokens": 2**31},
+        {"seed": 2**63},
+        {"frequency_penalty": 2.5},
+        {"top_logprobs": 21, "logprobs": True},
+        {"logit_bias": {"1": 101}},
+        {"top_k": 1.5},
+        {"ragkit": {"num_passages": 0}},
+        {"ragkit": {"num_passages": 1001}},
+        {"ragkit": {"min_score": float("inf")}},
+        {"ragkit": {"passages": 3}},
+    ],
+)
+def test_values_out_of_range_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        parse(**fields)
+
+
+def test_wishes_about_the_search() -> None:
+    request = parse(ragkit={"num_passages": 3, "min_score": 0.5, "documents": ["b", "a"], "filters": "year > 3"})
+    assert (request.num_passages, request.min_score) == (3, 0.5)
+    assert request.where is not None
+    assert request.where.documents == {"a", "b"}
+    assert request.where.condition == parse(filters={"type": "gt", "key": "year", "value": 3}).where.condition
+
+
+def test_calls_and_results_of_tools_stay_behind_the_question() -> None:
+    assistant = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "Rain."}]}
+    call = ToolCall("call_1", "weather", "{}")
+    request = parse(messages=[USER, assistant, result])
+    assert (request.question, request.history) == ("How deep?", ())
+    assert request.after == (
+        ChatMessage("assistant", "", tool_calls=(call,)),
+        ChatMessage("tool", "Rain.", tool_call_id="call_1"),
+    )
+    earlier = parse(messages=[USER, assistant, result, {"role": "assistant", "content": "It rains."}, USER])
+    assert [message.role for message in earlier.history] == ["user", "assistant", "tool", "assistant"]
+    assert earlier.after == ()
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([{"role": "tool", "tool_call_id": "x", "content": ""}], "'x' follows no message with that call"),
+        ([{"role": "assistant", "tool_calls": [CALL]}], "missing: call_1"),
+        ([{"role": "assistant", "tool_calls": [CALL]}, USER], "missing: call_1"),
+        ([{"role": "tool", "content": "x"}], "tool_call_id is missing"),
+        ([{"role": "user", "content": "x", "tool_calls": [CALL]}], "only assistants call"),
+    ],
+)
+def test_calls_without_results_and_results_without_calls(messages: list[Any], message: str) -> None:
+    with pytest.raises(HttpProblem, match=message) as caught:
+        parse(messages=[USER, *messages])
+    assert caught.value.status == 400
 
 
 def test_a_misspelt_field_is_named_with_its_neighbour() -> None:
@@ -163,7 +293,7 @@ def test_there_must_be_a_question(messages: list[Any]) -> None:
     [
         {"model": 5},
         {"messages": []},
-        {"messages": [{"role": "tool", "content": "x"}]},
+        {"messages": [{"role": "robot", "content": "x"}]},
         {"messages": [{"role": "user", "content": 5}]},
         {"temperature": "hot"},
         {"temperature": 2.5},

@@ -3,20 +3,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.records import Answer, Box, Citation, Usage
 from ragkit.serve.api.page_links import PageLinks
-from ragkit.serve.api.wire import ChunkMaker, answer_json, citation_url, completion, url_citations
+from ragkit.serve.api.wire import answer_json, citation_url, json_bytes, url_citations, usage_json
 from tests.serve.house import two_hits
 
 SCORE = 0.123456789012345678
 CITATION = Citation(1, "a b/ö#1.txt", 2, "Deep.", 0, 9, 30, 35, SCORE, (Box(0.1, 0.2, 0.3, 0.4),))
 LINKS = PageLinks("https://ask.example.org/rag")
 # The words, and the first digits of the SHA-256 of "Deep.".
-MARKED = "&spans=30-35&check=8d029ab77cd9"
+MARKED = "&spans=30-35&check=8d029ab77cd9#cited"
 ANSWER = Answer(
     question="How?",
     text="Deep. [1] So.",
@@ -69,66 +68,21 @@ def test_the_url_names_corpus_document_and_page() -> None:
     )
 
 
-def test_a_completion_has_openais_shape() -> None:
-    body = json.loads(completion(ANSWER, "chatcmpl-1", 7, "papers", LINKS).model_dump_json(exclude_unset=True))
-    record = body.pop("ragkit")
-    assert record == json.loads(json.dumps(answer_json(ANSWER)))
-    url_citation = {
-        "start_index": 0,
-        "end_index": 9,
-        "title": "a b/ö#1.txt, page 2",
-        "url": f"{LINKS.base}/v1/ragkit/pages/papers/2?document=a%20b/%C3%B6%231.txt{MARKED}",
-    }
-    assert body == {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 7,
-        "model": "papers",
-        "choices": [
-            {
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": "Deep. [1] So.",
-                    "refusal": None,
-                    "annotations": [{"type": "url_citation", "url_citation": url_citation}],
-                },
-                "finish_reason": "stop",
-                "logprobs": None,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": 5,
-            "completion_tokens": 6,
-            "total_tokens": 11,
-            "prompt_tokens_details": {"cached_tokens": 0, "image_tokens": 0, "text_tokens": 5},
-            "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": 6},
-        },
-    }
+def test_usage_is_summed() -> None:
+    body = usage_json([Usage(5, 6), Usage(7, 8)])
+    assert (body["prompt_tokens"], body["completion_tokens"], body["total_tokens"]) == (12, 14, 26)
 
 
-@pytest.mark.parametrize("with_usage", [False, True])
-def test_chunks_say_usage_only_when_asked(with_usage: bool) -> None:
-    maker = ChunkMaker("chatcmpl-1", 7, "papers", with_usage, LINKS)
-    chunks = [maker.first(), maker.text("Deep."), maker.last(ANSWER, ANSWER.text)]
-    bodies = [json.loads(chunk.model_dump_json(exclude_unset=True)) for chunk in chunks]
-    assert [body["choices"][0]["delta"] for body in bodies[:2]] == [
-        {"role": "assistant", "content": ""},
-        {"content": "Deep."},
-    ]
-    assert [body["choices"][0]["finish_reason"] for body in bodies] == [None, None, "stop"]
-    assert bodies[2]["choices"][0]["delta"]["annotations"][0]["type"] == "url_citation"
-    assert bodies[2]["ragkit"]["answer"] == ANSWER.text
-    assert all(("usage" in body) is with_usage for body in bodies)
-    usage = json.loads(maker.usage(ANSWER).model_dump_json(exclude_unset=True))
-    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 11)
+def test_json_has_neither_infinity_nor_halves_of_characters() -> None:
+    assert json_bytes({"a": [float("nan"), 1.5], "ö": "\ud800x"}) == '{"a":[null,1.5],"ö":"?x"}'.encode()
 
 
 def test_places_are_those_of_the_text_that_was_sent() -> None:
     (whole,) = url_citations(ANSWER, "papers", LINKS)
     (sent,) = url_citations(ANSWER, "papers", LINKS, "Deep. So.")
-    assert (whole.url_citation.start_index, whole.url_citation.end_index) == (0, 9)
-    assert "Deep. So."[sent.url_citation.start_index : sent.url_citation.end_index].strip() == "Deep."
+    assert (whole["url_citation"]["start_index"], whole["url_citation"]["end_index"]) == (0, 9)
+    place = sent["url_citation"]
+    assert "Deep. So."[place["start_index"] : place["end_index"]].strip() == "Deep."
 
 
 def test_places_behind_a_mark_that_was_put_in_are_exact() -> None:
@@ -136,9 +90,9 @@ def test_places_behind_a_mark_that_was_put_in_are_exact() -> None:
     text = "It opened. [1] 1 crown was the fee. [2] So [it] was."
     citations = (replace(CITATION, marker=1, start=0, end=14), replace(CITATION, marker=2, start=15, end=39))
     answer = replace(ANSWER, text=text, citations=citations)
-    places = [item.url_citation for item in url_citations(answer, "papers", LINKS, sent)]
-    assert [(place.start_index, place.end_index) for place in places] == [(0, 10), (11, 31)]
-    assert [sent[place.start_index : place.end_index] for place in places] == [
+    places = [item["url_citation"] for item in url_citations(answer, "papers", LINKS, sent)]
+    assert [(place["start_index"], place["end_index"]) for place in places] == [(0, 10), (11, 31)]
+    assert [sent[place["start_index"] : place["end_index"]] for place in places] == [
         "It opened.",
         "1 crown was the fee.",
     ]
@@ -155,5 +109,5 @@ def test_places_are_exact_whatever_the_text(pieces: list[tuple[str, int]]) -> No
             citations.append(replace(CITATION, marker=marker, start=start, end=len(text)))
             expected.append((sent_start, len(sent)))
     answer = replace(ANSWER, text=text, citations=tuple(citations))
-    places = [item.url_citation for item in url_citations(answer, "papers", LINKS, sent)]
-    assert [(place.start_index, place.end_index) for place in places] == expected
+    places = [item["url_citation"] for item in url_citations(answer, "papers", LINKS, sent)]
+    assert [(place["start_index"], place["end_index"]) for place in places] == expected

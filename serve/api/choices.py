@@ -1,0 +1,87 @@
+"""Several answers to one question: the search is done once, the engine is asked for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from ragkit.protocols import Answerer
+from ragkit.records import Answer, AnswerEvent, AskRequest, Found
+
+_LARGE_SEED = 2**62
+
+ChoiceEvent = tuple[int, AnswerEvent]
+
+
+async def ask_choices(answerer: Answerer, request: AskRequest, number: int) -> list[Answer]:
+    """The answers, in order. Answer i has the seed of the request, plus i."""
+    if number == 1:
+        return [await answerer.ask(request)]
+    answers: dict[int, Answer] = {}
+    events = stream_choices(answerer, request, number)
+    try:
+        async for index, event in events:
+            if event.answer is not None:
+                answers[index] = event.answer
+    finally:
+        await _close(events)
+    return [answers[index] for index in range(number)]
+
+
+async def stream_choices(answerer: Answerer, request: AskRequest, number: int) -> AsyncIterator[ChoiceEvent]:
+    """The events of all answers, each with its answer's number, as they come; hits come once."""
+    streams = [answerer.stream(request)]
+    if number == 1:
+        try:
+            async for event in streams[0]:
+                yield 0, event
+        finally:
+            await _close(streams[0])
+        return
+    waiting: dict[asyncio.Future[AnswerEvent | None], int] = {}
+    try:
+        event = await anext(streams[0], None)
+        if event is not None:
+            yield 0, event
+        found = None if event is None or event.hits is None else Found(event.hits)
+        streams += [answerer.stream(_choice(request, index, found)) for index in range(1, number)]
+        waiting = {_next(stream): index for index, stream in enumerate(streams)}
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=lambda task: waiting[task]):
+                index = waiting.pop(task)
+                if (event := task.result()) is None:
+                    continue
+                waiting[_next(streams[index])] = index
+                if event.hits is None:
+                    yield index, event
+    finally:
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
+        for stream in streams:
+            await _close(stream)
+
+
+def _choice(request: AskRequest, index: int, found: Found | None) -> AskRequest:
+    """The request for one of the other answers; equal seeds would make equal answers."""
+    sampling = request.sampling
+    # Near the largest seed there is, downwards.
+    step = index if (sampling.seed or 0) < _LARGE_SEED else -index
+    seed = None if sampling.seed is None else sampling.seed + step
+    return replace(request, sampling=replace(sampling, seed=seed), found=request.found or found)
+
+
+def _next(stream: AsyncIterator[AnswerEvent]) -> asyncio.Future[AnswerEvent | None]:
+    async def event() -> AnswerEvent | None:
+        return await anext(stream, None)
+
+    return asyncio.ensure_future(event())
+
+
+async def _close(stream: Any) -> None:
+    if close := getattr(stream, "aclose", None):
+        await close()
