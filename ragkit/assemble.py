@@ -25,6 +25,7 @@ from ragkit.records import ImageLimits
 if TYPE_CHECKING:
     from ragkit.protocols import OcrEngine
     from ragkit.retrievers.hybrid import Fusion
+    from ragkit.serve.engines.openai_engine import OpenAIEngine
 
 NO_EMBEDDER = "none"
 _ECHO_CONTEXT = 8192
@@ -216,7 +217,9 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
 
         return EchoEngine(context_tokens=settings.context_tokens or _ECHO_CONTEXT)
     if settings.engine == "openai":
-        return _openai_engine(settings)
+        return make_openai_engine(settings)
+    if settings.engine == "vllm":
+        return _vllm_engine(settings)
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     if settings.engine == "smollm2":
         from ragkit.serve.engines.smollm2 import load_smollm2
@@ -230,7 +233,8 @@ def make_engine(config: Config, embedder: Embedder | None) -> Engine:
     return TransformersEngine(settings.model, placement, image_limits=limits)
 
 
-def _openai_engine(settings: GenerationConfig) -> Engine:
+def make_openai_engine(settings: GenerationConfig, api_key: str = "") -> OpenAIEngine:
+    """An engine that asks the server at the settings' url. api_key: in place of the environment's."""
     from ragkit.serve.engines.circuit_breaker import CircuitBreaker
     from ragkit.serve.engines.openai_engine import OpenAIEngine
 
@@ -243,6 +247,7 @@ def _openai_engine(settings: GenerationConfig) -> Engine:
         settings.url,
         settings.model,
         api_key_env=settings.api_key_env,
+        api_key=api_key,
         context_tokens=settings.context_tokens,
         timeout_s=settings.timeout_s,
         connect_timeout_s=settings.connect_timeout_s,
@@ -250,3 +255,12 @@ def _openai_engine(settings: GenerationConfig) -> Engine:
         breaker=CircuitBreaker(settings.breaker_failures, settings.breaker_s),
         image_limits=ImageLimits(settings.max_images, settings.max_pixels) if settings.max_images else None,
     )
+
+
+def _vllm_engine(settings: GenerationConfig) -> Engine:
+    from ragkit.serve.engines.vllm_engine import VllmEngine
+
+    if not settings.model:
+        raise ConfigError("generation.engine = 'vllm' needs generation.model: a hub name or a folder")
+    limits = ImageLimits(settings.max_images, settings.max_pixels) if settings.max_images else None
+    return VllmEngine(settings.model, settings.vllm_args, image_limits=limits)
