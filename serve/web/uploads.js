@@ -1,0 +1,167 @@
+// Adding documents: bytes go up with a bar, then the server's own progress is asked for until each file is indexed.
+
+import { ApiError, authorization, problem, request } from "./api.js";
+
+const at = (id) => document.getElementById(id);
+const dialog = at("documents");
+const POLL_MS = 700;
+let changed = () => {};
+
+/** Shows the button where the server keeps collections; the names of those there are. whenChanged: called then. */
+export async function prepareUploads(whenChanged) {
+  changed = whenChanged;
+  const stores = await collections();
+  at("documents-open").hidden = stores === null;
+  const open = (stores ?? []).filter((store) => !store.ragkit?.read_only);
+  const before = at("store").value;
+  const options = open.map((store) => new Option(store.name || store.id, store.id));
+  at("store").replaceChildren(...options, new Option("New collection …", ""));
+  if (open.some((store) => store.id === before)) at("store").value = before;
+  showNameRow();
+  return new Map((stores ?? []).filter((store) => store.name).map((store) => [store.id, store.name]));
+}
+
+/** All vector stores; null where the server has none to give. */
+async function collections() {
+  const found = [];
+  let after = "";
+  try {
+    for (;;) {
+      const page = await request(`v1/vector_stores?limit=100${after}`);
+      found.push(...page.data);
+      if (!page.has_more || !page.data.length) return found;
+      after = `&after=${encodeURIComponent(page.data.at(-1).id)}`;
+    }
+  } catch (error) {
+    if (error instanceof ApiError && [403, 404, 405, 501].includes(error.status)) return null;
+    throw error;
+  }
+}
+
+async function upload(files) {
+  const store = at("store").value || (await newCollection());
+  await Promise.all(inTurns(files, 3, (file) => uploadOne(file, store)));
+  changed();
+}
+
+async function newCollection() {
+  const name = at("store-name").value.trim();
+  if (!name) throw new ApiError("Give the new collection a name.");
+  const made = await request("v1/vector_stores", { json: { name } });
+  at("store").prepend(new Option(name, made.id));
+  at("store").value = made.id;
+  at("store-name").value = "";
+  showNameRow();
+  return made.id;
+}
+
+/** Works on at most `width` items at a time. */
+function inTurns(items, width, work) {
+  const waiting = [...items];
+  const worker = async () => {
+    while (waiting.length) await work(waiting.shift());
+  };
+  return Array.from({ length: Math.min(width, items.length) }, worker);
+}
+
+async function uploadOne(file, store) {
+  const line = new Line(file.name);
+  try {
+    const sent = await send(file, (share) => line.show("Uploading", share));
+    line.show("Waiting");
+    let state = await request(`v1/vector_stores/${encodeURIComponent(store)}/files`, { json: { file_id: sent.id } });
+    while (state.status === "in_progress") {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      state = await request(`v1/vector_stores/${encodeURIComponent(store)}/files/${encodeURIComponent(sent.id)}`);
+      line.indexing(state.ragkit);
+    }
+    line.end(state.status, state.last_error?.message);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    line.end("failed", error.message);
+  }
+}
+
+/** The bytes of a file; fetch does not tell how many are sent. */
+function send(file, progress) {
+  return new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest();
+    const lost = () => reject(new ApiError("The upload did not reach the server."));
+    call.open("POST", "v1/files");
+    for (const [name, value] of Object.entries(authorization())) call.setRequestHeader(name, value);
+    call.upload.addEventListener("progress", (event) => progress(event.total ? event.loaded / event.total : 0));
+    call.addEventListener("error", lost);
+    call.addEventListener("abort", lost);
+    call.addEventListener("load", () => {
+      if (call.status === 200) return resolve(JSON.parse(call.responseText));
+      return reject(problem(call.status, call.responseText, call.getResponseHeader("x-request-id") ?? ""));
+    });
+    const form = new FormData();
+    form.append("purpose", "user_data");
+    form.append("file", file);
+    call.send(form);
+  });
+}
+
+class Line {
+  constructor(name) {
+    this.item = document.createElement("li");
+    this.words = document.createElement("span");
+    this.bar = document.createElement("progress");
+    this.bar.max = 1;
+    this.bar.setAttribute("aria-label", name);
+    this.name = name;
+    this.item.append(this.words, this.bar);
+    at("uploads").prepend(this.item);
+    this.show("Uploading", 0);
+  }
+
+  show(words, share) {
+    this.words.textContent = `${this.name}: ${words}`;
+    if (share === undefined) this.bar.removeAttribute("value");
+    else this.bar.value = share;
+  }
+
+  indexing(facts) {
+    const { pages_done: done, pages } = facts ?? {};
+    if (pages) this.show(`Indexing, page ${Math.min(done + 1, pages)} of ${pages}`, done / pages);
+    else this.show("Indexing");
+  }
+
+  end(state, reason) {
+    this.bar.remove();
+    const words = { completed: "Ready", cancelled: "Cancelled" }[state] ?? reason ?? "Failed";
+    this.words.textContent = `${this.name}: ${words}`;
+    this.item.className = state;
+    at("status").textContent = this.words.textContent;
+  }
+}
+
+function showNameRow() {
+  at("store-name-row").hidden = at("store").value !== "";
+}
+
+function showProblem(text) {
+  at("upload-problem").textContent = text;
+  at("upload-problem").hidden = !text;
+}
+
+at("store").addEventListener("change", showNameRow);
+at("documents-open").addEventListener("click", () => dialog.showModal());
+at("documents-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close();
+});
+at("upload").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const files = [...at("files").files];
+  showProblem(files.length ? "" : "Choose at least one file.");
+  if (!files.length) return;
+  at("files").value = "";
+  try {
+    await upload(files);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    showProblem(error.message);
+  }
+});
