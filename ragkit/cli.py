@@ -224,17 +224,46 @@ def serve(
     corpus: Annotated[list[Path], typer.Option("--corpus", help="Folder of a corpus; may be repeated.")],
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    keys: Annotated[Path | None, typer.Option("--keys", help="File of API keys, as ragkit key writes it.")] = None,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Let everybody in who reaches a host other than this machine.")
+    ] = False,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificates for TLS, PEM.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Their private key, PEM.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""
     from ragkit.library import FolderLibrary
     from ragkit.serve.api.app import create_app, run_server
+    from ragkit.serve.api.exposure import check_exposure
 
-    settings = load_config(config)
+    settings = _with_keys_file(load_config(config), keys)
+    check_exposure(host, settings.serve, no_keys)
     opened = [_open(folder, settings) for folder in corpus]
     for one in opened:
         one.load()
-    run_server(create_app(FolderLibrary(opened), opened[0].default_sampling), host, port)
+    served = create_app(FolderLibrary(opened), opened[0].default_sampling, settings.serve)
+    run_server(served, host, port, ssl_certfile, ssl_keyfile)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is: it stands in the log.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Add the key's hash to this file; otherwise it is printed.")
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", help="A corpus or vector store it may ask, by name; all where none is named."),
+    ] = None,
+) -> None:
+    """Make an API key: it is printed once, and the server keeps its hash alone."""
+    from ragkit.serve.api.api_keys import add_key, make_key
+
+    made = make_key(name, corpus or []) if file is None else add_key(file, name, corpus or [])
+    print(made.key)  # noqa: T201
+    where = made.entry if file is None else f"its hash is in {file}"
+    print(where, file=sys.stderr)  # noqa: T201
 
 
 @app.command()
@@ -243,6 +272,13 @@ def demo() -> None:
     from ragkit.demo import run_demo
 
     run_demo()
+
+
+def _with_keys_file(config: Config, keys: Path | None) -> Config:
+    """The configuration with another file of API keys, where one is given."""
+    if keys is None:
+        return config
+    return config.model_copy(update={"serve": config.serve.model_copy(update={"api_keys_file": str(keys)})})
 
 
 def _open(folder: Path, settings: Config, create: bool = False) -> Corpus:

@@ -57,12 +57,35 @@ def make_key(name: str, corpora: Sequence[str] = ()) -> NewKey:
         ConfigError: the name is empty, longer than 64 characters, or has others than letters, digits, ``_.@-``.
     """
     key = _PREFIX + secrets.token_urlsafe(32)
-    lines = ["[[key]]", f'name = "{name}"', f'sha256 = "{_digest(key)}"']
+    lines = ["[[key]]", f"name = {_toml_string(name)}", f'sha256 = "{_digest(key)}"']
     if corpora:
         lines.append(f"corpora = [{', '.join(map(_toml_string, corpora))}]")
     entry = "\n".join(lines) + "\n"
     _parse(entry, "the new key")
     return NewKey(key, entry)
+
+
+def add_key(path: Path, name: str, corpora: Sequence[str] = ()) -> NewKey:
+    """As `make_key`, with the entry written behind those of the file, which only its owner may read.
+
+    Raises:
+        ConfigError: the file is malformed, cannot be written, or has a key of that name.
+    """
+    made = make_key(name, corpora)
+    try:
+        before = path.read_text("utf-8") if path.exists() else ""
+        whole = f"{before.rstrip()}\n\n{made.entry}".lstrip()
+        _parse(whole, str(path))
+        # Written beside it and put in its place: the server never sees half of it.
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(whole)
+        os.replace(beside, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot add a key to {path}: {error}") from error
+    return made
 
 
 class ApiKeys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.extras import require
@@ -56,7 +57,7 @@ def create_app(
 
 
 def run_server(
-    app: FastAPI, host: str, port: int, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+    app: FastAPI, host: str, port: int, ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None
 ) -> None:
     """Serve until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
     start_logging()
