@@ -54,6 +54,7 @@ from ragkit.records import (
 )
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
+from ragkit.search_batches import SearchBatches
 from ragkit.searcher import Searcher
 from ragkit.where import Where, as_filter
 
@@ -91,6 +92,9 @@ class Corpus:
         self._lock = threading.RLock()
         self._filters = FilterCheck(self._catalogue)
         self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
+        self._batches = SearchBatches(
+            lambda queries, k, level, where: self.search_many(queries, k, level=level, where=where)
+        )
 
     @classmethod
     def open(
@@ -410,7 +414,7 @@ class Corpus:
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = request.num_passages or self.config.generation.num_passages
-        hits = self.search_many([request.question], count, level="passage", where=request.where)[0]
+        hits = self._batches.search(Query(request.question), count, "passage", request.where)
         return hits if request.min_score is None else [hit for hit in hits if hit.score >= request.min_score]
 
     def _preparer(self, password: str | None, max_pages: int) -> Preparer:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
+from ragkit.search_batches import in_search_thread
 from ragkit.serve.generate import generate_answer, stream_answer
 
 
@@ -50,7 +51,7 @@ class Pipeline:
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
-        found = await asyncio.to_thread(self._find, request)
+        found = await in_search_thread(partial(self._find, request))
         return await generate_answer(
             request,
             found.hits,
@@ -63,7 +64,7 @@ class Pipeline:
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
-        found = await asyncio.to_thread(self._find, request)
+        found = await in_search_thread(partial(self._find, request))
         events = stream_answer(
             request,
             found.hits,
