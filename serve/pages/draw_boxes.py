@@ -34,7 +34,7 @@ def draw_boxes(picture: Image, boxes: Sequence[Box]) -> Image:
     drawn = picture.copy()
     pen = ImageDraw.Draw(drawn)
     longest = max(picture.size)
-    padding, thickness = max(2, round(longest * _PADDING)), max(2, round(longest * _THICKNESS))
+    padding, thickness = max(1, round(longest * _PADDING)), max(1, round(longest * _THICKNESS))
     for box in boxes:
         left, top, right, bottom = pixels_of(box, picture.size, padding)
         if left < right and top < bottom:
