@@ -19,6 +19,7 @@ from ragkit.errors import ConfigError, FilterError, RagkitError
 
 if TYPE_CHECKING:
     from ragkit.corpus import Corpus
+    from ragkit.protocols import Engine
 
 app = typer.Typer(
     add_completion=False,
@@ -230,20 +231,29 @@ def serve(
     ] = False,
     ssl_certfile: Annotated[Path | None, typer.Option(help="Certificates for TLS, PEM.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Their private key, PEM.")] = None,
+    vllm: Annotated[
+        str, typer.Option("--vllm", metavar="MODEL", help="Start a vLLM server with this model, and answer by it.")
+    ] = "",
+    vllm_python: Annotated[
+        str, typer.Option("--vllm-python", metavar="PATH", help="Python of the environment that has vLLM.")
+    ] = "",
     config: ConfigOption = None,
 ) -> None:
     """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""
     from ragkit.library import FolderLibrary
     from ragkit.serve.api.app import create_app, run_server
     from ragkit.serve.api.exposure import check_exposure
+    from ragkit.served_engine import served_engine
 
     settings = _with_keys_file(load_config(config), keys)
     check_exposure(host, settings.serve, no_keys)
-    opened = [_open(folder, settings) for folder in corpus]
-    for one in opened:
-        one.load()
-    served = create_app(FolderLibrary(opened), opened[0].default_sampling, settings.serve)
-    run_server(served, host, port, ssl_certfile, ssl_keyfile)
+    with served_engine(settings, vllm, vllm_python) as answering:
+        opened = [_open(folder, answering.config, engine=answering.engine) for folder in corpus]
+        for one in opened:
+            one.load()
+        library, sampling = FolderLibrary(opened), opened[0].default_sampling
+        served = create_app(library, sampling, settings.serve, answering.upstreams)
+        run_server(served, host, port, ssl_certfile, ssl_keyfile)
 
 
 @app.command()
@@ -281,10 +291,10 @@ def _with_keys_file(config: Config, keys: Path | None) -> Config:
     return config.model_copy(update={"serve": config.serve.model_copy(update={"api_keys_file": str(keys)})})
 
 
-def _open(folder: Path, settings: Config, create: bool = False) -> Corpus:
+def _open(folder: Path, settings: Config, create: bool = False, engine: Engine | None = None) -> Corpus:
     from ragkit.corpus import Corpus
 
-    return Corpus.open(folder, config=settings, create=create)
+    return Corpus.open(folder, config=settings, create=create, engine=engine)
 
 
 def _print_json(value: object) -> None:
