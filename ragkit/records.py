@@ -312,6 +312,8 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
+    searched: str = ""
+    packing: Packing = field(default_factory=Packing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ragkit.records import (
     ChatReply,
     ChatRequest,
     Hit,
+    Packing,
     Sampling,
     TokenLogprob,
     ToolCall,
@@ -30,8 +31,9 @@ from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.grounding.citations import CitedText, cite
 from ragkit.serve.not_found import says_not_found
 from ragkit.serve.prompting.page_answers import answer_by_page
-from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT, build_request
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
 from ragkit.serve.prompting.request_plan import RequestPlan, plan_requests
+from ragkit.serve.prompting.selection import ranks_of
 from ragkit.serve.reply_reader import ReplyReader
 from ragkit.serve.sampling_effect import heeds, may_call_tools, unused_fields, wants_json
 from ragkit.serve.tool_turns import fit_after, turns_as_text
@@ -150,6 +152,7 @@ class _Generation:
         """Build the prompts; none where the engine would see no source and has nothing else to go by."""
         self._notes += _note_unused(self.engine, self.request.sampling)
         plan = await asyncio.to_thread(self._plan)
+        self._planned = plan
         self._notes += plan.notes
         if len(plan.requests) == 1:
             self._asked = plan.requests[0]
@@ -161,14 +164,14 @@ class _Generation:
         after = ask.after if reads_tools else turns_as_text(ask.after)
         after, size, notes = fit_after(after, self.engine, ask.sampling.max_tokens)
         history = ask.history if reads_tools else turns_as_text(ask.history)
-        room = replace(ask.sampling, max_tokens=ask.sampling.max_tokens + size)
-        asked = replace(ask, history=(*history, *self._rules(reads_tools)), sampling=room, after=())
-        plan = plan_requests(asked, self.hits, self.engine, self.store, self._settings)
+        asked = replace(ask, history=(*history, *self._rules(reads_tools)), after=())
+        plan = plan_requests(asked, self.hits, self.engine, self.store, self._settings, size)
         if not plan.requests and (after or (reads_tools and may_call_tools(ask.sampling))):
-            bare = build_request(ask.question, (), self.engine, asked.history, room)
-            plan = RequestPlan((bare.request,), (*plan.notes, *bare.notes))
-        requests = (replace(one, messages=(*one.messages, *after), sampling=ask.sampling) for one in plan.requests)
-        return RequestPlan(tuple(requests), (*notes, *plan.notes))
+            bare = plan_requests(asked, (), self.engine, self.store, self._settings, size, without_sources=True)
+            plan = replace(plan, requests=bare.requests, notes=(*plan.notes, *bare.notes))
+        requests = [replace(one, messages=(*one.messages, *after)) for one in plan.requests]
+        notes += [_note_shortened(ask, one) for one in requests[:1] if one.sampling != ask.sampling]
+        return replace(plan, requests=tuple(requests), notes=(*notes, *plan.notes))
 
     def _rules(self, reads_tools: bool) -> list[ChatMessage]:
         """What the model has to know beside the rules of every prompt."""
@@ -207,7 +210,7 @@ class _Generation:
         evidence, notes = reader.evidence()
         self._notes += notes
         if reply.finish_reason == "length":
-            self._notes.append(f"The answer was cut off at max_tokens = {self.request.sampling.max_tokens}.")
+            self._notes.append(f"The answer was cut off at max_tokens = {self._asked.sampling.max_tokens}.")
         if reply.tool_calls or self._is_json:
             return self._answer(CitedText(text, ()), reply, unknown)
         if says_not_found(text):
@@ -245,7 +248,13 @@ class _Generation:
             tool_calls=reply.tool_calls,
             reasoning=reply.reasoning,
             logprobs=reply.tokens,
+            packing=self._packing(),
         )
+
+    def _packing(self) -> Packing:
+        plan = self._planned
+        ranks = ranks_of(self.hits, self._asked.sources) if plan.requests else ()
+        return Packing(plan.order, plan.why, ranks, plan.dropped)
 
 
 @dataclass
@@ -286,6 +295,13 @@ class _Tally:
             return ()
         passed, self.waiting = tuple(self.waiting), []
         return passed
+
+
+def _note_shortened(ask: AskRequest, request: ChatRequest) -> str:
+    return (
+        f"The answer may have {request.sampling.max_tokens} tokens instead of {ask.sampling.max_tokens}, so that "
+        "the prompt fits into the engine's context."
+    )
 
 
 def _finish_reason(reply: ChatReply) -> str:

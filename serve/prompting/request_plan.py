@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ragkit.config import GenerationConfig
 from ragkit.errors import ConfigError, ContextLengthError
 from ragkit.pictures import rgb_on_white
 from ragkit.protocols import Engine, PassageStore
-from ragkit.records import AskRequest, ChatMessage, ChatRequest, Hit, ImageLimits
+from ragkit.records import AskRequest, ChatMessage, ChatRequest, DroppedHit, Hit, ImageLimits
 from ragkit.serve.prompting.evidence_style import EVIDENCE_RULES
 from ragkit.serve.prompting.image_size import Size, check_images, latest_images, scaled_down, size_within
-from ragkit.serve.prompting.page_concatenation import concatenate_horizontally, horizontal_sizes
-from ragkit.serve.prompting.prompts import RULES, Layout, Prompt, build_request
+from ragkit.serve.prompting.order_choice import chosen_order, in_page_order
+from ragkit.serve.prompting.own_text import shorten_own_text
+from ragkit.serve.prompting.packing import Prompt, build_request, with_room_used
+from ragkit.serve.prompting.prompt_pictures import Pictures, blank
+from ragkit.serve.prompting.prompts import RULES, Layout
+from ragkit.serve.prompting.reorder import Order
+from ragkit.serve.prompting.selection import NO_ROOM, dropped_hits, select_hits
 from ragkit.serve.prompting.shown_hits import PictureBudget, Shown, any_picture, show_pages, show_text
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ragkit.serve.prompting.text_cuts import largest_that_fits
 
 _ADVICE_ENGINE = (
     'the engine {name} reads text alone; one that reads images is [generation] engine = "openai" with max_images, '
@@ -34,59 +36,152 @@ _LEAST_PIXELS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """requests: none where there is nothing to show, several for weighted selection. notes: of all of them."""
+    """requests: none where there is nothing to show, several for weighted selection. notes: of all of them.
+
+    order, why, dropped: as in `Packing`, whose ranks are those of the request that is kept (`ranks_of`).
+    """
 
     requests: tuple[ChatRequest, ...]
     notes: tuple[str, ...]
+    order: Order = "rank"
+    why: str = ""
+    dropped: tuple[DroppedHit, ...] = ()
 
 
 def plan_requests(
-    ask: AskRequest, hits: Sequence[Hit], engine: Engine, store: PassageStore, settings: GenerationConfig
+    ask: AskRequest,
+    hits: Sequence[Hit],
+    engine: Engine,
+    store: PassageStore,
+    settings: GenerationConfig,
+    reserved: int = 0,
+    *,
+    without_sources: bool = False,
 ) -> RequestPlan:
-    """Choose what of the hits the engine sees, by the settings' show and style, and fit it into its context.
+    """Choose what of the hits the engine sees, by the settings, and fit it into its context.
+
+    What does not fit is left out or cut: pictures are scaled down, turns of the history go, then sources; then
+    `max_tokens` is lowered, to no less than a quarter of the context; then system messages and the question's end
+    are cut, and its images go. Each is noted. reserved: tokens of the context that are kept for what the caller
+    adds. without_sources: make a request although there is nothing to show.
 
     Raises:
-        ConfigError: pictures are to be shown and the engine reads none.
-        ImageInputError: the asker's own images are more than the engine reads.
-        ContextLengthError: the question does not fit, or no source fits beside it.
+        ConfigError: pictures are to be shown and the engine reads none, or the position curve cannot be read.
+        ImageInputError: the asker shows images and the engine reads none.
+        ContextLengthError: not even the instructions fit.
     """
-    return _Planner(ask, engine, store, settings).plan(hits)
+    selection = select_hits(hits, settings)
+    plan = _Planner(ask, engine, store, settings, reserved, without_sources).plan(selection.hits)
+    dropped = [(hit, reason) for hit, reason in selection.dropped] + [(hit, NO_ROOM) for hit in plan.dropped]
+    return RequestPlan(
+        tuple(with_room_used(request, engine, ask.sampling.max_tokens, reserved) for request in plan.requests),
+        (*selection.notes, *plan.notes),
+        plan.order,
+        plan.why,
+        dropped_hits(hits, dropped),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """As `RequestPlan`, before it is told by rank what was left out."""
+
+    requests: tuple[ChatRequest, ...]
+    notes: tuple[str, ...]
+    order: Order = "rank"
+    why: str = ""
+    dropped: tuple[Hit, ...] = ()
 
 
 class _Planner:
-    def __init__(self, ask: AskRequest, engine: Engine, store: PassageStore, settings: GenerationConfig) -> None:
+    def __init__(
+        self,
+        ask: AskRequest,
+        engine: Engine,
+        store: PassageStore,
+        settings: GenerationConfig,
+        reserved: int,
+        without_sources: bool,
+    ) -> None:
         self._engine, self._store, self._settings = engine, store, settings
-        check_images([ChatMessage("user", ask.question, ask.images)], engine.image_limits, engine.name)
+        self._reserved, self._asks_anyway = reserved, without_sources
         self._limits = engine.image_limits or ImageLimits(0, 1)
+        if engine.image_limits is None:
+            check_images([ChatMessage("user", ask.question, ask.images)], None, engine.name)
+        self._notes: list[str] = []
         history = tuple(map(self._scaled, ask.history))
-        self._ask = replace(ask, history=history, images=tuple(map(rgb_on_white, ask.images)))
+        own = tuple(map(rgb_on_white, ask.images[: self._limits.max_images]))
+        self._ask = replace(ask, history=history, images=own)
+        if len(own) < len(ask.images):
+            self._notes.append(
+                _note_images(len(own), len(ask.images), f"{engine.name} reads no more (max_images)")
+            )
         self._rules = EVIDENCE_RULES if settings.style == "evidence" else RULES
 
     def _scaled(self, message: ChatMessage) -> ChatMessage:
         images = (scaled_down(rgb_on_white(image), self._limits.max_pixels) for image in message.images)
         return replace(message, images=tuple(images))
 
-    def plan(self, hits: Sequence[Hit]) -> RequestPlan:
+    def plan(self, hits: Sequence[Hit]) -> _Plan:
+        """With an answer as long as was asked for, or else a shorter one, or else what was asked cut short."""
+        given, context = self._ask, self._engine.context_tokens - self._reserved
+        asked = given.sampling.max_tokens
+        for length in sorted({asked, min(asked, context // 2), max(1, min(asked, context // 4))}, reverse=True):
+            sampling = replace(given.sampling, max_tokens=length + self._reserved)
+            self._ask = replace(given, sampling=sampling)
+            with suppress(ContextLengthError):
+                return self._planned(hits)
+        return self._cut_short(hits)
+
+    def _cut_short(self, hits: Sequence[Hit]) -> _Plan:
+        whole, notes = self._ask, self._notes
+        for number in range(len(whole.images), -1, -1):
+            own = whole.images[:number]
+            smallest = tuple(size_within(image.size, min(self._limits.max_pixels, _LEAST_PIXELS)) for image in own)
+            layout = Layout(self._rules, images=blank(smallest))
+            room = self._engine.context_tokens - whole.sampling.max_tokens
+            with suppress(ContextLengthError):
+                cut = shorten_own_text(whole.question, whole.history, self._engine, room, layout)
+                self._ask = replace(whole, question=cut.question, history=cut.history, images=own)
+                self._notes = [*notes, *cut.notes]
+                if number < len(whole.images):
+                    why = f"more do not fit into the context of {self._engine.name}"
+                    self._notes.append(_note_images(number, len(whole.images), why))
+                return self._planned(hits)
+        return self._without_sources(hits)
+
+    def _without_sources(self, hits: Sequence[Hit]) -> _Plan:
+        """Where the asker's words fit and no source does. Raises ContextLengthError where the words do not."""
+        layout = Layout(self._rules)
+        build_request(self._ask.question, (), self._engine, (), self._ask.sampling, layout)
+        context = f"the {self._engine.context_tokens} tokens of {self._engine.name}"
+        note = f"No source fits into {context} beside the question; index with a smaller passages.max_tokens."
+        return _Plan((), (*self._notes, note), dropped=tuple(hits))
+
+    def _planned(self, hits: Sequence[Hit]) -> _Plan:
         show = self._show(hits)
         shown = self._shown(hits, show)
         if show == "weighted-selection" and len(shown.pictures) > 1:
-            return self._one_a_page(shown)
-        if not shown.hits:
-            return RequestPlan((), shown.notes)
-        return self._one(hits, shown, show)
+            plan = self._one_a_page(shown)
+        elif not shown.hits and not self._asks_anyway:
+            plan = _Plan((), shown.notes)
+        else:
+            plan = self._one(hits, shown, show)
+        return replace(plan, notes=(*self._notes, *plan.notes))
 
-    def _one(self, hits: Sequence[Hit], shown: Shown, show: str) -> RequestPlan:
+    def _one(self, hits: Sequence[Hit], shown: Shown, show: str) -> _Plan:
         """One request, with the text of those pages whose pictures do not fit even at their smallest."""
-        while True:
-            try:
-                prompt = self._fitted(shown, joined=show == "concatenation")
-            except ContextLengthError:
-                fewer = self._shown(hits, show, len(shown.pictures) - 1) if shown.pictures else shown
-                if fewer is shown or not fewer.hits:
-                    raise
-                shown = fewer
-            else:
-                return RequestPlan((prompt.request,), (*shown.notes, *prompt.notes))
+        joined = show == "concatenation"
+        order, why = chosen_order(self._settings, self._engine.name, len(shown.hits))
+
+        def fitted(number: int | None) -> _Plan:
+            fewer = shown if number is None else self._shown(hits, show, number)
+            prompt = self._fitted(in_page_order(fewer, order), order, joined=joined)
+            return _Plan((prompt.request,), (*fewer.notes, *prompt.notes), order, why, prompt.dropped)
+
+        # Without any picture there may be nothing to show.
+        least = 0 if not shown.pictures or self._shown(hits, show, 0).hits else 1
+        return largest_that_fits([None, *range(len(shown.pictures) - 1, least - 1, -1)], fitted)
 
     def _show(self, hits: Sequence[Hit]) -> str:
         """What the settings say; "auto" becomes "text" where there are no pictures, or no eyes for them."""
@@ -112,52 +207,49 @@ class _Planner:
             budget = replace(budget, max_images=fitting, limit="context_tokens")
         return show_pages(hits, self._store, budget, with_text=show == "auto")
 
-    def _one_a_page(self, shown: Shown) -> RequestPlan:
+    def _one_a_page(self, shown: Shown) -> _Plan:
         """A request for each picture, which asks for log-probabilities; what is shown as text is left out."""
         pages = zip(shown.hits, shown.pictures, strict=False)
         prompts = [self._fitted(Shown((hit,), (picture,))) for hit, picture in pages]
         requests = [replace(prompt.request, logprobs=True) for prompt in prompts]
         notes = dict.fromkeys(note for prompt in prompts for note in prompt.notes)
-        others = len(shown.hits) - len(shown.pictures)
+        others = shown.hits[len(shown.pictures) :]
         if others:
-            notes[f"Weighted selection asks pictures alone; sources of text that were left out: {others}."] = None
-        return RequestPlan(tuple(requests), (*shown.notes, *notes))
+            note = f"Weighted selection asks pictures alone; sources of text that were left out: {len(others)}."
+            notes[note] = None
+        return _Plan(tuple(requests), (*shown.notes, *notes), why="each page is asked alone", dropped=others)
 
-    def _fitted(self, shown: Shown, *, joined: bool = False) -> Prompt:
+    def _fitted(self, shown: Shown, order: Order = "rank", *, joined: bool = False) -> Prompt:
         """The prompt with images as large as the context lets all of them be.
 
         Raises:
             ContextLengthError: they do not fit at their smallest, or no source fits.
         """
-        pictures = _Pictures(shown.pictures, self._ask.images, joined)
+        pictures = Pictures(shown.pictures, self._ask.images, joined)
         most = self._limits.max_pixels
         tries: dict[tuple[Size, ...], int] = {}
         for share in _SHARES:
             pixels = max(int(share * most), min(most, _LEAST_PIXELS))
             tries.setdefault(pictures.sizes(pixels), pixels)
-        *larger, least = tries.items()
-        for sizes, pixels in larger:
-            with suppress(ContextLengthError):
-                return self._prompt(shown, pictures, sizes, pixels)
-        return self._prompt(shown, pictures, *least)
+        return largest_that_fits(
+            list(tries), lambda sizes: self._prompt(shown, order, pictures, sizes, tries[sizes])
+        )
 
-    def _prompt(self, shown: Shown, pictures: _Pictures, sizes: tuple[Size, ...], pixels: int) -> Prompt:
+    def _prompt(
+        self, shown: Shown, order: Order, pictures: Pictures, sizes: tuple[Size, ...], pixels: int
+    ) -> Prompt:
         """Tokens are counted on blank images: only those that are sent are scaled."""
         history, notes = self._history(self._limits.max_images - len(sizes))
-        layout = Layout(self._rules, len(shown.pictures), pictures.joined, _blank(sizes))
+        layout = Layout(self._rules, len(shown.pictures), pictures.joined, blank(sizes))
         ask = self._ask
-        prompt = build_request(ask.question, shown.hits, self._engine, history, ask.sampling, layout)
+        prompt = build_request(ask.question, shown.hits, self._engine, history, ask.sampling, layout, order)
         if shown.hits and not prompt.request.sources:
-            raise ContextLengthError(
-                f"no source fits into the {self._engine.context_tokens} tokens of {self._engine.name} beside the "
-                f"question and an answer of {ask.sampling.max_tokens}: set a smaller max_tokens, or index with a "
-                "smaller passages.max_tokens"
-            )
+            raise ContextLengthError(f"no source fits into the context of {self._engine.name} beside the question")
         if sizes != pictures.sizes(self._limits.max_pixels):
             notes.append(f"Pictures were scaled down to {pixels} pixels each to fit the engine's context.")
         *before, last = prompt.request.messages
         messages = (*before, replace(last, images=pictures.scaled(pixels)))
-        return Prompt(replace(prompt.request, messages=messages), (*prompt.notes, *notes))
+        return replace(prompt, request=replace(prompt.request, messages=messages), notes=(*prompt.notes, *notes))
 
     def _history(self, most: int) -> tuple[list[ChatMessage], list[str]]:
         """With its last images, as many as the engine takes beside those of this request."""
@@ -171,30 +263,5 @@ class _Planner:
         return kept, [note] if dropped else []
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
-    """The images of a request: pages, joined to one or not, then the question's own."""
-
-    pages: tuple[Image, ...]
-    own: tuple[Image, ...]
-    joined: bool
-
-    def sizes(self, pixels: int) -> tuple[Size, ...]:
-        """What `scaled` would give."""
-        pages = [page.size for page in self.pages]
-        if self.joined and pages:
-            joined = horizontal_sizes(pages, pixels)
-            pages = [(sum(width for width, _ in joined), joined[0][1])]
-        return tuple(size_within(size, pixels) for size in [*pages, *(image.size for image in self.own)])
-
-    def scaled(self, pixels: int) -> tuple[Image, ...]:
-        """With at most so many pixels each."""
-        joins = self.joined and self.pages
-        pages = [concatenate_horizontally(self.pages, pixels)] if joins else self.pages
-        return tuple(scaled_down(image, pixels) for image in [*pages, *self.own])
-
-
-def _blank(sizes: Sequence[Size]) -> tuple[Image, ...]:
-    from PIL.Image import new
-
-    return tuple(new("RGB", size) for size in sizes)
+def _note_images(kept: int, given: int, why: str) -> str:
+    return f"Of the question's {given} images the first {kept} were shown: {why}."

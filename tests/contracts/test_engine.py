@@ -19,7 +19,7 @@ from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.engines.openai_engine import OpenAIEngine
 from ragkit.serve.engines.transformers_engine import TransformersEngine
-from ragkit.serve.prompting.prompts import build_request
+from ragkit.serve.prompting.packing import build_request
 from tests.fakes import HashEmbedder
 from tests.serve.house import FakeAnswerer, FakeLibrary, running, two_hits
 from tests.serve.tiny_llm import make_tiny_llama

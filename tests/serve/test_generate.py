@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ragkit.errors import ContextLengthError, EngineError
+from ragkit.errors import EngineError
 from ragkit.records import (
     Answer,
     AnswerEvent,
@@ -22,7 +22,8 @@ from ragkit.records import (
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
-from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT, build_request
+from ragkit.serve.prompting.packing import build_request
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
 from tests.serve.house import two_hits, two_page_store
 
 ASK = AskRequest("How deep is Lake Ohm?")
@@ -205,13 +206,19 @@ def test_the_extractive_engine_says_what_of_sampling_it_does_not_heed() -> None:
     assert ask(ScriptedEngine("It is 41 metres deep [1]."), AskRequest(question, sampling=sampling)).notes == ()
 
 
-def test_what_did_not_fit_is_in_the_notes() -> None:
+def test_what_did_not_fit_is_in_the_record() -> None:
     bare = EchoEngine().count_tokens(build_request(ASK.question, [], EchoEngine()).request.messages)
     one = ask(EchoEngine(context_tokens=512 + bare + 25))
     assert "1 source did not fit" in one.notes[0]
     assert {citation.marker for citation in one.citations} == {1}
-    with pytest.raises(ContextLengthError, match="no source fits into the"):
-        ask(EchoEngine(context_tokens=512 + bare + 5))
+    assert one.packing.ranks == (1,)
+    assert [(d.rank, d.document, d.page, d.reason) for d in one.packing.dropped] == [
+        (2, "bridge.txt", 3, "does not fit")
+    ]
+    # The prompt has 44 words of two sources beside the bare ones; the answer gives way.
+    room = ask(EchoEngine(context_tokens=512 + bare + 5))
+    assert (room.packing.ranks, room.packing.dropped) == ((1, 2), ())
+    assert any("tokens instead of 512" in note for note in room.notes)
 
 
 def test_an_engine_that_fails_is_an_error() -> None:

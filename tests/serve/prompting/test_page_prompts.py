@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ragkit.config import GenerationConfig
-from ragkit.errors import ConfigError, ContextLengthError, ImageInputError
+from ragkit.errors import ConfigError, ImageInputError
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatMessage, Hit, ImageLimits, Usage
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import generate_answer, stream_answer
@@ -341,9 +341,21 @@ def test_a_page_whose_picture_does_not_fit_is_shown_as_text() -> None:
     assert "Text of page 1." in none.last.content
 
 
-def test_that_nothing_fits_is_an_error_and_no_answer() -> None:
-    with pytest.raises(ContextLengthError, match="question, instructions and images have"):
-        ask(small_context(50), [picture_hit(page_image("a.pdf", 1, RED, (1000, 2000)))], FakeStore({}))
+def test_a_shorter_answer_makes_room_for_the_last_picture() -> None:
+    engine = small_context(50)
+    answer = ask(engine, [picture_hit(page_image("a.pdf", 1, RED, (1000, 2000)))], FakeStore({}))
+    # A half of 562 tokens is 281: 10 of the prompt and 271 of the picture, of a quarter of a megapixel at most.
+    assert [size for size, _ in colours(engine.last)] == [(353, 707)]
+    assert engine.asked[0].sampling.max_tokens == 562 - 10 - 249
+    assert any("303 tokens instead of 512" in note for note in answer.notes)
+
+
+def test_a_page_that_cannot_be_made_to_fit_is_said_to_be_left_out() -> None:
+    engine = SeeingEngine([], tokens_per_pixel=1.0, context_tokens=600)
+    answer = ask(engine, [picture_hit(page_image("a.pdf", 1, RED, (1000, 2000)))], FakeStore({}))
+    assert (answer.text, answer.found, engine.asked) == (NOT_FOUND_TEXT, False, [])
+    assert "No source fits into the 600 tokens of seeing beside the question" in answer.notes[0]
+    assert [(drop.rank, drop.reason) for drop in answer.packing.dropped] == [(1, "does not fit")]
 
 
 def test_only_what_was_scaled_is_said_to_be() -> None:
@@ -402,5 +414,15 @@ def test_the_askers_images_are_refused_where_nobody_sees_them() -> None:
     asked = AskRequest("And?", images=(OWN,))
     with pytest.raises(ImageInputError, match="the request has an image and extractive reads text alone"):
         ask(ExtractiveEngine(), request=asked)
-    with pytest.raises(ImageInputError, match="the request has 2 images and seeing reads at most 1"):
-        ask(SeeingEngine([""], image_limits=ImageLimits(1, 9)), request=replace(asked, images=(OWN, OWN)))
+    with pytest.raises(ImageInputError, match="the request has 2 images and extractive reads text alone"):
+        ask(ExtractiveEngine(), request=replace(asked, images=(OWN, OWN)))
+
+
+def test_of_more_images_than_the_engine_reads_the_first_are_shown() -> None:
+    others = tuple(Image.new("RGB", (n, n)) for n in (5, 6, 7))
+    engine = SeeingEngine(["It is 41 metres deep [1]."], image_limits=ImageLimits(2, 1_000_000))
+    answer = ask(engine, two_hits(), two_page_store(), AskRequest("And?", images=others))
+    assert [image.size for image in engine.last.images] == [(5, 5), (6, 6)]
+    assert answer.notes == (
+        "Of the question's 3 images the first 2 were shown: seeing reads no more (max_images).",
+    )

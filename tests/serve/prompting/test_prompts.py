@@ -6,7 +6,8 @@ from PIL import Image
 from ragkit.errors import ContextLengthError
 from ragkit.records import ChatMessage, Sampling
 from ragkit.serve.engines.echo_engine import EchoEngine
-from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT, Layout, build_request
+from ragkit.serve.prompting.packing import build_request
+from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT, Layout
 from tests.serve.house import make_hit, two_hits
 from tests.serve.picture_house import SeeingEngine
 
@@ -54,10 +55,14 @@ def test_a_first_source_that_is_too_long_is_cut_at_a_sentence_and_noted() -> Non
     )
 
 
-def test_nothing_is_sent_cut_within_a_sentence() -> None:
-    prompt = build_request("Why?", [make_hit("a.txt", "word " * 50)], engine_with_room_for(30), (), SHORT)
-    assert prompt.request.sources == ()
-    assert "1 source did not fit" in prompt.notes[0]
+def test_a_sentence_that_is_too_long_is_cut_at_a_word() -> None:
+    prompt = build_request("Why?", [make_hit("a.txt", "word " * 50)], engine_with_room_for(6 + 20), (), SHORT)
+    (source,) = prompt.request.sources
+    assert set(source.hit.passage.text.split()) == {"word"}
+    # Lengths grow by three hundredths.
+    assert 18 <= len(source.hit.passage.text.split()) <= 20
+    assert "characters to fit the engine's context" in prompt.notes[0]
+    assert build_request("Why?", [make_hit("a.txt", "word " * 50)], engine_with_room_for(5), (), SHORT).dropped
 
 
 def test_the_oldest_turns_go_first_and_system_messages_stay() -> None:
