@@ -68,7 +68,8 @@ class UpstreamErrors:
 
     def _of_status(self, error: APIStatusError) -> EngineError:
         status = error.status_code
-        said = str(error.message if isinstance(error.body, dict) else error.response.text)[:_LONGEST_SAID]
+        own = error.body.get("message") if isinstance(error.body, dict) else error.response.text
+        said = str(own or error.message)[:_LONGEST_SAID]
         asked_too_much = status in (400, 413, 422)
         if error.code == "context_length_exceeded" or (asked_too_much and _TOO_LONG.search(said)):
             return ContextLengthError(f"the server of {self.name} answered {status}: {without_places(said)}")

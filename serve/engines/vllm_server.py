@@ -29,7 +29,7 @@ _OUR_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PY
 _OURS = ("--model", "--host", "--port", "--uds", "--api-key")
 _NAME_FLAG = "--served-model-name"
 _TAIL_LINES = 40
-_PROBE_S = 0.5
+_PROBE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ class VllmServer:
         quick = 0
         while (run := self._run) is not None:
             run.process.wait()
+            _close(run)
             if self._ending.is_set():
                 return
             lived = 0.0 if run.well_since is None else time.monotonic() - run.well_since
@@ -217,9 +218,7 @@ class VllmServer:
 
     def _end(self, run: _Run) -> None:
         """The guard does it when its pipe closes."""
-        assert run.process.stdin is not None
-        with suppress(OSError):
-            run.process.stdin.close()
+        _close(run)
         try:
             run.process.wait(self.patience.end_s + 5)
         except subprocess.TimeoutExpired:
@@ -234,6 +233,12 @@ class VllmServer:
         how = f"is not well after {self.patience.start_s:g} s" if code is None else f"ended with status {code}"
         log = "\n".join(run.tail)
         return f"vLLM's server for {self.model} {how}; the end of its log:\n{log}"
+
+
+def _close(run: _Run) -> None:
+    assert run.process.stdin is not None
+    with suppress(OSError):
+        run.process.stdin.close()
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str:
