@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,37 +33,45 @@ async def ask_choices(answerer: Answerer, request: AskRequest, number: int) -> l
 async def stream_choices(answerer: Answerer, request: AskRequest, number: int) -> AsyncIterator[ChoiceEvent]:
     """The events of all answers, each with its answer's number, as they come; hits come once."""
     streams = [answerer.stream(request)]
-    if number == 1:
-        try:
-            async for event in streams[0]:
-                yield 0, event
-        finally:
-            await _close(streams[0])
-        return
-    waiting: dict[asyncio.Future[AnswerEvent | None], int] = {}
     try:
-        event = await anext(streams[0], None)
-        if event is not None:
+        if number > 1:
+            first = await _next(streams[0])
+            if first is not None:
+                yield 0, first
+            found = None if first is None or first.hits is None else Found(first.hits)
+            streams += [answerer.stream(_choice(request, index, found)) for index in range(1, number)]
+        events = _joined(streams)
+        try:
+            async for index, event in events:
+                if index == 0 or event.hits is None:
+                    yield index, event
+        finally:
+            await _close(events)
+    finally:
+        for stream in streams:
+            await _close(stream)
+
+
+async def _joined(streams: Sequence[AsyncIterator[AnswerEvent]]) -> AsyncIterator[ChoiceEvent]:
+    """Whatever comes next from any of the streams."""
+    if len(streams) == 1:
+        async for event in streams[0]:
             yield 0, event
-        found = None if event is None or event.hits is None else Found(event.hits)
-        streams += [answerer.stream(_choice(request, index, found)) for index in range(1, number)]
-        waiting = {_next(stream): index for index, stream in enumerate(streams)}
+        return
+    waiting = {_next(stream): index for index, stream in enumerate(streams)}
+    try:
         while waiting:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=lambda task: waiting[task]):
                 index = waiting.pop(task)
-                if (event := task.result()) is None:
-                    continue
-                waiting[_next(streams[index])] = index
-                if event.hits is None:
-                    yield index, event
+                if (next_event := task.result()) is not None:
+                    waiting[_next(streams[index])] = index
+                    yield index, next_event
     finally:
         for task in waiting:
             task.cancel()
         if waiting:
             await asyncio.wait(waiting)
-        for stream in streams:
-            await _close(stream)
 
 
 def _choice(request: AskRequest, index: int, found: Found | None) -> AskRequest:

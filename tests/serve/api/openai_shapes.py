@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -13,4 +14,9 @@ def check_shape(kind: Any, value: Any) -> Any:
 
     The client itself checks nothing: it takes whatever a server sends.
     """
-    return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    return _adapter(kind).validate_json(json.dumps(value), strict=True)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

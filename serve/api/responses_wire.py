@@ -1,0 +1,194 @@
+"""Answers as the objects of OpenAI's responses API, built as plain JSON; tests hold them against its types."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ragkit.records import Answer, Hit, TokenLogprob, ToolCall, Usage
+from ragkit.serve.api import wire
+from ragkit.serve.api.file_search import SearchPlan
+from ragkit.serve.api.page_links import PageLinks
+from ragkit.serve.api.responses_request import ResponsesBody, Wishes
+
+FileIdOf = Callable[[str, str], str | None]
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody can guess."""
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseMaker:
+    """Makes one response's objects. file_id: of a corpus's name and a document."""
+
+    body: ResponsesBody
+    wishes: Wishes
+    plan: SearchPlan
+    links: PageLinks
+    file_id: FileIdOf
+    id: str
+    created: int
+
+    def response(self, status: str, output: Sequence[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
+        """The response as a whole, with the request's settings; fields: those that come with its status."""
+        body, sampling = self.body, self.wishes.sampling
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "metadata": body.metadata or {},
+            "model": self.plan.model,
+            "output": list(output),
+            "parallel_tool_calls": body.parallel_tool_calls is not False,
+            "previous_response_id": body.previous_response_id,
+            "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
+            "store": body.store is not False,
+            "temperature": sampling.temperature,
+            "text": {"format": body.text.format if body.text and body.text.format else {"type": "text"}},
+            "tool_choice": body.tool_choice or "auto",
+            "tools": [_tool(tool) for tool in body.tools or []],
+            "top_logprobs": body.top_logprobs or 0,
+            "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+            "truncation": "disabled",
+            "usage": None,
+            **fields,
+        }
+
+    def finished(self, answer: Answer, output: Sequence[dict[str, Any]], completed: float) -> dict[str, Any]:
+        """The response that an answer makes; `ragkit` is the answer's record. completed: seconds since 1970."""
+        reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
+        record = wire.answer_json(answer, self.plan.corpora[0].name, self.links)
+        fields = {"usage": _usage(answer.usage), "ragkit": record}
+        if reason is not None:
+            return self.response("incomplete", output, **fields, incomplete_details={"reason": reason})
+        return self.response("completed", output, **fields, completed_at=completed)
+
+    def search_call(self, id_: str, status: str, query: str, hits: Sequence[Hit] | None = None) -> dict[str, Any]:
+        """The search as an output item; its results are there only if they were asked for. It reads the store."""
+        shown = None if hits is None or not self.wishes.with_results else self._results(hits)
+        return {"id": id_, "type": "file_search_call", "status": status, "queries": [query], "results": shown}
+
+    def annotations(self, answer: Answer, sent: str) -> list[dict[str, Any]]:
+        """For each citation a file_citation and a url_citation; places are characters of the text `sent`."""
+        places = wire.places_in(answer, sent)
+        found: list[dict[str, Any]] = []
+        for citation in answer.citations:
+            place = self.plan.place(citation.document)
+            own = replace(citation, document=place.document)
+            start, end = places[citation.start], places[citation.end]
+            file_id = self.file_id(place.corpus.name, place.document)
+            if file_id is not None:
+                found.append(
+                    {"type": "file_citation", "file_id": file_id, "filename": place.document, "index": end}
+                )
+            found.append(
+                {
+                    "type": "url_citation",
+                    "start_index": start,
+                    "end_index": end,
+                    "title": f"{citation.document}, page {citation.page}",
+                    "url": wire.citation_url(own, place.corpus.name, self.links),
+                }
+            )
+        return found
+
+    def _results(self, hits: Sequence[Hit]) -> list[dict[str, Any]]:
+        attributes = {
+            (corpus.name, document.id): document.attributes
+            for corpus in self.plan.corpora
+            for document in corpus.store.documents()
+        }
+        results = []
+        for hit in hits:
+            place = self.plan.place(hit.passage.document)
+            given = attributes.get((place.corpus.name, place.document), {})
+            results.append(
+                {
+                    "file_id": self.file_id(place.corpus.name, place.document),
+                    "filename": place.document,
+                    "score": hit.score,
+                    "text": hit.passage.text,
+                    "attributes": {
+                        name: value if isinstance(value, str | int | float | bool) else value.isoformat()
+                        for name, value in given.items()
+                    },
+                }
+            )
+        return results
+
+
+def message(
+    id_: str,
+    status: str,
+    text: str,
+    annotations: Sequence[dict[str, Any]],
+    logprobs: Sequence[TokenLogprob] | None,
+) -> dict[str, Any]:
+    """The assistant's message as an output item."""
+    part = text_part(text, annotations, logprobs)
+    return {"id": id_, "type": "message", "status": status, "role": "assistant", "content": [part]}
+
+
+def text_part(
+    text: str, annotations: Sequence[dict[str, Any]] = (), logprobs: Sequence[TokenLogprob] | None = None
+) -> dict[str, Any]:
+    """The one part of a message's content."""
+    return {
+        "type": "output_text",
+        "text": text,
+        "annotations": list(annotations),
+        "logprobs": logprobs_json(logprobs or ()),
+    }
+
+
+def function_call(id_: str, status: str, call: ToolCall) -> dict[str, Any]:
+    """A call of one of the asker's functions as an output item."""
+    return {
+        "id": id_,
+        "type": "function_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
+
+
+def reasoning(id_: str, status: str, text: str) -> dict[str, Any]:
+    """What the model thought as an output item."""
+    content = [{"type": "reasoning_text", "text": text}] if text else []
+    return {"id": id_, "type": "reasoning", "status": status, "summary": [], "content": content}
+
+
+def logprobs_json(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+    """Here the bytes are never null."""
+    return [{**_plain(token), "top_logprobs": [_plain(other) for other in token.top]} for token in tokens]
+
+
+def _plain(token: TokenLogprob) -> dict[str, Any]:
+    octets = token.token.encode("utf-8", "replace") if token.bytes is None else token.bytes
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(octets)}
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """As it came; a function says whether its schema is strict."""
+    return {"strict": None, "parameters": None, **tool} if tool.get("type") == "function" else tool
+
+
+def _usage(used: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": used.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": used.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": used.prompt_tokens + used.completion_tokens,
+    }
