@@ -20,6 +20,8 @@ class ServeConfig(BaseModel):
     image_hosts: image_url may name images on these hosts ("img.example.org", or with a port), which must have
     public addresses; otherwise images come as data URIs alone.
     log_questions: whether the log holds what is asked.
+    max_stored_responses, stored_responses_mb: how many responses are kept in memory to be gone on from, and in how
+    many millions of bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -36,6 +38,8 @@ class ServeConfig(BaseModel):
     cors_origins: tuple[str, ...] = ()
     image_hosts: tuple[str, ...] = ()
     log_questions: bool = False
+    max_stored_responses: int = Field(default=1000, ge=0)
+    stored_responses_mb: float = Field(default=256, ge=0)
 
     @field_validator("public_url")
     @classmethod

@@ -11,11 +11,14 @@ from ragkit.protocols import CorpusLibrary, Upstream
 from ragkit.records import Sampling
 from ragkit.serve.api.access_log import start_logging
 from ragkit.serve.api.chat_routes import add_chat_routes
+from ragkit.serve.api.embedding_routes import add_embedding_routes
 from ragkit.serve.api.error_handlers import handle_errors
 from ragkit.serve.api.guards import Guards
 from ragkit.serve.api.health_routes import add_health_routes
 from ragkit.serve.api.model_routes import add_model_routes
 from ragkit.serve.api.page_routes import add_page_routes
+from ragkit.serve.api.rerank_routes import add_rerank_routes
+from ragkit.serve.api.responses_routes import add_responses_routes
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.web_routes import add_web_routes
 from ragkit.serve_config import ServeConfig
@@ -23,7 +26,16 @@ from ragkit.serve_config import ServeConfig
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_ROUTES = (add_chat_routes, add_model_routes, add_health_routes, add_page_routes, add_web_routes)
+_ROUTES = (
+    add_chat_routes,
+    add_responses_routes,
+    add_embedding_routes,
+    add_rerank_routes,
+    add_model_routes,
+    add_health_routes,
+    add_page_routes,
+    add_web_routes,
+)
 
 
 def create_app(

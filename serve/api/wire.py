@@ -66,7 +66,7 @@ def model(name: str, created: int) -> Model:
 
 def url_citations(answer: Answer, corpus: str, links: PageLinks, sent: str | None = None) -> list[dict[str, Any]]:
     """A url_citation for each citation; places are characters of the text the client has got."""
-    places = _places(answer, answer.text if sent is None else sent)
+    places = places_in(answer, answer.text if sent is None else sent)
     return [
         {
             "type": "url_citation",
@@ -110,7 +110,7 @@ def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = No
     }
 
 
-def _places(answer: Answer, sent: str) -> Sequence[int]:
+def places_in(answer: Answer, sent: str) -> Sequence[int]:
     """For each place in the answer's text the same place in `sent`, which lacks the marks that were put in."""
     if answer.text == sent:
         return range(len(answer.text) + 1)
