@@ -56,6 +56,7 @@ from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
 from ragkit.search_batches import SearchBatches
 from ragkit.searcher import Searcher
+from ragkit.serve.prompting.position_curve import stored_curve
 from ragkit.where import Where, as_filter
 
 Source = str | Path | TextRecord | FileRecord
@@ -91,6 +92,7 @@ class Corpus:
         self._engine = engine
         self._lock = threading.RLock()
         self._filters = FilterCheck(self._catalogue)
+        self._own_retriever = retriever is None
         self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
         self._batches = SearchBatches(
             lambda queries, k, level, where: self.search_many(queries, k, level=level, where=where)
@@ -185,6 +187,7 @@ class Corpus:
             lambda: self.engine,
             lambda: self.embedder,
             self.config.generation,
+            lambda: self._own_retriever and self.page_embedder is not None,
         )
 
     def add(
@@ -360,6 +363,8 @@ class Corpus:
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
         _ = self._embedders.all, self.reranker, self.engine
+        if self.config.generation.position_curve:
+            stored_curve(self.config.generation.position_curve)
         self._searcher.load()
 
     def verify(self) -> list[str]:
@@ -414,7 +419,9 @@ class Corpus:
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = request.num_passages or self.config.generation.num_passages
-        hits = self._batches.search(Query(request.question), count, "passage", request.where)
+        hits = self._batches.search(
+            Query(request.question, images=request.images), count, "passage", request.where
+        )
         return hits if request.min_score is None else [hit for hit in hits if hit.score >= request.min_score]
 
     def _preparer(self, password: str | None, max_pages: int) -> Preparer:

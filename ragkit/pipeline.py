@@ -1,27 +1,45 @@
-"""From a question to a cited answer: retrieve, rerank, generate. The asynchronous side of `Corpus.ask`."""
+"""From a question to a cited answer: condense, retrieve, rerank, generate. `Corpus.ask`, asynchronous."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ragkit.config import GenerationConfig
 from ragkit.protocols import Embedder, Engine, PassageStore
-from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
+from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
 from ragkit.search_batches import in_search_thread
 from ragkit.serve.generate import generate_answer, stream_answer
+from ragkit.serve.prompting.condense import SearchText, search_text
+
+_UNSEARCHED_NOTE = (
+    "What the question shows as an image was not searched with: this corpus has no page pictures that a model "
+    "compares with images."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What retrieval hands to generation."""
+    """What retrieval hands to generation, and what of it belongs into the answer's record."""
 
     hits: list[Hit]
     engine: Engine
     embedder: Embedder | None
     timings_ms: dict[str, float]
+    searched: SearchText
+    notes: tuple[str, ...]
+
+    def recorded(self, answer: Answer) -> Answer:
+        """The answer with what was searched for, and with the tokens that went into that."""
+        before = self.searched.usage
+        usage = Usage(
+            answer.usage.prompt_tokens + before.prompt_tokens,
+            answer.usage.completion_tokens + before.completion_tokens,
+        )
+        notes = (*self.searched.notes, *self.notes, *answer.notes)
+        return replace(answer, searched=self.searched.text, notes=notes, usage=usage)
 
 
 class Pipeline:
@@ -31,6 +49,7 @@ class Pipeline:
         search: the hits for a request, reranked.
         engine, embedder: called when a question comes; they may load a model. embedder: of texts.
         settings: what of the hits the engine is shown, and in which style it answers.
+        searches_images: whether the images of a request are searched with; it may load a model.
     """
 
     def __init__(
@@ -41,6 +60,7 @@ class Pipeline:
         engine: Callable[[], Engine],
         embedder: Callable[[], Embedder | None],
         settings: GenerationConfig,
+        searches_images: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self._store = store
@@ -48,11 +68,12 @@ class Pipeline:
         self._engine = engine
         self._embedder = embedder
         self._settings = settings
+        self._searches_images = searches_images
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
-        found = await in_search_thread(partial(self._find, request))
-        return await generate_answer(
+        found = await self._find(request)
+        answer = await generate_answer(
             request,
             found.hits,
             found.engine,
@@ -61,10 +82,11 @@ class Pipeline:
             found.timings_ms,
             self._settings,
         )
+        return found.recorded(answer)
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
-        found = await in_search_thread(partial(self._find, request))
+        found = await self._find(request)
         events = stream_answer(
             request,
             found.hits,
@@ -74,15 +96,37 @@ class Pipeline:
             found.timings_ms,
             self._settings,
         )
-        async for event in events:
-            yield event
+        try:
+            async for event in events:
+                yield event if event.answer is None else replace(event, answer=found.recorded(event.answer))
+        finally:
+            if close := getattr(events, "aclose", None):
+                await close()
 
     def _store_of(self, request: AskRequest) -> PassageStore:
         return request.found.store if request.found is not None and request.found.store else self._store
 
-    def _find(self, request: AskRequest) -> _Found:
-        # Models are loaded here, off the event loop, and before the clock starts.
-        engine, embedder = self._engine(), self._embedder()
+    async def _find(self, request: AskRequest) -> _Found:
+        """The hits, of a search for the last message or for what the settings make of the conversation."""
+        # Models are loaded off the event loop, and before the clock starts.
+        engine, embedder = await in_search_thread(lambda: (self._engine(), self._embedder()))
+        if request.found is not None:
+            return _Found(list(request.found.hits), engine, embedder, {"retrieve": 0.0}, SearchText(""), ())
         started = time.perf_counter()
-        hits = self._search(request) if request.found is None else list(request.found.hits)
-        return _Found(hits, engine, embedder, {"retrieve": (time.perf_counter() - started) * 1000})
+        searched = await search_text(request, engine, self._settings.condense)
+        timings_ms = {"condense": _milliseconds_since(started)} if searched.is_condensed else {}
+        hits, notes, timings_ms["retrieve"] = await in_search_thread(
+            partial(self._search_for, replace(request, question=searched.text))
+        )
+        return _Found(hits, engine, embedder, timings_ms, searched, notes)
+
+    def _search_for(self, request: AskRequest) -> tuple[list[Hit], tuple[str, ...], float]:
+        """Hits, notes and milliseconds."""
+        unsearched = bool(request.images) and not self._searches_images()
+        started = time.perf_counter()
+        hits = self._search(request)
+        return hits, (_UNSEARCHED_NOTE,) if unsearched else (), _milliseconds_since(started)
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -24,6 +24,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
     """
     return {
         "question": answer.question,
+        "searched": answer.searched,
         "answer": answer.text,
         "engine": answer.engine,
         "found": answer.found,
@@ -34,6 +35,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "finish_reason": answer.finish_reason,
         "usage": asdict(answer.usage),
         "timings_ms": dict(answer.timings_ms),
+        "packing": asdict(answer.packing),
     }
 
 
@@ -90,11 +92,13 @@ def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = No
     """A hit as searches and answers print it.
 
     image: the file of a page picture, where it is kept; with `links` the link to it: clients have no files here.
+    retrieved_rank, retrieval_score: where a reranker ordered the hits anew.
     """
     passage = hit.passage
     image = passage.image.path or None if passage.image is not None else None
     if passage.image is not None and links is not None:
         image = links.page(corpus, passage.document, passage.page)
+    before = {"retrieved_rank": hit.retrieved_rank, "retrieval_score": hit.retrieval_score}
     return {
         "rank": rank,
         "score": hit.score,
@@ -107,6 +111,7 @@ def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = No
         "end": passage.end,
         "kind": "text" if passage.image is None else "image",
         "image": image,
+        **(before if hit.retrieved_rank is not None else {}),
     }
 
 
