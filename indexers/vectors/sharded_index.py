@@ -224,5 +224,5 @@ def _merged(found: Sequence[Found], num_queries: int, k: int) -> Found:
         found = [*found, _nothing(num_queries, k)]
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     keys = np.concatenate([keys for _, keys in found], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(keys, order, axis=1)
+    places = np.arange(len(scores))[:, None], np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return scores[places], keys[places]
