@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,14 +30,35 @@ class Connection:
         Raises:
             ClientGoneError: the client went first.
         """
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
+        if self._gone.done():
+            work.close()
             raise ClientGoneError
+        try:
+            # Without a task of its own: a stream comes here for each of its pieces.
+            async with asyncio.timeout(None) as patience:
+                with self._watched(patience):
+                    return await work
+        except TimeoutError:
+            if patience.expired():
+                raise ClientGoneError from None
+            raise
+
+    @contextmanager
+    def _watched(self, patience: asyncio.Timeout) -> Iterator[None]:
+        """Ends the patience when the client goes."""
+        is_over = False
+
+        def end(_: object) -> None:
+            # A callback that is on its way cannot be taken back.
+            if not is_over:
+                patience.reschedule(0.0)
+
+        self._gone.add_done_callback(end)
+        try:
+            yield
         finally:
-            await _cancel(task)
+            is_over = True
+            self._gone.remove_done_callback(end)
 
     async def __aenter__(self) -> Connection:
         return self

@@ -83,13 +83,13 @@ class Weights:
 
     def __init__(self, texts: Iterable[Words]) -> None:
         listed = list(texts)
-        self._count = len(listed)
-        self._frequency = Counter(word for words in listed for word in words)
+        frequency = Counter(word for words in listed for word in words)
+        self._weights = {word: _idf(count, len(listed)) for word, count in frequency.items()}
+        self._highest = _idf(0, len(listed))
 
     def of(self, word: str) -> float:
         """Highest for a word that no text has."""
-        frequency = self._frequency[word]
-        return math.log1p((self._count - frequency + 0.5) / (frequency + 0.5))
+        return self._weights.get(word, self._highest)
 
     def coverage(self, wanted: Words, among: Words) -> float:
         """Share (0..1) of the weight of the words in `wanted` that are in `among`; 0 if none is wanted."""
@@ -97,11 +97,18 @@ class Weights:
         return sum(map(self.of, wanted & among)) / total if total else 0.0
 
 
+def _idf(frequency: int, count: int) -> float:
+    return math.log1p((count - frequency + 0.5) / (frequency + 0.5))
+
+
 def _language(counts: Counter[str]) -> str:
     cjk_characters = sum(len(word) * count for word, count in counts.items() if _is_cjk(word))
     if cjk_characters > counts.total():
         return "cjk"
-    uses = {language: sum(counts[word] for word in words) for language, words in _STOP_WORDS.items()}
+    uses = {
+        language: sum(counts[word] for word in words.intersection(counts))
+        for language, words in _STOP_WORDS.items()
+    }
     return max(uses, key=uses.__getitem__) if any(uses.values()) else "english"
 
 
