@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -222,7 +223,12 @@ def remove(
 
 @app.command()
 def serve(
-    corpus: Annotated[list[Path], typer.Option("--corpus", help="Folder of a corpus; may be repeated.")],
+    corpus: Annotated[
+        list[Path] | None, typer.Option("--corpus", help="Folder of a corpus; may be repeated.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder for what clients upload: files and vector stores.")
+    ] = None,
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     keys: Annotated[Path | None, typer.Option("--keys", help="File of API keys, as ragkit key writes it.")] = None,
@@ -239,20 +245,36 @@ def serve(
     ] = "",
     config: ConfigOption = None,
 ) -> None:
-    """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder."""
+    """Answer over HTTP as an OpenAI-compatible server; a corpus is a model, named by its folder.
+
+    Give at least one --corpus, or a --store.
+    """
     from ragkit.library import FolderLibrary
+    from ragkit.records import Sampling
     from ragkit.serve.api.app import create_app, run_server
     from ragkit.serve.api.exposure import check_exposure
     from ragkit.served_engine import served_engine
+    from ragkit.served_stores import served_stores
 
+    if not corpus and store is None:
+        raise ConfigError("there is nothing to serve; name a --corpus, or a --store for uploads")
     settings = _with_keys_file(load_config(config), keys)
     check_exposure(host, settings.serve, no_keys)
-    with served_engine(settings, vllm, vllm_python) as answering:
-        opened = [_open(folder, answering.config, engine=answering.engine) for folder in corpus]
+    with ExitStack() as running:
+        answering = running.enter_context(served_engine(settings, vllm, vllm_python))
+        opened = [_open(folder, answering.config, engine=answering.engine) for folder in corpus or ()]
         for one in opened:
             one.load()
-        library, sampling = FolderLibrary(opened), opened[0].default_sampling
-        served = create_app(library, sampling, settings.serve, answering.upstreams)
+        kept = None if store is None else running.enter_context(served_stores(store, answering))
+        library = FolderLibrary(opened, kept.corpora if kept else None)
+        generation = (opened[0].config if opened else answering.config).generation
+        served = create_app(
+            library,
+            Sampling(generation.max_tokens, generation.temperature),
+            settings.serve,
+            answering.upstreams,
+            kept.stores if kept else None,
+        )
         run_server(served, host, port, ssl_certfile, ssl_keyfile)
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError
 from ragkit.protocols import ServedCorpus
+from ragkit.serve.stores.store_shelf import StoreShelf
+from ragkit.store_corpus import FOLDER, StoreCorpus, StoreModels
 
 
 class FolderLibrary:
-    """A `CorpusLibrary` over opened corpora; each is called by its folder's name."""
+    """A `CorpusLibrary` over opened corpora, called by their folders' names, and over a server's vector stores."""
 
-    def __init__(self, corpora: Sequence[Corpus]) -> None:
+    def __init__(self, corpora: Sequence[Corpus], stores: StoreFolder | None = None) -> None:
         self._corpora: dict[str, Corpus] = {}
+        self._stores = stores
         for corpus in corpora:
             if corpus.name in self._corpora:
                 first = self._corpora[corpus.name].path
@@ -23,9 +29,75 @@ class FolderLibrary:
             self._corpora[corpus.name] = corpus
 
     def names(self) -> list[str]:
-        """In the order the corpora were given."""
-        return list(self._corpora)
+        """In the order the corpora were given, then the vector stores' ids, oldest first."""
+        return [*self._corpora, *(self._stores.shelf.ids() if self._stores else ())]
 
     def corpus(self, name: str) -> ServedCorpus:
-        """Raises KeyError where there is no corpus of that name."""
-        return self._corpora[name]
+        """The corpus of a folder's name, or of a vector store's id, or of its name where no other has it.
+
+        Raises:
+            KeyError: there is none of that name, or the vector store has expired.
+        """
+        if name in self._corpora:
+            return self._corpora[name]
+        if self._stores is None:
+            raise KeyError(name)
+        return self._stores.open(self._stores.shelf.find(name).id)
+
+
+class StoreFolder:
+    """The `StoreCorpora` of a folder: opened when they are first asked for. Threads may share it."""
+
+    def __init__(self, folder: Path, models: StoreModels, shelf: StoreShelf) -> None:
+        self._folder = folder / FOLDER
+        self._models = models
+        self._lock = threading.Lock()
+        self._open: dict[str, StoreCorpus] = {}
+        self._dropped: dict[str, StoreCorpus | None] = {}
+        self.shelf = shelf
+
+    def open(self, store: str) -> ServedCorpus:
+        """The corpus of a vector store; an empty one where nothing was indexed yet."""
+        with self._lock:
+            if store in self._dropped:
+                raise KeyError(store)
+            if store not in self._open:
+                path = self._folder / store
+                StoreCorpus.make(path, self._models)
+                self._open[store] = StoreCorpus(path, self._models)
+            corpus = self._open[store]
+        self.shelf.touch(store)
+        return corpus
+
+    def drop(self, store: str) -> None:
+        """Hand it out no more; `sweep` deletes it."""
+        with self._lock:
+            self._dropped[store] = self._open.pop(store, None)
+
+    def sweep(self, busy: str | None) -> None:
+        """Delete what was dropped, and what belongs to no store, once nobody works with it.
+
+        busy: the store whose corpus is written to at the moment; it is left alone.
+        """
+        with self._lock:
+            # In this order: a store is known before it has a folder.
+            folders = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+            alive = set(self.shelf.ids())
+            for name in folders:
+                if name not in alive and name not in self._open:
+                    self._dropped.setdefault(name, None)
+            for store, corpus in list(self._dropped.items()):
+                if store == busy or (corpus is not None and corpus.is_used):
+                    continue
+                if corpus is not None:
+                    corpus.close()
+                if (self._folder / store).exists():
+                    shutil.rmtree(self._folder / store)
+                del self._dropped[store]
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            for corpus in self._open.values():
+                corpus.close()
+            self._open.clear()

@@ -269,6 +269,18 @@ class CorpusLibrary(Protocol):
         ...
 
 
+class StoreCorpora(Protocol):
+    """The corpora of a server's vector stores, by the stores' ids."""
+
+    def drop(self, store: str) -> None:
+        """Hand it out no more."""
+        ...
+
+    def sweep(self, busy: str | None) -> None:
+        """Delete from the disk what was dropped and is not used any more. busy: the store that is written to."""
+        ...
+
+
 class Renderer(Protocol):
     """Draws pages of a PDF."""
 

@@ -20,6 +20,10 @@ class ServeConfig(BaseModel):
     image_hosts: image_url may name images on these hosts ("img.example.org", or with a port), which must have
     public addresses; otherwise images come as data URIs alone.
     log_questions: whether the log holds what is asked.
+    max_upload_mb: of one file; store_max_mb: of all files together, 0 for no limit; in millions of bytes.
+    max_pages: of a file that is indexed; 0 for no limit.
+    index_timeout_s: how long indexing one file may take. index_memory_mb: how much memory it may take beyond the
+    models, in millions of bytes; 0 for no limit.
     max_stored_responses, stored_responses_mb: how many responses are kept in memory to be gone on from, and in how
     many millions of bytes.
     """
@@ -38,6 +42,11 @@ class ServeConfig(BaseModel):
     cors_origins: tuple[str, ...] = ()
     image_hosts: tuple[str, ...] = ()
     log_questions: bool = False
+    max_upload_mb: float = Field(default=512, gt=0)
+    store_max_mb: float = Field(default=0, ge=0)
+    max_pages: int = Field(default=5000, ge=0)
+    index_timeout_s: float = Field(default=1800, gt=0)
+    index_memory_mb: int = Field(default=4000, ge=0)
     max_stored_responses: int = Field(default=1000, ge=0)
     stored_responses_mb: float = Field(default=256, ge=0)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ragkit.serve.api.access_log import start_logging
 from ragkit.serve.api.chat_routes import add_chat_routes
 from ragkit.serve.api.embedding_routes import add_embedding_routes
 from ragkit.serve.api.error_handlers import handle_errors
+from ragkit.serve.api.file_routes import add_file_routes
 from ragkit.serve.api.guards import Guards
 from ragkit.serve.api.health_routes import add_health_routes
 from ragkit.serve.api.model_routes import add_model_routes
@@ -20,7 +22,10 @@ from ragkit.serve.api.page_routes import add_page_routes
 from ragkit.serve.api.rerank_routes import add_rerank_routes
 from ragkit.serve.api.responses_routes import add_responses_routes
 from ragkit.serve.api.server_parts import ServerParts
+from ragkit.serve.api.vector_store_file_routes import add_file_batch_routes, add_vector_store_file_routes
+from ragkit.serve.api.vector_store_routes import add_vector_store_routes
 from ragkit.serve.api.web_routes import add_web_routes
+from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve_config import ServeConfig
 
 if TYPE_CHECKING:
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 _ROUTES = (
     add_chat_routes,
     add_responses_routes,
+    add_file_routes,
+    add_vector_store_routes,
+    add_vector_store_file_routes,
+    add_file_batch_routes,
     add_embedding_routes,
     add_rerank_routes,
     add_model_routes,
@@ -43,10 +52,12 @@ def create_app(
     sampling: Sampling | None = None,
     settings: ServeConfig | None = None,
     upstreams: Sequence[Upstream] = (),
+    stores: ServerStores | None = None,
 ) -> FastAPI:
     """An ASGI application that answers from the corpora of `library`.
 
     sampling: what holds where a request does not say otherwise. upstreams: what /ready asks after.
+    stores: files and vector stores, indexed for as long as the application runs.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
@@ -56,11 +67,18 @@ def create_app(
     require("openai")
     from fastapi import FastAPI
 
-    app = FastAPI(title="ragkit", docs_url=None, redoc_url=None)
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with nullcontext() if stores is None else stores.desk.running():
+            yield
+
+    app = FastAPI(title="ragkit", docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = settings or ServeConfig()
     guards = Guards(settings)
     shown = guards.library(library)
-    parts = ServerParts(shown, sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams)
+    parts = ServerParts(
+        shown, sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams, stores=stores
+    )
     for add_routes in _ROUTES:
         add_routes(app, parts)
     handle_errors(app)

@@ -11,6 +11,7 @@ from ragkit.protocols import CorpusLibrary, ServedCorpus, Upstream
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.page_links import LinkSigner, PageLinks, base_url
+from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve.stores.state import ServerState
 from ragkit.serve_config import ServeConfig
 
@@ -23,6 +24,7 @@ class ServerParts:
     """sampling: what holds where a request does not say otherwise. created: seconds since 1970.
 
     signer: signs links to pages; None where there are no API keys. upstreams: what /ready asks after.
+    stores: files and vector stores; None for a server without a folder of its own.
     state: of files and vector stores; None for a server without a folder of its own.
     """
 
@@ -32,6 +34,7 @@ class ServerParts:
     created: int = field(default_factory=lambda: int(time.time()))
     signer: LinkSigner | None = None
     upstreams: Sequence[Upstream] = ()
+    stores: ServerStores | None = None
     state: ServerState | None = None
 
     def links(self, request: Request) -> PageLinks:

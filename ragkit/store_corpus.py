@@ -1,0 +1,159 @@
+"""The corpora of a server's vector stores: all with the models of one configuration."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragkit import __version__, assemble
+from ragkit.config import Config
+from ragkit.corpus import Corpus
+from ragkit.embedder_set import make_embedders, with_pages_decided
+from ragkit.indexers import manifest
+from ragkit.indexers.create_corpus import create_corpus
+from ragkit.indexers.embedders import Embedders
+from ragkit.indexers.manifest import EmbedderFacts, facts_of
+from ragkit.indexers.migrate import migrate
+from ragkit.indexers.split import WordTokenizer
+from ragkit.protocols import Answerer, Embedder, Engine, Reranker, TokenEmbedder, Tokenizer
+from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Query
+from ragkit.retrievers.levels import Level
+from ragkit.where import Where
+
+FOLDER = "corpora"
+
+
+@dataclass(frozen=True)
+class StoreModels:
+    """What all vector stores of a server share; engine and reranker only where questions are answered."""
+
+    config: Config
+    embedders: Embedders
+    engine: Engine | None = None
+    reranker: Reranker | None = None
+
+    @classmethod
+    def load(cls, config: Config, *, to_answer: bool, engine: Engine | None = None) -> StoreModels:
+        """Load what the configuration names; an indexing process needs neither engine nor reranker.
+
+        engine: in place of the configured one.
+        """
+        config = with_pages_decided(config, Embedders())
+        embedders = make_embedders(config, Embedders())
+        if not to_answer:
+            return cls(config, embedders)
+        engine = engine or assemble.make_engine(config, embedders.texts)
+        return cls(config, embedders, engine, assemble.make_reranker(config))
+
+
+class StoreCorpus(Corpus):
+    """The corpus of one vector store. It counts who works with it, so that it is not deleted under them."""
+
+    def __init__(self, path: Path, models: StoreModels, passages: Mapping[str, int] | None = None) -> None:
+        config = models.config
+        if passages is not None:
+            sizes = config.passages.model_copy(update=_fitting(passages, models.embedders.texts))
+            config = config.model_copy(update={"passages": sizes})
+        migrate(path)
+        made = _those_that_made(path, models.embedders)
+        super().__init__(path, config, reranker=models.reranker, engine=models.engine, made_with=made)
+        self._users = 0
+        self._counting = threading.Lock()
+
+    @classmethod
+    def make(cls, path: Path, models: StoreModels) -> None:
+        """An empty corpus, unless it is there."""
+        if not (path / manifest.FILE_NAME).exists():
+            create_corpus(path, models.embedders, __version__)
+
+    def holds(self, document: str) -> bool:
+        """Whether there is a document of that id."""
+        return bool(self._catalogue.known_documents([document]))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody works with it."""
+        return self._users > 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Whoever works with it says so."""
+        with self._counting:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._users -= 1
+
+    @property
+    def answerer(self) -> Answerer:
+        """As of every corpus; whoever answers uses the corpus until the answer's end."""
+        return _UsingAnswerer(super().answerer, self)
+
+    def search_many(
+        self,
+        queries: Sequence[str | Query],
+        k: int = 10,
+        *,
+        level: Level | None = None,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """As of every corpus."""
+        with self.in_use():
+            return super().search_many(queries, k, level=level, where=where)
+
+
+@dataclass(frozen=True)
+class _UsingAnswerer:
+    """An `Answerer` that uses its corpus for as long as it answers."""
+
+    answerer: Answerer
+    corpus: StoreCorpus
+
+    @property
+    def name(self) -> str:
+        return self.answerer.name
+
+    async def ask(self, request: AskRequest) -> Answer:
+        with self.corpus.in_use():
+            return await self.answerer.ask(request)
+
+    async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
+        with self.corpus.in_use():
+            events: Any = self.answerer.stream(request)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await events.aclose()
+
+
+def _fitting(passages: Mapping[str, int], embedder: Embedder | None) -> dict[str, int]:
+    """Sizes of passages within what the embedder reads at once; the overlap at most half of that."""
+    tokenizer: object = embedder
+    measured_by = tokenizer if isinstance(tokenizer, Tokenizer) else WordTokenizer()
+    most = min(passages["max_tokens"], measured_by.max_tokens)
+    return {"max_tokens": most, "overlap_tokens": min(passages["overlap_tokens"], most // 2)}
+
+
+def _those_that_made(path: Path, embedders: Embedders) -> Embedders | None:
+    """The shared embedders where they made this corpus; None where it must find its own.
+
+    That is a corpus made before the server's configuration was changed.
+    """
+    made = manifest.read_manifest(path)
+    pairs: tuple[tuple[EmbedderFacts | None, Embedder | TokenEmbedder | None], ...] = (
+        (made.embedder, embedders.texts),
+        (made.page_embedder, embedders.pictures),
+        (made.token_embedder, embedders.tokens),
+    )
+    return embedders if all(_named(facts) == _named(facts_of(own)) for facts, own in pairs) else None
+
+
+def _named(facts: EmbedderFacts | None) -> tuple[object, ...] | None:
+    return None if facts is None else (facts.fingerprint, facts.dim, facts.metric)

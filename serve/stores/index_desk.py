@@ -1,0 +1,208 @@
+"""Gives the indexing process its work, and looks after what is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ragkit.protocols import StoreCorpora
+from ragkit.serve.stores.file_shelf import FileShelf
+from ragkit.serve.stores.index_process import IndexProcess, Limits, NotStartedError, ProcessEndedError
+from ragkit.serve.stores.job_queue import JobQueue
+from ragkit.serve.stores.rows import Job, Outcome, StoreFileRow
+from ragkit.serve.stores.store_files import StoreFiles
+from ragkit.serve.stores.store_shelf import StoreShelf
+from ragkit.serve_config import ServeConfig
+
+_log = logging.getLogger("ragkit.serve")
+_UPKEEP_S = 2.0
+_LONGEST_WAIT_S = 60.0
+# Of the indexing process, one after the other, before what waits is given up.
+_MOST_FAILED_STARTS = 5
+
+
+class IndexDesk:
+    """Works on the queue for as long as the server runs. Any thread may call what is no coroutine."""
+
+    def __init__(
+        self,
+        process: IndexProcess,
+        corpora: StoreCorpora,
+        files: FileShelf,
+        stores: StoreShelf,
+        store_files: StoreFiles,
+        queue: JobQueue,
+        settings: ServeConfig,
+    ) -> None:
+        self._process = process
+        self._corpora = corpora
+        self._files = files
+        self._stores = stores
+        self._store_files = store_files
+        self._queue = queue
+        self._settings = settings
+        self._limits = Limits(settings.index_timeout_s, settings.index_memory_mb)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
+        self._job: Job | None = None
+        self._unwanted = False
+        self._pages = (0, 0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works in the background until the block ends; what it was at goes on when the next server starts."""
+        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_up())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._process.kill()
+            self._loop = None
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        with contextlib.suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+    def busy(self) -> Job | None:
+        """The job that is worked on."""
+        return self._job
+
+    def progress_of(self, store: str, file: str) -> tuple[int, int]:
+        """Pages done and pages of a file that is worked on; (0, 0) otherwise."""
+        with self._lock:
+            job = self._job
+            return self._pages if job is not None and (job.store, job.file) == (store, file) else (0, 0)
+
+    def stop(self, store: str, file: str | None = None) -> None:
+        """End the work on a file, or on any file of a store."""
+        with self._lock:
+            job = self._job
+            if job is not None and job.store == store and job.kind == "add" and file in (None, job.file):
+                self._unwanted = True
+
+    async def _work(self) -> None:
+        failed_starts = 0
+        while True:
+            self._woken.clear()
+            job = await asyncio.to_thread(self._queue.next)
+            if job is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._queue.wait_s())
+                continue
+            try:
+                await self._process.start()
+            except NotStartedError as error:
+                failed_starts += 1
+                _log.error("%s; it is started again", error)
+                if failed_starts >= _MOST_FAILED_STARTS:
+                    await asyncio.to_thread(self._queue.done, job, _failed("the server cannot index files now"))
+                await asyncio.sleep(min(2.0**failed_starts, _LONGEST_WAIT_S))
+                continue
+            failed_starts = 0
+            try:
+                await self._do(job)
+            except Exception:
+                # Such as a full disk: the files after this one are still wanted, and so is this one.
+                _log.exception("work on %s of %s failed; it is tried again", job.file, job.store)
+                self._queue.postpone(job)
+
+    async def _do(self, job: Job) -> None:
+        with self._lock:
+            self._job, self._unwanted, self._pages = job, False, (0, 0)
+        try:
+            row = await asyncio.to_thread(self._queue.begin, job)
+            if row is None and job.kind != "remove":
+                await asyncio.to_thread(self._queue.done, job)
+                return
+            if row is not None and job.kind == "add" and self._queue.is_hopeless(row):
+                outcome = _failed("the server ended each time it was at this file")
+                await asyncio.to_thread(self._queue.done, job, outcome)
+                return
+            reply = await self._reply(job, row)
+            if reply["status"] == "again" or (reply["status"] == "failed" and job.kind != "add"):
+                # What was taken out must not be found, and what was changed must hold, some time.
+                self._queue.postpone(job)
+                return
+            await asyncio.to_thread(self._queue.done, job, _outcome(reply) if job.kind == "add" else None)
+        finally:
+            with self._lock:
+                self._job = None
+
+    async def _reply(self, job: Job, row: StoreFileRow | None) -> dict[str, Any]:
+        try:
+            message = await asyncio.to_thread(self._message, job, row)
+        except KeyError:
+            return {"status": "cancelled"}
+        try:
+            return await self._process.do(message, self._limits, self._note_pages, lambda: self._unwanted)
+        except ProcessEndedError as error:
+            _log.error("%s of %s: %s", job.file, job.store, error.reason)
+            return {"status": "failed", "code": "server_error", "message": error.reason}
+
+    def _message(self, job: Job, row: StoreFileRow | None) -> dict[str, Any]:
+        """What the indexing process is told. Raises KeyError where the store is gone."""
+        store = self._stores.get(job.store)
+        passages: dict[str, int | None] | None = None
+        if store.max_tokens is not None:
+            passages = {"max_tokens": store.max_tokens, "overlap_tokens": store.overlap_tokens}
+        message: dict[str, Any] = {"job": job.seq, "do": job.kind, "store": job.store, "document": job.document}
+        message |= {"passages": passages, "max_pages": self._settings.max_pages}
+        if row is None:
+            return message
+        message["attributes"] = dict(row.attributes)
+        if job.kind == "add":
+            message["file"] = str(self._files.path(job.file).absolute())
+            message["name"] = self._files.get(job.file).filename
+        return message
+
+    def _note_pages(self, done: int, of: int) -> None:
+        with self._lock:
+            self._pages = (done, of)
+
+    async def _keep_up(self) -> None:
+        await asyncio.to_thread(self._store_files.forget_gone)
+        while True:
+            try:
+                await asyncio.to_thread(self._look_after)
+            except Exception:
+                _log.exception("looking after the vector stores failed; it is tried again")
+            await asyncio.sleep(_UPKEEP_S)
+
+    def _look_after(self) -> None:
+        now = time.time()
+        for store in self._stores.expire(now):
+            self.stop(store)
+            self._corpora.drop(store)
+        for file in self._files.expired(now):
+            for store in self._store_files.detach_everywhere(file):
+                self.stop(store, file)
+            self._files.forget(file)
+            self.wake()
+        job = self._job
+        self._corpora.sweep(None if job is None else job.store)
+
+
+def _failed(message: str) -> Outcome:
+    return Outcome("failed", "server_error", message)
+
+
+def _outcome(reply: dict[str, Any]) -> Outcome:
+    return Outcome(
+        reply["status"],
+        reply.get("code"),
+        reply.get("message", ""),
+        reply.get("pages", 0),
+        tuple(reply.get("warnings", ())),
+    )
