@@ -25,7 +25,6 @@ class ServerParts:
 
     signer: signs links to pages; None where there are no API keys. upstreams: what /ready asks after.
     stores: files and vector stores; None for a server without a folder of its own.
-    state: of files and vector stores; None for a server without a folder of its own.
     """
 
     library: CorpusLibrary
@@ -35,7 +34,11 @@ class ServerParts:
     signer: LinkSigner | None = None
     upstreams: Sequence[Upstream] = ()
     stores: ServerStores | None = None
-    state: ServerState | None = None
+
+    @property
+    def state(self) -> ServerState | None:
+        """Of files and vector stores."""
+        return None if self.stores is None else self.stores.state
 
     def links(self, request: Request) -> PageLinks:
         """Makes the links of the reply to a request."""
