@@ -57,19 +57,19 @@ def _quote(view: PageView) -> str:
 def _picture(view: PageView, url: str) -> str:
     if view.picture is None:
         return ""
-    boxes = "".join(_rectangle(box) for box in view.boxes)
-    anchor = ' id="cited"' if view.boxes else ""
+    boxes = "".join(_rectangle(box, is_first=number == 0) for number, box in enumerate(view.boxes))
     alt = f"Picture of page {view.page.number}; its text stands below."
     return (
         f'<figure><img src="{escape(url)}" alt="{alt}">'
-        f'<svg{anchor} viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">{boxes}</svg></figure>'
+        f'<svg viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">{boxes}</svg></figure>'
     )
 
 
-def _rectangle(box: Box) -> str:
+def _rectangle(box: Box, is_first: bool) -> str:
     left, top = max(0.0, box.left - _PADDING), max(0.0, box.top - _PADDING)
     width, height = min(1.0, box.right + _PADDING) - left, min(1.0, box.bottom + _PADDING) - top
-    return f'<rect x="{left:.5f}" y="{top:.5f}" width="{width:.5f}" height="{height:.5f}"/>'
+    anchor = ' id="cited"' if is_first else ""
+    return f'<rect{anchor} x="{left:.5f}" y="{top:.5f}" width="{width:.5f}" height="{height:.5f}"/>'
 
 
 def _text(view: PageView) -> str:

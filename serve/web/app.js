@@ -19,7 +19,7 @@ async function start() {
   hideProblem();
   try {
     const models = (await request("v1/models")).data;
-    const names = await prepareUploads(start);
+    const names = await prepareUploads(choose);
     showCorpora(models.map((model) => ({ id: model.id, name: names.get(model.id) ?? model.id })));
     at("key-form").hidden = true;
   } catch (error) {
@@ -27,6 +27,12 @@ async function start() {
     if (error.status === 401) askForKey(hasKey());
     else showProblem(error);
   }
+}
+
+/** A collection that files were added to is the one that is asked next. */
+async function choose(store) {
+  await start();
+  corpus.value = store;
 }
 
 function showCorpora(models) {
@@ -168,7 +174,9 @@ function failed(error, turn, text) {
     return;
   }
   if (!(error instanceof ApiError)) throw error;
-  turn.article.append(problemElement(error));
+  const problem = problemElement(error);
+  turn.article.append(problem);
+  problem.scrollIntoView({ block: "nearest" });
   say(error.message);
   if (!question.value) question.value = text;
   if (error.status === 401) askForKey(hasKey());
@@ -234,7 +242,12 @@ function fitQuestion() {
 
 function send() {
   const text = question.value.trim();
-  if (!text || writing || !corpus.value) return;
+  if (!text || writing) return;
+  if (!corpus.value) {
+    showProblem(new ApiError("There are no documents to ask yet; add some first."));
+    return;
+  }
+  hideProblem();
   question.value = "";
   fitQuestion();
   ask(text);

@@ -6,6 +6,8 @@ const viewer = document.getElementById("viewer");
 const page = document.getElementById("viewer-page");
 const back = document.getElementById("viewer-back");
 const on = document.getElementById("viewer-on");
+const near = document.getElementById("viewer-near");
+const close = document.getElementById("viewer-close");
 // Of the dialog: the citations of one answer, which of them is shown, and a number that a newer one outdates.
 let shown = { citations: [], index: 0, turn: 0 };
 
@@ -100,7 +102,8 @@ async function show() {
   document.getElementById("viewer-place").textContent = citations.length > 1 ? `${index + 1} of ${citations.length}` : "";
   document.getElementById("viewer-quote").textContent = citation.quote;
   document.getElementById("viewer-link").href = pageAddress(citation.link, {}) + new URL(citation.link).hash;
-  back.hidden = on.hidden = citations.length < 2;
+  hide(back, citations.length < 2);
+  hide(on, citations.length < 2);
   page.replaceChildren();
   page.setAttribute("aria-busy", "true");
   let content;
@@ -113,7 +116,8 @@ async function show() {
   if (turn !== shown.turn) return;
   page.replaceChildren(...content);
   page.setAttribute("aria-busy", "false");
-  reveal(citation);
+  hide(near, !page.querySelector("img"));
+  reveal();
 }
 
 async function pageContent(citation) {
@@ -146,15 +150,29 @@ function pageText(view) {
 }
 
 /** Scrolls to the marked words. */
-function reveal(citation) {
+function reveal() {
+  const { boxes } = shown.citations[shown.index];
   const image = page.querySelector("img");
   const mark = page.querySelector("mark");
-  page.scrollTop = 0;
-  if (image && citation.boxes.length) {
-    page.scrollTop = image.offsetTop - page.offsetTop + citation.boxes[0].top * image.clientHeight - page.clientHeight / 3;
+  page.scrollTo(0, 0);
+  if (image && boxes.length) {
+    const [left, top] = [boxes[0].left * image.clientWidth, boxes[0].top * image.clientHeight];
+    page.scrollTo(left - page.clientWidth / 4, top - page.clientHeight / 3);
   } else if (mark) {
-    page.scrollTop = mark.offsetTop - page.offsetTop - page.clientHeight / 3;
+    page.scrollTo(0, mark.offsetTop - page.offsetTop - page.clientHeight / 3);
   }
+}
+
+function enlarge(wanted) {
+  page.classList.toggle("near", wanted);
+  near.setAttribute("aria-pressed", String(wanted));
+  reveal();
+}
+
+/** The focus must not be left on a button that goes: keys would no longer reach the dialog. */
+function hide(button, wanted) {
+  if (wanted && document.activeElement === button) close.focus();
+  button.hidden = wanted;
 }
 
 function step(by) {
@@ -172,9 +190,12 @@ function element(kind, className = "", text = "") {
 
 back.addEventListener("click", () => step(-1));
 on.addEventListener("click", () => step(1));
-document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
+near.addEventListener("click", () => enlarge(near.getAttribute("aria-pressed") !== "true"));
+close.addEventListener("click", () => viewer.close());
 viewer.addEventListener("keydown", (event) => {
   if (shown.citations.length < 2 || event.altKey || event.ctrlKey || event.metaKey) return;
+  // There the arrows move the page.
+  if (event.target === page && page.classList.contains("near")) return;
   if (event.key === "ArrowLeft") step(-1);
   if (event.key === "ArrowRight") step(1);
 });

@@ -7,41 +7,49 @@ const dialog = at("documents");
 const POLL_MS = 700;
 let changed = () => {};
 
-/** Shows the button where the server keeps collections; the names of those there are. whenChanged: called then. */
+/**
+ * Shows the button where this reader may upload; the names of the collections there are.
+ * whenChanged: called with a collection's id when files of it were indexed.
+ */
 export async function prepareUploads(whenChanged) {
   changed = whenChanged;
-  const stores = await collections();
-  at("documents-open").hidden = stores === null;
-  const open = (stores ?? []).filter((store) => !store.ragkit?.read_only);
+  const stores = (await allowed("v1/vector_stores?limit=1")) ? await collections() : [];
+  at("documents-open").hidden = !(await allowed("v1/files?limit=1"));
+  // The other ones are corpora that the server was started with; they are read-only.
+  const open = stores.filter((store) => store.id.startsWith("vs_") && store.status !== "expired");
   const before = at("store").value;
   const options = open.map((store) => new Option(store.name || store.id, store.id));
   at("store").replaceChildren(...options, new Option("New collection …", ""));
   if (open.some((store) => store.id === before)) at("store").value = before;
   showNameRow();
-  return new Map((stores ?? []).filter((store) => store.name).map((store) => [store.id, store.name]));
+  return new Map(stores.filter((store) => store.name).map((store) => [store.id, store.name]));
 }
 
-/** All vector stores; null where the server has none to give. */
+/** Whether the server has this and gives it to this reader. */
+async function allowed(path) {
+  try {
+    await request(path);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError && [403, 404].includes(error.status)) return false;
+    throw error;
+  }
+}
+
 async function collections() {
   const found = [];
-  let after = "";
-  try {
-    for (;;) {
-      const page = await request(`v1/vector_stores?limit=100${after}`);
-      found.push(...page.data);
-      if (!page.has_more || !page.data.length) return found;
-      after = `&after=${encodeURIComponent(page.data.at(-1).id)}`;
-    }
-  } catch (error) {
-    if (error instanceof ApiError && [403, 404, 405, 501].includes(error.status)) return null;
-    throw error;
+  for (let after = ""; ; ) {
+    const page = await request(`v1/vector_stores?limit=100${after}`);
+    found.push(...page.data);
+    if (!page.has_more || !page.data.length) return found;
+    after = `&after=${encodeURIComponent(page.last_id)}`;
   }
 }
 
 async function upload(files) {
   const store = at("store").value || (await newCollection());
   await Promise.all(inTurns(files, 3, (file) => uploadOne(file, store)));
-  changed();
+  changed(store);
 }
 
 async function newCollection() {

@@ -193,6 +193,12 @@ def test_a_link_in_a_tab_of_its_own_shows_the_boxes_too(visit: Visit, port: Corp
     figure = page.locator("figure")
     figure.locator("img").evaluate("(image) => image.decode()")
     marked = screenshot(figure)
+    page.set_viewport_size({"width": 1000, "height": 300})
+    page.reload()
+    top = page.locator("#cited").bounding_box()["y"]
+    assert 0 < top < 300
+    page.set_viewport_size({"width": 1000, "height": 2000})
+    page.evaluate("scrollTo(0, 0)")
     figure.locator("svg").evaluate("(svg) => svg.remove()")
     check_boxes(marked, screenshot(figure), port)
     assert axe_violations(page) == []
@@ -207,6 +213,20 @@ def test_the_picture_is_scrolled_to_the_words(browser: Any, address: str):
     box, region = image.bounding_box(), visit.page.locator("#viewer-page").bounding_box()
     words = box["y"] + share * box["height"]
     assert region["y"] < words < region["y"] + region["height"]
+    visit.context.close()
+
+
+def test_a_page_can_be_enlarged(browser: Any, address: str):
+    visit = Visit(browser, address, viewport=PHONE)
+    ask_of_the_crane(visit)
+    visit.page.click(".citation")
+    image = visit.page.wait_for_selector("#viewer-page img")
+    width = image.bounding_box()["width"]
+    visit.page.click("#viewer-near")
+    assert image.bounding_box()["width"] > 1.9 * width
+    assert not visit.is_wider_than_the_window()
+    visit.page.click("#viewer-near")
+    assert image.bounding_box()["width"] == width
     visit.context.close()
 
 
