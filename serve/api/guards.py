@@ -12,6 +12,7 @@ from ragkit.serve.api.admission import Admission, AdmissionMiddleware
 from ragkit.serve.api.api_keys import ApiKeys
 from ragkit.serve.api.body_limit import BodyLimitMiddleware
 from ragkit.serve.api.caller import CallersLibrary
+from ragkit.serve.api.image_fetch import ImageFetcher, ImageFetchMiddleware
 from ragkit.serve.api.key_check import KeyCheckMiddleware
 from ragkit.serve.api.metrics import ServerMetrics, add_metrics_route
 from ragkit.serve.api.observation import ObservationMiddleware
@@ -58,6 +59,8 @@ class Guards:
         """Add the route of the metrics and, innermost first, the middleware."""
         settings = self._settings
         add_metrics_route(app, self.metrics)
+        if settings.image_hosts:
+            app.add_middleware(ImageFetchMiddleware, fetcher=ImageFetcher(settings.image_hosts))
         app.add_middleware(AdmissionMiddleware, admission=self.admission)
         app.add_middleware(BodyLimitMiddleware, max_mb=settings.max_body_mb, uploads=_UPLOADS)
         app.add_middleware(TimeLimitMiddleware, seconds=settings.request_timeout_s, uploads=_UPLOADS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.api.image_fetch import fetched
 from ragkit.serve.api.image_url import image_of_url, pixels_of_url
 
 if TYPE_CHECKING:
@@ -47,6 +48,6 @@ def check_pixels(urls: Sequence[tuple[str, str]], param: str) -> None:
 
 def _read(read: Callable[[str], T], url: str, place: str) -> T:
     try:
-        return read(url)
+        return read(fetched(url))
     except ValueError as error:
         raise HttpProblem(400, f"{place}.image_url.url: {error}", param=place, code="invalid_image") from error
