@@ -3,7 +3,6 @@
 # FastAPI reads the endpoints' annotations; see chat_routes.
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from ragkit.records import AnswerEvent, AskRequest, ChatMessage, ToolCall, ToolC
 from ragkit.serve.api.connection import Connection
 from ragkit.serve.api.conversation import ask_of
 from ragkit.serve.api.file_search import SearchPlan, plan_search
+from ragkit.serve.api.found_files import FoundFiles
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.request_id import request_id_of
 from ragkit.serve.api.response_events import ResponseEvents
@@ -21,7 +21,6 @@ from ragkit.serve.api.responses_request import ResponsesBody, Wishes, wishes_of
 from ragkit.serve.api.responses_wire import ResponseMaker, new_id
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
-from ragkit.serve.stores.file_ids import file_id_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,7 +63,7 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
         prepared.wishes,
         prepared.plan,
         parts.links(request),
-        _file_ids(parts),
+        FoundFiles(parts.stores),
         new_id("resp"),
         int(time.time()),
     )
@@ -133,10 +132,6 @@ def _stored(kept: ResponseStore, response_id: str, param: str | None = None) -> 
             code="previous_response_not_found" if param else "not_found",
         )
     return stored
-
-
-def _file_ids(parts: ServerParts) -> Callable[[str, str], str | None]:
-    return lambda corpus, document: file_id_of(parts.state, corpus, document)
 
 
 def _reply_of(response: dict[str, Any]) -> ChatMessage:

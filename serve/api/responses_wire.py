@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ragkit.records import Answer, Hit, TokenLogprob, ToolCall, Usage
+from ragkit.records import Answer, Hit, Passage, TokenLogprob, ToolCall, Usage
 from ragkit.serve.api import wire
 from ragkit.serve.api.file_search import SearchPlan
+from ragkit.serve.api.found_files import FoundFile, FoundFiles
 from ragkit.serve.api.page_links import PageLinks
 from ragkit.serve.api.responses_request import ResponsesBody, Wishes
 
-FileIdOf = Callable[[str, str], str | None]
+# Of the page that a picture shows.
+_MOST_TEXT = 8000
 
 
 def new_id(prefix: str) -> str:
@@ -23,13 +25,13 @@ def new_id(prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ResponseMaker:
-    """Makes one response's objects. file_id: of a corpus's name and a document."""
+    """Makes one response's objects."""
 
     body: ResponsesBody
     wishes: Wishes
     plan: SearchPlan
     links: PageLinks
-    file_id: FileIdOf
+    files: FoundFiles
     id: str
     created: int
 
@@ -81,50 +83,58 @@ class ResponseMaker:
     def annotations(self, answer: Answer, sent: str) -> list[dict[str, Any]]:
         """For each citation a file_citation and a url_citation; places are characters of the text `sent`."""
         places = wire.places_in(answer, sent)
+        files = self._files([citation.document for citation in answer.citations])
         found: list[dict[str, Any]] = []
         for citation in answer.citations:
             place = self.plan.place(citation.document)
             own = replace(citation, document=place.document)
             start, end = places[citation.start], places[citation.end]
-            file_id = self.file_id(place.corpus.name, place.document)
-            if file_id is not None:
-                found.append(
-                    {"type": "file_citation", "file_id": file_id, "filename": place.document, "index": end}
-                )
+            if file := files.get(citation.document):
+                found.append({"type": "file_citation", "file_id": file.id, "filename": file.name, "index": end})
             found.append(
                 {
                     "type": "url_citation",
                     "start_index": start,
                     "end_index": end,
-                    "title": f"{citation.document}, page {citation.page}",
+                    "title": f"{file.name if file else place.document}, page {citation.page}",
                     "url": wire.citation_url(own, place.corpus.name, self.links),
                 }
             )
         return found
 
     def _results(self, hits: Sequence[Hit]) -> list[dict[str, Any]]:
-        attributes = {
-            (corpus.name, document.id): document.attributes
-            for corpus in self.plan.corpora
-            for document in corpus.store.documents()
-        }
-        results = []
-        for hit in hits:
-            place = self.plan.place(hit.passage.document)
-            given = attributes.get((place.corpus.name, place.document), {})
-            results.append(
-                {
-                    "file_id": self.file_id(place.corpus.name, place.document),
-                    "filename": place.document,
-                    "score": hit.score,
-                    "text": hit.passage.text,
-                    "attributes": {
-                        name: value if isinstance(value, str | int | float | bool) else value.isoformat()
-                        for name, value in given.items()
-                    },
-                }
-            )
-        return results
+        files = self._files([hit.passage.document for hit in hits], with_attributes=True)
+        return [
+            {
+                "file_id": file.id,
+                "filename": file.name,
+                "score": hit.score,
+                "text": self._text(hit.passage),
+                "attributes": dict(file.attributes),
+            }
+            for hit in hits
+            if (file := files.get(hit.passage.document)) is not None
+        ]
+
+    def _text(self, passage: Passage) -> str:
+        """Of the picture of a page the page's text, as far as it is known."""
+        if passage.image is None:
+            return passage.text
+        place = self.plan.place(passage.document)
+        return place.corpus.store.page(place.document, passage.page).text[:_MOST_TEXT]
+
+    def _files(self, documents: Sequence[str], *, with_attributes: bool = False) -> dict[str, FoundFile]:
+        """By the names under which the answer knows the documents."""
+        found: dict[str, FoundFile] = {}
+        for corpus in self.plan.corpora:
+            own = {
+                shown: place.document
+                for shown, place in ((name, self.plan.place(name)) for name in documents)
+                if place.corpus.name == corpus.name
+            }
+            files = self.files.of(corpus, list(own.values()), with_attributes=with_attributes)
+            found |= {shown: files[document] for shown, document in own.items() if document in files}
+        return found
 
 
 def message(
