@@ -46,12 +46,6 @@ async function collections() {
   }
 }
 
-async function upload(files) {
-  const store = at("store").value || (await newCollection());
-  await Promise.all(inTurns(files, 3, (file) => uploadOne(file, store)));
-  changed(store);
-}
-
 async function newCollection() {
   const name = at("store-name").value.trim();
   if (!name) throw new ApiError("Give the new collection a name.");
@@ -165,9 +159,11 @@ at("upload").addEventListener("submit", async (event) => {
   const files = [...at("files").files];
   showProblem(files.length ? "" : "Choose at least one file.");
   if (!files.length) return;
-  at("files").value = "";
   try {
-    await upload(files);
+    const store = at("store").value || (await newCollection());
+    at("files").value = "";
+    await Promise.all(inTurns(files, 3, (file) => uploadOne(file, store)));
+    changed(store);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     showProblem(error.message);
