@@ -30,7 +30,8 @@ def fit_after(
     """
     if not after:
         return (), 0, []
-    most = int((engine.context_tokens - max_tokens) * _MOST_SHARE)
+    # An answer may be shortened to half of the context, for its length is only a limit.
+    most = int((engine.context_tokens - min(max_tokens, engine.context_tokens // 2)) * _MOST_SHARE)
     size = _size(after, engine)
     if size <= most:
         return tuple(after), size, []

@@ -156,7 +156,8 @@ class _Planner:
         build_request(self._ask.question, (), self._engine, (), self._ask.sampling, layout)
         context = f"the {self._engine.context_tokens} tokens of {self._engine.name}"
         note = f"No source fits into {context} beside the question; index with a smaller passages.max_tokens."
-        return _Plan((), (*self._notes, note), dropped=tuple(hits))
+        dropped = tuple(hit for hit in hits if hit.passage.text or hit.passage.image)
+        return _Plan((), (*self._notes, note), dropped=dropped)
 
     def _planned(self, hits: Sequence[Hit]) -> _Plan:
         show = self._show(hits)
