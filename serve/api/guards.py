@@ -17,6 +17,7 @@ from ragkit.serve.api.key_check import KeyCheckMiddleware
 from ragkit.serve.api.metrics import ServerMetrics, add_metrics_route
 from ragkit.serve.api.observation import ObservationMiddleware
 from ragkit.serve.api.observed_library import ObservedLibrary
+from ragkit.serve.api.openapi_document import describe_errors
 from ragkit.serve.api.page_links import LinkSigner
 from ragkit.serve.api.request_id import RequestIdMiddleware
 from ragkit.serve.api.security_headers import SecurityHeadersMiddleware
@@ -58,6 +59,7 @@ class Guards:
     def protect(self, app: FastAPI) -> None:
         """Add the route of the metrics and, innermost first, the middleware."""
         settings = self._settings
+        describe_errors(app, with_keys=self._keys is not None)
         add_metrics_route(app, self.metrics)
         if settings.image_hosts:
             app.add_middleware(ImageFetchMiddleware, fetcher=ImageFetcher(settings.image_hosts))
