@@ -52,6 +52,7 @@ def add_page_routes(app: "FastAPI", parts: ServerParts) -> None:
 
     press = PicturePress()
 
+    @app.head(PATH + "/{corpus}/{page}", response_model=None, include_in_schema=False)
     @app.get(PATH + "/{corpus}/{page}", response_model=None, openapi_extra={"parameters": _PARAMETERS})
     async def page(corpus: str, page: str, request: Request) -> Response:
         query = page_query(page, request.query_params, request.headers.get("accept", ""))

@@ -37,7 +37,7 @@ def page_html(view: PageView, root: str, picture_url: str) -> str:
 <link rel="stylesheet" href="{root}web/page.css">
 </head>
 <body>
-<header lang="en"><p class="corpus">{escape(view.corpus)}</p><h1>{title}</h1></header>
+<header lang="en"><p class="corpus">{escape(view.corpus)}</p><h1 dir="auto">{title}</h1></header>
 <main>
 {_quote(view)}
 {_picture(view, picture_url)}
@@ -51,7 +51,7 @@ def page_html(view: PageView, root: str, picture_url: str) -> str:
 def _quote(view: PageView) -> str:
     if view.changed:
         return '<p class="changed" lang="en" role="note">This page has changed since it was cited.</p>'
-    return f"<blockquote>{escape(view.quote)}</blockquote>" if view.quote else ""
+    return f'<blockquote dir="auto">{escape(view.quote)}</blockquote>' if view.quote else ""
 
 
 def _picture(view: PageView, url: str) -> str:
@@ -84,7 +84,7 @@ def _text(view: PageView) -> str:
     start, end = view.shown
     before = "… " if start else ""
     behind = " …" if end < len(view.page.text) else ""
-    shown = f"<pre>{before}{text}{behind}</pre>"
+    shown = f'<pre dir="auto">\n{before}{text}{behind}</pre>'
     if view.picture is None:
         return shown
     return f'<details><summary lang="en">Text of the page</summary>{shown}</details>'

@@ -58,7 +58,8 @@ class PicturePress:
     def _printed(self, view: PageView, width: int | None) -> PrintedPage:
         assert view.picture is not None
         age = "" if view.picture.path else str(int(time.monotonic() / _FRESH_S))
-        key = (view.corpus, view.document, view.page.number, view.picture.path, age, view.boxes, width)
+        picture = (view.picture.path, view.page.text, age)
+        key = (view.corpus, view.document, view.page.number, picture, view.boxes, width)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

@@ -40,11 +40,19 @@ export async function* stream(path, json, signal) {
   const requestId = reply.headers.get("x-request-id") ?? "";
   for await (const data of events(reply.body)) {
     if (data === "[DONE]") return;
-    const chunk = JSON.parse(data);
+    const chunk = parsed(data, requestId);
     if (chunk.error) throw new ApiError(chunk.error.message, reply.status, requestId);
     yield chunk;
   }
   throw new ApiError("The connection ended before the answer was complete.", 0, requestId);
+}
+
+function parsed(data, requestId) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    throw new ApiError("The server sent an answer that cannot be read.", 0, requestId);
+  }
 }
 
 /** The error that a reply holds; body: its text. */

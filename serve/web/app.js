@@ -91,6 +91,7 @@ function newTurn(text) {
   article.className = "turn";
   const heading = document.createElement("h2");
   heading.textContent = text;
+  heading.dir = "auto";
   const body = document.createElement("div");
   body.className = "answer waiting";
   // Readers of screens hear the answer when it is complete, not every piece of it.
@@ -173,10 +174,11 @@ function failed(error, turn, text) {
     say("Stopped.");
     return;
   }
-  if (!(error instanceof ApiError)) throw error;
-  const problem = problemElement(error);
+  const known = error instanceof ApiError;
+  const problem = problemElement(known ? error : new ApiError(`This page failed: ${error.message}`));
   turn.article.append(problem);
   problem.scrollIntoView({ block: "nearest" });
+  if (!known) throw error;
   say(error.message);
   if (!question.value) question.value = text;
   if (error.status === 401) askForKey(hasKey());

@@ -137,6 +137,7 @@ async function pageContent(citation) {
 
 function pageText(view) {
   const whole = element("pre");
+  whole.dir = "auto";
   // Places are characters, and JavaScript counts halves of some.
   const characters = Array.from(view.text);
   let done = 0;

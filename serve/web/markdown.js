@@ -6,7 +6,8 @@ const HEADING = /^\s{0,3}#{1,6}\s+/;
 const BULLET = /^\s{0,6}[-*+•]\s+/;
 const NUMBERED = /^\s{0,6}(\d{1,9})[.)]\s+/;
 const QUOTED = /^\s{0,3}>\s?/;
-const INLINE = /(`+)([^`]|[^`][^]*?[^`])\1(?!`)|\*\*(\S|\S[^]*?\S)\*\*(?!\*)|\*(?![\s*])([^*]*[^\s*])\*|\[(\d{1,3})\]/g;
+// Spans are bounded, so that no text, however odd, takes long.
+const INLINE = /(?<!`)(`{1,3})(?!`)([^]{1,1000}?)(?<!`)\1(?!`)|\*\*(?![\s*])([^]{0,1000}?[^\s*])\*\*(?!\*)|\*(?![\s*])([^*]{0,1000}[^\s*])\*|\[(\d{1,3})\]/g;
 
 /** The nodes of a text. mark(number, place): the node of a mark [number] that stands at that character, or null. */
 export function render(text, mark) {
@@ -92,6 +93,7 @@ function cut(line, form) {
 
 function inlineElement(kind, lines, mark) {
   const element = document.createElement(kind);
+  element.dir = "auto";
   lines.forEach((line, number) => {
     if (number) element.append(document.createElement("br"));
     inline(line.text, line.start, element, mark);

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from ragkit.serve.api.api_keys import make_key
 from ragkit.serve.api.app import create_app
 from ragkit.serve.pages.draw_boxes import pixels_of
 from ragkit.serve_config import ServeConfig
-from tests.fakes import HashEmbedder
+from tests.fakes import HashEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import make_pdf
 from tests.serve.house import running
+from tests.serve.picture_house import SeeingEngine
 
 CRANE = "The crane lifts forty tonnes\nand turns in a minute."
 PLAN = f"The harbour plan of 1931.\n{CRANE}\nIt was painted green."
@@ -184,7 +186,8 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.marked += data if "mark" in self._open else ""
-        self.shown += data if "pre" in self._open else ""
+        # The first line break of a <pre> is none.
+        self.shown += (data if self.shown else data.removeprefix("\n")) if "pre" in self._open else ""
         self.title += data if "title" in self._open else ""
 
 
@@ -197,7 +200,7 @@ def test_a_page_with_a_picture_is_html_for_people(address: str):
     page = Parsed(opened.text)
     assert {"img", "svg", "rect", "details", "mark"} <= page.tags
     assert opened.text.count('id="cited"') == 1
-    assert "<blockquote>The crane lifts forty tonnes and turns in a minute.</blockquote>" in opened.text
+    assert '<blockquote dir="auto">The crane lifts forty tonnes and turns in a minute.</blockquote>' in opened.text
     base = httpx.URL(link)
     for source in page.sources:
         answered = httpx.get(base.join(source))
@@ -346,6 +349,46 @@ def test_marks_of_no_source_never_reach_the_reader(address: str, stream: bool):
 def test_no_reply_tells_a_path_of_the_server(address: str):
     reply = ask(address, "What does the crane lift?", "The crane lifts forty tonnes [1].")
     assert "secret-place" not in reply.model_dump_json()
+
+
+def test_the_response_api_gives_the_same_links(address: str):
+    ENGINE.reply = "The crane lifts forty tonnes [1]."
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as stock:
+        whole = stock.responses.create(model="port corpus", input="What does the crane lift?")
+    (message,) = [item for item in whole.output if item.type == "message"]
+    (part,) = message.content
+    assert part.type == "output_text"
+    (url,) = [annotation.url for annotation in part.annotations if annotation.type == "url_citation"]
+    assert Parsed(httpx.get(url, headers=HTML).text).marked == CRANE
+
+
+def test_pictures_that_were_found_are_told_by_links(tmp_path: Path):
+    make_pdf(tmp_path / "left.pdf", ["Ink on the left."])
+    engine = SeeingEngine(["It stands on the left [1]."])
+    settings = {"pages": {"embed": "image", "keep_pages": True, "dpi": 72}}
+    with Corpus.open(
+        tmp_path / "secret-place", config=settings, page_embedder=ThumbnailEmbedder(), engine=engine
+    ) as corpus:
+        corpus.add(tmp_path / "left.pdf")
+        with running(create_app(FolderLibrary([corpus]))) as address:
+            body = {"model": "secret-place", "messages": [{"role": "user", "content": "left"}]}
+            reply = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=30).json()
+            (hit,) = reply["ragkit"]["hits"]
+            assert hit["image"] == f"{address}/v1/ragkit/pages/secret-place/1?document=left.pdf"
+            assert httpx.get(hit["image"]).headers["content-type"] == "image/png"
+            assert str(tmp_path) not in json.dumps(reply)
+
+
+def test_head_tells_of_a_page_without_sending_it(client: httpx.Client):
+    reply = client.head("2?document=plan.pdf")
+    assert (reply.status_code, reply.headers["content-type"], reply.content) == (200, "image/png", b"")
+
+
+def test_many_readers_at_once_get_the_same_picture(client: httpx.Client):
+    with ThreadPoolExecutor(12) as readers:
+        paths = [f"{page}?document=plan.pdf&spans=0-{5 + page}" for page in (1, 2)] * 12
+        etags = {reply.headers["etag"] for reply in readers.map(client.get, paths)}
+    assert len(etags) == 2
 
 
 def test_links_begin_with_the_public_address(port: Corpus):
