@@ -41,6 +41,12 @@ class _Found:
         notes = (*self.searched.notes, *self.notes, *answer.notes)
         return replace(answer, searched=self.searched.text, notes=notes, usage=usage)
 
+    def told(self, event: AnswerEvent) -> AnswerEvent:
+        """A step of the answer with what retrieval knows of it."""
+        if event.hits is not None:
+            return replace(event, searched=self.searched.text)
+        return event if event.answer is None else replace(event, answer=self.recorded(event.answer))
+
 
 class Pipeline:
     """The `Answerer` of a corpus.
@@ -98,7 +104,7 @@ class Pipeline:
         )
         try:
             async for event in events:
-                yield event if event.answer is None else replace(event, answer=found.recorded(event.answer))
+                yield found.told(event)
         finally:
             if close := getattr(events, "aclose", None):
                 await close()
@@ -111,7 +117,14 @@ class Pipeline:
         # Models are loaded off the event loop, and before the clock starts.
         engine, embedder = await in_search_thread(lambda: (self._engine(), self._embedder()))
         if request.found is not None:
-            return _Found(list(request.found.hits), engine, embedder, {"retrieve": 0.0}, SearchText(""), ())
+            return _Found(
+                list(request.found.hits),
+                engine,
+                embedder,
+                {"retrieve": 0.0},
+                SearchText(request.found.searched),
+                (),
+            )
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
         timings_ms = {"condense": _milliseconds_since(started)} if searched.is_condensed else {}

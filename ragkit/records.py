@@ -252,7 +252,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token that was written, and the natural logarithm of its probability; `top`: the likeliest in its place."""
+    """A token that was written, and the natural logarithm of its probability; top: the likeliest in its place."""
 
     token: str
     logprob: float
@@ -289,8 +289,8 @@ class Packing:
 class Answer:
     """An answer and what it rests on.
 
-    found: False where the documents hold no answer; `text` then says so. True where there are `tool_calls`, or where
-    another form than text was asked for: such replies stand as they were written, without citations.
+    found: False where the documents hold no answer; `text` then says so. True where there are `tool_calls`, or
+    where another form than text was asked for: such replies stand as they were written, without citations.
     unknown_marks: numbers in square brackets that no source had; removed from `text`.
     notes: what a reader should know about how the answer came about, in plain sentences.
     timings_ms: milliseconds by stage (condense, retrieve, rerank, generate, cite).
@@ -320,12 +320,14 @@ class Answer:
 class AnswerEvent:
     """A step of a streamed answer: what was found, pieces of the reply, then one last event with the answer.
 
-    hits: in the first event alone. reasoning, tool_calls, logprobs: pieces as `ChatDelta` has them.
+    hits, and the text that was searched for where that is known: in the first event alone. reasoning, tool_calls,
+    logprobs: pieces as `ChatDelta` has them.
     """
 
     delta: str = ""
     answer: Answer | None = None
     hits: tuple[Hit, ...] | None = None
+    searched: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -430,10 +432,14 @@ class ChatDelta:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits that were found before a question is asked; store: what holds their pages, if not the corpus asked."""
+    """Hits that were found before a question is asked, by the text `searched`.
+
+    store: what holds their pages, if not the corpus asked.
+    """
 
     hits: tuple[Hit, ...]
     store: PassageStore | None = None
+    searched: str = ""
 
 
 @dataclass(frozen=True, slots=True)

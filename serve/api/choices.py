@@ -38,7 +38,7 @@ async def stream_choices(answerer: Answerer, request: AskRequest, number: int) -
             first = await _next(streams[0])
             if first is not None:
                 yield 0, first
-            found = None if first is None or first.hits is None else Found(first.hits)
+            found = None if first is None or first.hits is None else Found(first.hits, searched=first.searched)
             streams += [answerer.stream(_choice(request, index, found)) for index in range(1, number)]
         events = _joined(streams)
         try:

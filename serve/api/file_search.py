@@ -106,7 +106,7 @@ class SearchPlan:
             )
             for which, hit in merged
         ]
-        return Found(tuple(hits), UnionStore(tuple(self.corpora), self.shown))
+        return Found(tuple(hits), UnionStore(tuple(self.corpora), self.shown), request.question)
 
 
 def plan_search(parts: ServerParts, body: ResponsesBody, search: FileSearch | None) -> SearchPlan:

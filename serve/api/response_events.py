@@ -55,17 +55,21 @@ class ResponseEvents:
     _reasoning: _Reasoning | None = None
     _calls: dict[int, _Call] = field(default_factory=dict)
 
-    def begin(self, hits: tuple[Hit, ...]) -> Iterator[Event]:
-        """The response begins, and the search is over. It reads the store where results were asked for."""
+    def begin(self, hits: tuple[Hit, ...], searched: str = "") -> Iterator[Event]:
+        """The response begins, and the search is over. It reads the store where results were asked for.
+
+        searched: the text that was searched for, where it is not the question.
+        """
+        query = searched or self.query
         yield self._event("response.created", response=self.maker.response("in_progress"))
         yield self._event("response.in_progress", response=self.maker.response("in_progress"))
         id_, index = new_id("fs"), self._next_index()
         where = {"item_id": id_, "output_index": index}
-        item = self.maker.search_call(id_, "in_progress", self.query)
+        item = self.maker.search_call(id_, "in_progress", query)
         yield self._event("response.output_item.added", output_index=index, item=item)
         for step in ("in_progress", "searching", "completed"):
             yield self._event(f"response.file_search_call.{step}", **where)
-        yield self._done(index, self.maker.search_call(id_, "completed", self.query, hits))
+        yield self._done(index, self.maker.search_call(id_, "completed", query, hits))
 
     def piece(self, event: AnswerEvent) -> Iterator[Event]:
         """A piece of reasoning, text or calls."""

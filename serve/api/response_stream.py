@@ -51,8 +51,9 @@ class ResponseStream:
         """The events' bytes. Where the engine fails the last one is response.failed."""
         try:
             event = self._first
-            hits = event.hits if event is not None and event.hits is not None else ()
-            for made in await asyncio.to_thread(_all, self._events.begin(hits)):
+            found = event if event is not None else AnswerEvent()
+            begun = self._events.begin(found.hits or (), found.searched)
+            for made in await asyncio.to_thread(_all, begun):
                 yield _bytes(made)
             while event is not None:
                 for made in self._events.piece(event):

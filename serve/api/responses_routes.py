@@ -86,10 +86,10 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
     async with connection:
         answer = await connection.run(answerer.ask(prepared.ask))
     calls = (ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(answer.tool_calls))
-    piece = AnswerEvent(answer.text, None, None, answer.reasoning, tuple(calls))
+    piece = AnswerEvent(answer.text, reasoning=answer.reasoning, tool_calls=tuple(calls))
 
     def whole() -> dict[str, Any]:
-        *_, last = [*events.begin(answer.hits), *events.piece(piece), *events.end(answer)]
+        *_, last = [*events.begin(answer.hits, answer.searched), *events.piece(piece), *events.end(answer)]
         response: dict[str, Any] = last["response"]
         finished(response)
         return response

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,12 +14,16 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from PIL import Image
 
-from ragkit.records import ChatMessage, ToolCall
+from ragkit.corpus import Corpus
+from ragkit.library import FolderLibrary
+from ragkit.records import ChatMessage, TextRecord, ToolCall
 from ragkit.serve.api.app import create_app
+from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.stores.file_ids import external_file_id
+from tests.fakes import HashEmbedder
 from tests.serve.api.openai_shapes import check_shape
-from tests.serve.api.responses_house import SAID, SmallLibrary, small_library
-from tests.serve.house import BRIDGE, LAKE, running
+from tests.serve.api.responses_house import SAID, SmallCorpus, SmallLibrary, small_library
+from tests.serve.house import BRIDGE, LAKE, running, wait_until
 
 QUESTION = "How deep is Lake Ohm?"
 SEARCH: Any = {"type": "file_search", "vector_store_ids": ["lakes"]}
@@ -410,3 +416,48 @@ def test_one_corpus_needs_no_name() -> None:
     with running(create_app(library)) as address:
         assert post(address, input=QUESTION)["model"] == "lakes"
         assert BRIDGE not in json.dumps(post(address, input=QUESTION, ragkit={"num_passages": 1}))
+
+
+def test_the_search_names_what_was_searched_for(tmp_path: Path) -> None:
+    config = {"generation": {"condense": "history"}}
+    with Corpus.open(tmp_path / "papers", config=config, embedder=HashEmbedder()) as corpus:
+        corpus.add([TextRecord("lake.txt", LAKE), TextRecord("bridge.txt", BRIDGE)])
+        asked = [
+            {"role": "user", "content": "Tell me of Lake Ohm."},
+            {"role": "user", "content": "How deep is it?"},
+        ]
+        with running(create_app(FolderLibrary([corpus]))) as address:
+            (query,) = post(address, input=asked)["output"][0]["queries"]
+            assert "How deep is it?" in query
+            assert "Lake Ohm" in query
+            assert events_of(address, input=asked)[2]["item"]["queries"] == [query]
+            body = {"model": "papers", "messages": asked, "n": 2}
+            chat = httpx.post(f"{address}/v1/chat/completions", json=body).json()
+            assert [choice["ragkit"]["searched"] for choice in chat["choices"]] == [query, query]
+
+
+def test_a_client_that_leaves_stops_the_engine(address: str, library: SmallLibrary) -> None:
+    engine = EchoEngine(pause_s=0.05)
+    library.corpora["slow"] = SmallCorpus("slow", {"lake.txt": LAKE}, engine)
+    body = {"model": "slow", "input": QUESTION, "stream": True}
+    with httpx.stream("POST", f"{address}/v1/responses", json=body) as reply:
+        lines = reply.iter_lines()
+        while "output_text.delta" not in next(lines):
+            pass
+        assert engine.running == 1
+    wait_until(lambda: engine.running == 0)
+    assert engine.cancelled == 1
+
+
+def test_many_at_once(address: str, library: SmallLibrary) -> None:
+    def ask(number: int) -> str:
+        body = {"model": "lakes", "input": f"{QUESTION} {number}", "stream": number % 2 == 0}
+        reply = httpx.post(f"{address}/v1/responses", json=body, timeout=30)
+        assert reply.status_code == 200
+        last = reply.json() if number % 2 else json.loads(reply.text.strip().rsplit("data: ", 1)[1])["response"]
+        kept = httpx.get(f"{address}/v1/responses/{last['id']}").json()
+        assert kept == last
+        return str(last["output"][0]["queries"][0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(24))) == [f"{QUESTION} {number}" for number in range(24)]

@@ -143,3 +143,13 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be loaded"):
         TransformersEngine(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("extra", [{"top_k": 1}, {"min_p": 1.0}])
+def test_the_narrowest_choice_is_greedy(engine: TransformersEngine, extra: dict[str, object]) -> None:
+    assert chat(engine, request(temperature=1.0, seed=1, extra=extra)).text == chat(engine, request()).text
+
+
+def test_a_penalty_of_repetition_changes_what_is_written(engine: TransformersEngine) -> None:
+    plain, penalized = (chat(engine, request(extra=extra)).text for extra in (None, {"repetition_penalty": 2.0}))
+    assert plain != penalized
