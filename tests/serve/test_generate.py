@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ragkit.errors import EngineError
+from ragkit.errors import ContextLengthError, EngineError
 from ragkit.records import (
     Answer,
     AnswerEvent,
@@ -24,7 +24,7 @@ from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
 from ragkit.serve.prompting.packing import build_request
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import two_hits, two_page_store
+from tests.serve.house import make_hit, two_hits, two_page_store
 
 ASK = AskRequest("How deep is Lake Ohm?")
 
@@ -242,3 +242,70 @@ def test_a_reader_that_stops_early_stops_the_engine() -> None:
 
     asyncio.run(stop_early())
     assert engine.closed
+
+
+@dataclass
+class RefusingEngine(ScriptedEngine):
+    """Counts a quarter of the words that a prompt has, and refuses prompts of more words than its server takes."""
+
+    most: int = 0
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        return sum(len(message.content.split()) for message in messages) // 4
+
+    def _check(self, request: ChatRequest) -> None:
+        self.asked.append(request)
+        if self.count_tokens(request.messages) * 4 > self.most:
+            raise ContextLengthError(f"this model's maximum context length is {self.most} tokens")
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        self._check(request)
+        return ChatReply(self.text, self.finish_reason, Usage(5, 6))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        self._check(request)
+        yield ChatDelta(self.text)
+        yield ChatDelta(finish_reason=self.finish_reason, usage=Usage(5, 6))
+
+
+def refused(most: int) -> list[Answer]:
+    """Both ways of asking, with sources of some 1,100 words."""
+    hits = [make_hit(f"{i}.txt", "Lake Ohm is 41 metres deep. " * 30) for i in range(6)]
+    request = AskRequest("How deep is Lake Ohm?", sampling=Sampling(max_tokens=20))
+
+    def engine() -> RefusingEngine:
+        return RefusingEngine("It is 41 metres deep [1].", context_tokens=400, most=most)
+
+    async def streamed() -> Answer:
+        events = [event async for event in stream_answer(request, hits, engine(), two_page_store())]
+        assert "".join(event.delta for event in events) == "It is 41 metres deep [1]."
+        assert events[-1].answer is not None
+        return events[-1].answer
+
+    whole = generate_answer(request, hits, engine(), two_page_store())
+    return [asyncio.run(whole), asyncio.run(streamed())]
+
+
+def test_a_prompt_that_the_engine_refuses_as_too_long_is_made_shorter() -> None:
+    for answer in refused(most=700):
+        assert answer.found
+        # 6 sources have some 1,100 words; 2 quarters of the context leave room for 720 less 4 times 20.
+        assert len(answer.packing.ranks) == 3
+        assert len(answer.packing.dropped) == 3
+        assert answer.notes[-1] == (
+            "The engine refused a longer prompt; this one leaves 200 tokens of its context free."
+        )
+        assert sum("did not fit" in note for note in answer.notes) == 1
+    for answer in refused(most=10_000):
+        assert (len(answer.packing.ranks), answer.notes) == (6, ())
+
+
+def test_an_engine_that_refuses_every_prompt_is_asked_four_times() -> None:
+    engine = RefusingEngine("Never said.", context_tokens=8192, most=0)
+    with pytest.raises(ContextLengthError, match="maximum context length is 0"):
+        ask(engine)
+    assert len(engine.asked) == 4
+    engine.asked.clear()
+    with pytest.raises(ContextLengthError):
+        ask_streamed(engine)
+    assert len(engine.asked) == 4
