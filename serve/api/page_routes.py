@@ -29,6 +29,7 @@ _WIDTHS = range(16, 4001)
 # Pages may be indexed anew, so clients ask again, with the ETag of what they have.
 _CACHING = {"cache-control": "private, max-age=300", "vary": "accept"}
 _FORMS = ("html", "image", "json")
+_MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "text/html")
 # What leads from a page to the server's address: up the parts of its path but the last.
 _TO_ROOT = "../" * (PATH.count("/") + 1)
 
@@ -53,7 +54,12 @@ def add_page_routes(app: "FastAPI", parts: ServerParts) -> None:
     press = PicturePress()
 
     @app.head(PATH + "/{corpus}/{page}", response_model=None, include_in_schema=False)
-    @app.get(PATH + "/{corpus}/{page}", response_model=None, openapi_extra={"parameters": _PARAMETERS})
+    @app.get(
+        PATH + "/{corpus}/{page}",
+        response_model=None,
+        responses={200: {"content": {kind: {} for kind in _MEDIA_TYPES}}, 304: {"description": "Not changed"}},
+        openapi_extra={"parameters": _PARAMETERS},
+    )
     async def page(corpus: str, page: str, request: Request) -> Response:
         query = page_query(page, request.query_params, request.headers.get("accept", ""))
         _check_signature(parts, corpus, query, request.query_params)
@@ -196,7 +202,11 @@ def _parameter(name: str, description: str, *, required: bool = False, **schema:
 
 _PARAMETERS = [
     _parameter("document", "The document's id.", required=True, minLength=1),
-    _parameter("spans", "Characters of the page's text to mark: 120-180,200-210.", pattern=r"^\d{1,9}-\d{1,9}.*$"),
+    _parameter(
+        "spans",
+        "Characters of the page's text to mark: 120-180,200-210.",
+        pattern=r"^[0-9]{1,9}-[0-9]{1,9}(,[0-9]{1,9}-[0-9]{1,9}){0,63}$",
+    ),
     _parameter("check", "What a citation's link holds of the words that it marks."),
     _parameter("width", "Of the picture, in pixels.", type="integer", minimum=_WIDTHS[0], maximum=_WIDTHS[-1]),
     _parameter("format", "Without it, what the request accepts decides.", enum=list(_FORMS)),

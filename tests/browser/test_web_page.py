@@ -379,8 +379,7 @@ def test_light_and_dark(browser: Any, address: str):
         assert visit.complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESKTOP), ("dark", PHONE)], ids=["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, address: str, scheme: str, viewport: dict[str, int]):
     visit = Visit(browser, address, viewport=viewport, color_scheme=scheme)
     assert axe_violations(visit.page) == []
