@@ -67,7 +67,7 @@ async def generate_answer(
     settings: what of the hits is shown (show, num_pages) and in which style the engine answers.
 
     Raises:
-        ContextLengthError: the instructions alone do not fit the context, or the engine refuses the shortest prompt.
+        ContextLengthError: the instructions alone do not fit, or the engine refuses the shortest prompt.
         ImageInputError: the request has images and the engine reads none.
         ConfigError: page pictures are to be shown and the engine reads none.
         UnsupportedRequestError: the engine cannot reply in the form asked for.
