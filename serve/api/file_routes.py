@@ -9,7 +9,7 @@ from ragkit.serve.api.connection import ClientGoneError
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.store_access import StoreAccess, found, page_query
-from ragkit.serve.api.store_shapes import deleted, file_object, page_of
+from ragkit.serve.api.store_shapes import Shape, deleted, file_object, page_of
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.ids import FILE, is_id
 from ragkit.serve.stores.paging import PageAsk
@@ -59,12 +59,12 @@ def add_file_routes(app: "FastAPI", parts: ServerParts) -> None:
     pages: Any = page_query(10_000, 10_000)
 
     @app.post("/v1/files", openapi_extra=_FORM)
-    async def upload_file(request: Request) -> dict[str, Any]:
+    async def upload_file(request: Request) -> Shape:
         row = await _upload(access.own, request)
-        return file_object(row).model_dump(exclude_unset=True)
+        return file_object(row)
 
     @app.get("/v1/files")
-    def list_files(purpose: str | None = None, ask: PageAsk = pages) -> dict[str, Any]:
+    def list_files(purpose: str | None = None, ask: PageAsk = pages) -> Shape:
         for cursor in (ask.after, ask.before):
             if cursor is not None and not is_id(cursor, FILE):
                 raise HttpProblem(400, f"{cursor!r:.120} is no id of a file", param="after")
@@ -72,11 +72,11 @@ def add_file_routes(app: "FastAPI", parts: ServerParts) -> None:
         return page_of(listed, [file_object(row) for row in listed.items])
 
     @app.get("/v1/files/{file_id}")
-    def get_file(file_id: str) -> dict[str, Any]:
-        return file_object(_file(access, file_id)).model_dump(exclude_unset=True)
+    def get_file(file_id: str) -> Shape:
+        return file_object(_file(access, file_id))
 
     @app.delete("/v1/files/{file_id}")
-    def delete_file(file_id: str) -> dict[str, Any]:
+    def delete_file(file_id: str) -> Shape:
         with found("file", file_id):
             access.own.delete_file(file_id)
         return deleted(file_id, "file")

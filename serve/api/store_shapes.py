@@ -12,13 +12,13 @@ from ragkit.serve.stores.rows import BatchRow, FileCounts, FileRow, StoreFileRow
 
 if TYPE_CHECKING:
     from openai import BaseModel
-    from openai.types import FileObject, VectorStore
-    from openai.types.vector_stores import VectorStoreFile, VectorStoreFileBatch
+
+Shape = dict[str, Any]
 
 
-def file_object(row: FileRow) -> FileObject:
+def file_object(row: FileRow) -> Shape:
     """An uploaded file; it is stored whole before its row is there."""
-    whole: FileObject = require("openai.types").FileObject(
+    whole = require("openai.types").FileObject(
         id=row.id,
         object="file",
         bytes=row.bytes,
@@ -28,17 +28,17 @@ def file_object(row: FileRow) -> FileObject:
         status="processed",
         **({} if row.expires_at is None else {"expires_at": row.expires_at}),
     )
-    return whole
+    return _dumped(whole)
 
 
-def vector_store(row: StoreRow, counts: FileCounts, usage_bytes: int) -> VectorStore:
+def vector_store(row: StoreRow, counts: FileCounts, usage_bytes: int) -> Shape:
     """A vector store with its files by status."""
     status = "in_progress" if counts.in_progress else "completed"
     expiry: dict[str, Any] = {}
     if row.expires_days is not None:
         expires_after = {"anchor": "last_active_at", "days": row.expires_days}
         expiry = {"expires_after": expires_after, "expires_at": row.expires_at}
-    whole: VectorStore = require("openai.types").VectorStore(
+    whole = require("openai.types").VectorStore(
         id=row.id,
         object="vector_store",
         created_at=row.created_at,
@@ -51,17 +51,17 @@ def vector_store(row: StoreRow, counts: FileCounts, usage_bytes: int) -> VectorS
         metadata=dict(row.metadata),
         **expiry,
     )
-    return whole
+    return _dumped(whole)
 
 
-def vector_store_file(row: StoreFileRow, store: StoreRow, progress: tuple[int, int]) -> VectorStoreFile:
+def vector_store_file(row: StoreFileRow, store: StoreRow, progress: tuple[int, int]) -> Shape:
     """A file of a vector store. progress: pages done and of all, of a file that is worked on.
 
     `ragkit` holds what OpenAI's shape has no place for: progress, warnings, and the document's name in answers.
     """
     done, pages = progress if row.status == "in_progress" else (row.pages, row.pages)
     error = None if row.error_code is None else {"code": row.error_code, "message": row.error_message}
-    whole: VectorStoreFile = require("openai.types.vector_stores").VectorStoreFile(
+    whole = require("openai.types.vector_stores").VectorStoreFile(
         id=row.file,
         object="vector_store.file",
         created_at=row.created_at,
@@ -79,16 +79,15 @@ def vector_store_file(row: StoreFileRow, store: StoreRow, progress: tuple[int, i
         },
     )
     # As they were given: the type makes floats of all numbers.
-    whole.attributes = dict(row.attributes)
-    return whole
+    return _dumped(whole) | {"attributes": dict(row.attributes)}
 
 
-def file_batch(row: BatchRow, counts: FileCounts) -> VectorStoreFileBatch:
+def file_batch(row: BatchRow, counts: FileCounts) -> Shape:
     """A batch; it is in progress as long as one of its files is."""
     status = "cancelled" if row.cancelled else "completed"
     if not row.cancelled and counts.total and counts.failed == counts.total:
         status = "failed"
-    whole: VectorStoreFileBatch = require("openai.types.vector_stores").VectorStoreFileBatch(
+    whole = require("openai.types.vector_stores").VectorStoreFileBatch(
         id=row.id,
         object="vector_store.files_batch",
         created_at=row.created_at,
@@ -96,22 +95,21 @@ def file_batch(row: BatchRow, counts: FileCounts) -> VectorStoreFileBatch:
         status="in_progress" if counts.in_progress else status,
         file_counts=_counts(counts),
     )
-    return whole
+    return _dumped(whole)
 
 
-def page_of(items: Paged[Any], shapes: Sequence[BaseModel]) -> dict[str, Any]:
+def page_of(items: Paged[Any], data: Sequence[Shape]) -> Shape:
     """A page of a list, as `SyncCursorPage` reads it."""
-    data = [shape.model_dump(exclude_unset=True) for shape in shapes]
     return {
         "object": "list",
-        "data": data,
+        "data": list(data),
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
         "has_more": items.has_more,
     }
 
 
-def deleted(id_: str, kind: str) -> dict[str, Any]:
+def deleted(id_: str, kind: str) -> Shape:
     """What is said of something that is deleted now."""
     return {"id": id_, "object": kind, "deleted": True}
 
@@ -132,3 +130,7 @@ def _chunking(store: StoreRow) -> dict[str, Any]:
         return {"type": "other"}
     sizes = {"max_chunk_size_tokens": store.max_tokens, "chunk_overlap_tokens": store.overlap_tokens}
     return {"type": "static", "static": sizes}
+
+
+def _dumped(shape: BaseModel) -> Shape:
+    return shape.model_dump(exclude_unset=True)

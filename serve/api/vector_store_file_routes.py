@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.store_access import StoreAccess, found, page_query
-from ragkit.serve.api.store_shapes import deleted, file_batch, page_of, vector_store_file
+from ragkit.serve.api.store_shapes import Shape, deleted, file_batch, page_of, vector_store_file
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.paging import PageAsk
 from ragkit.serve.stores.rows import BatchRow, StoreFileRow, StoreRow
@@ -15,7 +15,6 @@ from ragkit.serve.stores.rules import AttachBatch, AttachFile, UpdateAttributes
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from openai.types.vector_stores import VectorStoreFile
     from starlette.responses import Response
 
 Status = Literal["in_progress", "completed", "failed", "cancelled"]
@@ -31,37 +30,37 @@ def add_vector_store_file_routes(app: "FastAPI", parts: ServerParts) -> None:
     pages: Any = page_query(100, 20)
 
     @app.post("/v1/vector_stores/{store_id}/files")
-    def attach_file(store_id: str, body: AttachFile) -> dict[str, Any]:
+    def attach_file(store_id: str, body: AttachFile) -> Shape:
         rows, _ = _attach(access, store_id, [body], batch=False)
-        return _dumped(_shape(access, access.store(store_id), rows[0]))
+        return _shape(access, access.store(store_id), rows[0])
 
     @app.get("/v1/vector_stores/{store_id}/files")
-    def list_store_files(store_id: str, filter: Status | None = None, ask: PageAsk = pages) -> dict[str, Any]:
+    def list_store_files(store_id: str, filter: Status | None = None, ask: PageAsk = pages) -> Shape:
         return _page(access, store_id, ask, filter)
 
     @app.get("/v1/vector_stores/{store_id}/files/{file_id}")
-    def get_store_file(store_id: str, file_id: str, response: Response) -> dict[str, Any]:
+    def get_store_file(store_id: str, file_id: str, response: Response) -> Shape:
         store, row = _row(access, store_id, file_id)
         _say_when(response, row.status)
-        return _dumped(_shape(access, store, row))
+        return _shape(access, store, row)
 
     @app.post("/v1/vector_stores/{store_id}/files/{file_id}")
-    def update_store_file(store_id: str, file_id: str, body: UpdateAttributes) -> dict[str, Any]:
+    def update_store_file(store_id: str, file_id: str, body: UpdateAttributes) -> Shape:
         store = access.writable(store_id)
         with found("file", file_id):
             row = access.own.store_files.set_attributes(store_id, file_id, body.attributes or {})
         access.own.desk.wake()
-        return _dumped(_shape(access, store, row))
+        return _shape(access, store, row)
 
     @app.delete("/v1/vector_stores/{store_id}/files/{file_id}")
-    def detach_file(store_id: str, file_id: str) -> dict[str, Any]:
+    def detach_file(store_id: str, file_id: str) -> Shape:
         access.writable(store_id)
         with found("file", file_id):
             access.own.detach(store_id, file_id)
         return deleted(file_id, "vector_store.file.deleted")
 
     @app.get("/v1/vector_stores/{store_id}/files/{file_id}/content")
-    def get_store_file_content(store_id: str, file_id: str) -> dict[str, Any]:
+    def get_store_file_content(store_id: str, file_id: str) -> Shape:
         return _text(access, store_id, file_id)
 
 
@@ -73,19 +72,19 @@ def add_file_batch_routes(app: "FastAPI", parts: ServerParts) -> None:
     pages: Any = page_query(100, 20)
 
     @app.post("/v1/vector_stores/{store_id}/file_batches")
-    def attach_batch(store_id: str, body: AttachBatch) -> dict[str, Any]:
+    def attach_batch(store_id: str, body: AttachBatch) -> Shape:
         _, batch = _attach(access, store_id, body.all_files, batch=True)
         assert batch is not None, "a batch was asked for"
         return _batch(access, store_id, batch.id)
 
     @app.get("/v1/vector_stores/{store_id}/file_batches/{batch_id}")
-    def get_batch(store_id: str, batch_id: str, response: Response) -> dict[str, Any]:
+    def get_batch(store_id: str, batch_id: str, response: Response) -> Shape:
         batch = _batch(access, store_id, batch_id)
         _say_when(response, batch["status"])
         return batch
 
     @app.post("/v1/vector_stores/{store_id}/file_batches/{batch_id}/cancel")
-    def cancel_batch(store_id: str, batch_id: str) -> dict[str, Any]:
+    def cancel_batch(store_id: str, batch_id: str) -> Shape:
         access.writable(store_id)
         with found("batch", batch_id):
             access.own.cancel(store_id, batch_id)
@@ -97,7 +96,7 @@ def add_file_batch_routes(app: "FastAPI", parts: ServerParts) -> None:
         batch_id: str,
         filter: Status | None = None,
         ask: PageAsk = pages,
-    ) -> dict[str, Any]:
+    ) -> Shape:
         _batch(access, store_id, batch_id)
         return _page(access, store_id, ask, filter, batch_id)
 
@@ -140,9 +139,7 @@ def _row(access: StoreAccess, store: str, file: str) -> tuple[StoreRow, StoreFil
         return row, access.own.store_files.get(store, file)
 
 
-def _page(
-    access: StoreAccess, store: str, ask: PageAsk, status: Status | None, batch: str | None = None
-) -> dict[str, Any]:
+def _page(access: StoreAccess, store: str, ask: PageAsk, status: Status | None, batch: str | None = None) -> Shape:
     row = access.store(store)
     with found("file", ""):
         if access.is_external(store):
@@ -152,20 +149,20 @@ def _page(
     return page_of(listed, [_shape(access, row, file) for file in listed.items])
 
 
-def _shape(access: StoreAccess, store: StoreRow, row: StoreFileRow) -> "VectorStoreFile":
+def _shape(access: StoreAccess, store: StoreRow, row: StoreFileRow) -> Shape:
     desk = access.parts.stores.desk if access.parts.stores else None
     return vector_store_file(row, store, desk.progress_of(row.store, row.file) if desk else (0, 0))
 
 
-def _batch(access: StoreAccess, store: str, batch: str) -> dict[str, Any]:
+def _batch(access: StoreAccess, store: str, batch: str) -> Shape:
     row = access.store(store)
     with found("batch", batch):
         if access.is_external(store):
             raise KeyError(batch)
-        return _dumped(file_batch(*access.own.store_files.batch(row.id, batch)))
+        return file_batch(*access.own.store_files.batch(row.id, batch))
 
 
-def _text(access: StoreAccess, store: str, file: str) -> dict[str, Any]:
+def _text(access: StoreAccess, store: str, file: str) -> Shape:
     """What was read of a file, a part for each page."""
     row, of_file = _row(access, store, file)
     if of_file.status != "completed":
@@ -184,8 +181,3 @@ def _text(access: StoreAccess, store: str, file: str) -> dict[str, Any]:
 def _say_when(response: "Response", status: str) -> None:
     if status == "in_progress":
         response.headers["openai-poll-after-ms"] = _POLL_MS
-
-
-def _dumped(shape: Any) -> dict[str, Any]:
-    whole: dict[str, Any] = shape.model_dump(exclude_unset=True)
-    return whole

@@ -8,7 +8,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.store_access import StoreAccess, found, page_query
 from ragkit.serve.api.store_search import results, search, where_of
-from ragkit.serve.api.store_shapes import deleted, page_of, vector_store
+from ragkit.serve.api.store_shapes import Shape, deleted, page_of, vector_store
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.file_ids import external_file_id, files_of
 from ragkit.serve.stores.ids import STORE, is_id
@@ -18,7 +18,6 @@ from ragkit.serve.stores.rules import AttachFile, CreateStore, SearchStore, Upda
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from openai.types import VectorStore
 
 
 def add_vector_store_routes(app: "FastAPI", parts: ServerParts) -> None:
@@ -27,26 +26,26 @@ def add_vector_store_routes(app: "FastAPI", parts: ServerParts) -> None:
     pages: Any = page_query(100, 20)
 
     @app.post("/v1/vector_stores")
-    def create_store(body: CreateStore) -> dict[str, Any]:
-        return _dumped(_created(access, body))
+    def create_store(body: CreateStore) -> Shape:
+        return _created(access, body)
 
     @app.get("/v1/vector_stores")
-    def list_stores(ask: PageAsk = pages) -> dict[str, Any]:
+    def list_stores(ask: PageAsk = pages) -> Shape:
         listed = _listed(access, ask)
         return page_of(listed, _shaped(access, listed.items))
 
     @app.get("/v1/vector_stores/{store_id}")
-    def get_store(store_id: str) -> dict[str, Any]:
-        return _dumped(_shaped(access, [access.store(store_id)])[0])
+    def get_store(store_id: str) -> Shape:
+        return _shaped(access, [access.store(store_id)])[0]
 
     @app.post("/v1/vector_stores/{store_id}")
-    def update_store(store_id: str, body: UpdateStore) -> dict[str, Any]:
+    def update_store(store_id: str, body: UpdateStore) -> Shape:
         access.writable(store_id)
         with found("vector store", store_id):
-            return _dumped(_shaped(access, [access.own.stores.update(store_id, body)])[0])
+            return _shaped(access, [access.own.stores.update(store_id, body)])[0]
 
     @app.delete("/v1/vector_stores/{store_id}")
-    def delete_store(store_id: str) -> dict[str, Any]:
+    def delete_store(store_id: str) -> Shape:
         if access.is_external(store_id):
             access.writable(store_id)
         with found("vector store", store_id):
@@ -54,11 +53,11 @@ def add_vector_store_routes(app: "FastAPI", parts: ServerParts) -> None:
         return deleted(store_id, "vector_store.deleted")
 
     @app.post("/v1/vector_stores/{store_id}/search")
-    def search_store(store_id: str, body: SearchStore) -> dict[str, Any]:
+    def search_store(store_id: str, body: SearchStore) -> Shape:
         return _found(access, store_id, body)
 
 
-def _created(access: StoreAccess, body: CreateStore) -> "VectorStore":
+def _created(access: StoreAccess, body: CreateStore) -> Shape:
     own = access.own
     with found("file", ""):
         files = own.files.get_many(body.file_ids or [])
@@ -108,7 +107,7 @@ def _is_before(key: tuple[bool, str], cursor: tuple[bool, str], order: str) -> b
     return key < cursor if order == "asc" else key > cursor
 
 
-def _shaped(access: StoreAccess, rows: list[StoreRow]) -> list["VectorStore"]:
+def _shaped(access: StoreAccess, rows: list[StoreRow]) -> list[Shape]:
     external = set(access.external_names())
     counts = {row.id: access.external.counts(row.id) for row in rows if row.id in external}
     own = [row.id for row in rows if row.id not in external]
@@ -117,7 +116,7 @@ def _shaped(access: StoreAccess, rows: list[StoreRow]) -> list["VectorStore"]:
     return [vector_store(row, *counts[row.id]) for row in rows]
 
 
-def _found(access: StoreAccess, store: str, body: SearchStore) -> dict[str, Any]:
+def _found(access: StoreAccess, store: str, body: SearchStore) -> Shape:
     row, where = access.alive(store), where_of(body)
     is_external = access.is_external(store)
     with found("vector store", store):
@@ -138,8 +137,3 @@ def _found(access: StoreAccess, store: str, body: SearchStore) -> dict[str, Any]
     files = dict(files_of(access.own.state, store, documents))
     names = access.own.files.names([file.file for file in files.values()])
     return results(corpus, hits, files, names, body)
-
-
-def _dumped(shape: Any) -> dict[str, Any]:
-    whole: dict[str, Any] = shape.model_dump(exclude_unset=True)
-    return whole

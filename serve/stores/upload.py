@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _PIECE_BYTES = 1 << 20
 _LONGEST_FIELD = 10_000
 _MOST_PARTS = 50
 _MOST_HEADERS = 16_000
+_ESCAPE = re.compile("%(22|[01][0-9A-F])")
 
 
 class UploadError(Exception):
@@ -174,11 +176,9 @@ class Upload:
 
 
 def _filename(raw: bytes) -> str:
-    """As browsers and HTTP clients write it: UTF-8, with quotes and line ends as percent escapes."""
+    """As browsers and HTTP clients write it: UTF-8, with quotes and control characters as percent escapes."""
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
         name = raw.decode("latin-1")
-    for escape, meant in (("%22", '"'), ("%0D", " "), ("%0A", " ")):
-        name = name.replace(escape, meant)
-    return name
+    return _ESCAPE.sub(lambda match: '"' if match[1] == "22" else " ", name)
