@@ -4,6 +4,7 @@
 import asyncio
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -74,12 +75,21 @@ async def _embed(parts: ServerParts, use: ModelUse, body: EmbeddingsBody, reques
         raise HttpProblem(400, "send either input, which is text, or messages, with an image", param="input")
     async with Connection(request) as connection:
         work = _texts(use, corpus, body) if body.messages is None else _picture(use, corpus, body)
-        vectors, tokens = await connection.run(work)
-        reply = await asyncio.to_thread(_reply, body, vectors, tokens)
+        embedded = await connection.run(work)
+        reply = await asyncio.to_thread(_reply, body, embedded)
     return Response(reply, media_type="application/json")
 
 
-async def _texts(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> tuple[FloatArray, int]:
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """tokens: read in all. truncated: numbers of the texts of which, being too long, the beginning was embedded."""
+
+    vectors: FloatArray
+    tokens: int = 0
+    truncated: tuple[int, ...] = ()
+
+
+async def _texts(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> _Embedded:
     texts = _checked_texts(body.input)
     # Where nothing is loaded yet this loads the model.
     embedder = await asyncio.to_thread(lambda: corpus.embedder)
@@ -90,18 +100,18 @@ async def _texts(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> t
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
         parts.append(await use.run(embedder, lambda batch=batch: _vectors(embedder, batch, body.input_type)))  # type: ignore[misc]
-    tokens = await asyncio.to_thread(_count, embedder, texts)
-    return _cut(embedder, np.concatenate(parts), body.dimensions), tokens
+    tokens, truncated = await asyncio.to_thread(_count, embedder, texts)
+    return _Embedded(_cut(embedder, np.concatenate(parts), body.dimensions), tokens, truncated)
 
 
-async def _picture(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> tuple[FloatArray, int]:
+async def _picture(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> _Embedded:
     passage = await asyncio.to_thread(_pictured, body.messages or [])
     embedder = await asyncio.to_thread(lambda: corpus.page_embedder)
     if embedder is None:
         raise HttpProblem(400, f"the corpus {body.model!r} has no embedder of page pictures", param="model")
     _check_dimensions(embedder, body)
     vectors = await use.run(embedder, lambda: embedder.embed_passages([passage]))
-    return _cut(embedder, vectors, body.dimensions), 0
+    return _Embedded(_cut(embedder, vectors, body.dimensions))
 
 
 def _checked_texts(given: Any) -> list[str]:
@@ -131,11 +141,16 @@ def _vectors(embedder: Embedder, texts: Sequence[str], kind: str) -> FloatArray:
     return embedder.embed_passages([Passage(-1, "", 1, 0, len(text), text) for text in texts])
 
 
-def _count(embedder: Embedder, texts: Sequence[str]) -> int:
-    """By the embedder's tokenizer, without its special tokens; where it shows none, an estimate."""
-    if isinstance(embedder, Tokenizer):
-        return sum(map(len, embedder.token_spans(texts)))
-    return sum(map(estimate_tokens, texts))
+def _count(embedder: Embedder, texts: Sequence[str]) -> tuple[int, tuple[int, ...]]:
+    """Tokens read, and which texts were too long: by the embedder's tokenizer, without its special tokens.
+
+    Where it shows none, the tokens are an estimate, and nothing is known to be too long.
+    """
+    if not isinstance(embedder, Tokenizer):
+        return sum(map(estimate_tokens, texts)), ()
+    counts = list(map(len, embedder.token_spans(texts)))
+    most = embedder.max_tokens
+    return sum(min(count, most) for count in counts), tuple(i for i, count in enumerate(counts) if count > most)
 
 
 def _pictured(messages: list[ApiMessage]) -> Passage:
@@ -185,13 +200,14 @@ def _cut(embedder: Embedder, vectors: FloatArray, dimensions: int | None) -> Flo
     return unit
 
 
-def _reply(body: EmbeddingsBody, vectors: FloatArray, tokens: int) -> bytes:
+def _reply(body: EmbeddingsBody, embedded: _Embedded) -> bytes:
     data = [
         {"object": "embedding", "index": index, "embedding": _encoded(row, body.encoding_format)}
-        for index, row in enumerate(vectors)
+        for index, row in enumerate(embedded.vectors)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_bytes({"object": "list", "data": data, "model": body.model, "usage": usage})
+    usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
+    record = {"input_type": body.input_type, "truncated": list(embedded.truncated)}
+    return json_bytes({"object": "list", "data": data, "model": body.model, "usage": usage, "ragkit": record})
 
 
 def _encoded(row: FloatArray, encoding: str) -> str | list[float]:

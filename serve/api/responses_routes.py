@@ -41,7 +41,9 @@ def add_responses_routes(app: "FastAPI", parts: ServerParts) -> None:
         return await _respond(parts, kept, body, request)
 
     @app.get("/v1/responses/{response_id}", response_model=None)
-    async def get_response(response_id: str) -> Response:
+    async def get_response(response_id: str, stream: bool = False) -> Response:
+        if stream:
+            raise HttpProblem(400, "a response that is there already is not streamed", param="stream")
         return _json(_stored(kept, response_id).body)
 
     @app.delete("/v1/responses/{response_id}", response_model=None)

@@ -95,6 +95,12 @@ def test_the_client_gets_the_embedders_vectors(client: openai.OpenAI) -> None:
     assert (reply.usage.prompt_tokens, reply.usage.total_tokens) == (5, 5)
 
 
+def test_texts_that_are_too_long_are_said_to_be_cut(client: openai.OpenAI) -> None:
+    reply: Any = client.embeddings.create(model="papers", input=["two words", "word " * 101])
+    assert reply.ragkit == {"input_type": "passage", "truncated": [1]}
+    assert reply.usage.total_tokens == 102
+
+
 def test_the_shape_and_the_bytes(address: str) -> None:
     body: dict[str, Any] = {"model": "papers", "input": ["deep lake"]}
     numbers = httpx.post(f"{address}/v1/embeddings", json=body).json()

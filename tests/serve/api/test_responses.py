@@ -295,6 +295,8 @@ def test_items_of_every_kind_are_read(client: openai.OpenAI, library: SmallLibra
 def test_responses_are_kept_until_they_are_deleted(client: openai.OpenAI) -> None:
     made = client.responses.create(model="lakes", input=QUESTION)
     assert client.responses.retrieve(made.id).to_dict() == made.to_dict()
+    with pytest.raises(openai.BadRequestError, match="not streamed"):
+        client.responses.retrieve(made.id, stream=True)
     with client.responses.stream(model="lakes", input=QUESTION) as stream:
         streamed = stream.get_final_response()
     assert client.responses.retrieve(streamed.id).output_text == SAID
@@ -310,8 +312,10 @@ def test_responses_are_kept_until_they_are_deleted(client: openai.OpenAI) -> Non
         assert (caught.value.param, caught.value.code) == ("previous_response_id", "previous_response_not_found")
 
 
-def test_json_stands_as_it_was_written(client: openai.OpenAI, library: SmallLibrary) -> None:
+def test_json_stands_as_it_was_written(client: openai.OpenAI, address: str, library: SmallLibrary) -> None:
     schema: Any = {"type": "json_schema", "name": "depths", "schema": {"type": "object"}, "strict": True}
+    tools = [{**SEARCH, "vector_store_ids": ["json"], "ranking_options": {"ranker": "auto", "score_threshold": 0}}]
+    post(address, model="json", input=QUESTION, text={"format": schema}, tools=tools, tool_choice="auto")
     response = client.responses.create(model="json", input=QUESTION, text={"format": schema})
     assert json.loads(response.output_text) == {"depths": [41], "b": "x [7]"}
     assert response.output[1].content[0].annotations == []  # type: ignore[union-attr]
