@@ -82,7 +82,7 @@ async def _embed(parts: ServerParts, use: ModelUse, body: EmbeddingsBody, reques
 
 @dataclass(frozen=True, slots=True)
 class _Embedded:
-    """tokens: read in all. truncated: numbers of the texts of which, being too long, the beginning was embedded."""
+    """tokens: read in all. truncated: which texts were too long; of those the beginning is embedded."""
 
     vectors: FloatArray
     tokens: int = 0

@@ -86,7 +86,7 @@ def _content(value: Any, place: str, role: str) -> tuple[str, tuple[Image, ...]]
     for index, part in enumerate(value):
         at = f"{place}[{index}]"
         kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(part, dict) and kind in _TEXTS:
+        if isinstance(part, dict) and isinstance(kind, str) and kind in _TEXTS:
             texts.append(_text(part, _TEXTS[kind], at))
         elif isinstance(part, dict) and kind == "input_image" and role == "user":
             if not isinstance(part.get("image_url"), str):

@@ -373,6 +373,7 @@ def test_an_engine_that_fails_ends_the_stream_with_response_failed(
         ({"input": [{"type": "item_reference", "id": "x"}]}, 400, "'item_reference' is not supported", "input[0]"),
         ({"input": [{"role": "robot", "content": "x"}]}, 400, "input[0].role = 'robot'", "input[0].role"),
         ({"input": [{"role": "user", "content": 5}]}, 400, "neither text nor a list", "input[0].content"),
+        ({"input": [{"role": "user", "content": [{"type": []}]}]}, 400, "type []", "input[0].content[0]"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
             400,
