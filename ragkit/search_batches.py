@@ -54,7 +54,7 @@ class SearchBatches:
         max_queries: of one search.
     """
 
-    def __init__(self, search_many: SearchMany, num_workers: int = 1, max_queries: int = 16) -> None:
+    def __init__(self, search_many: SearchMany, num_workers: int = 2, max_queries: int = 16) -> None:
         self._search_many = search_many
         self._num_workers = num_workers
         self._max_queries = max_queries

@@ -64,7 +64,7 @@ def test_one_query_is_searched_at_once() -> None:
 
 def test_those_that_come_meanwhile_are_searched_together() -> None:
     search = Search(0.2)
-    batches = SearchBatches(search, max_queries=4)
+    batches = SearchBatches(search, 1, max_queries=4)
     names = [str(i) for i in range(8)]
     assert ask_all(batches, [(name, 3, "page", None) for name in names]) == [f"{n}|3|page|None" for n in names]
     assert [len(batch) for batch in search.batches] == [1, 4, 3]
@@ -85,7 +85,7 @@ def test_only_what_is_asked_alike_is_joined() -> None:
 
 def test_what_one_query_breaks_is_not_the_others_fault() -> None:
     search = Search(0.1)
-    batches = SearchBatches(search)
+    batches = SearchBatches(search, 1)
     names = ["first", "a", "bad", "b"]
     assert ask_all(batches, [(name, 1, "passage", None) for name in names]) == [
         "first|1|passage|None",

@@ -51,10 +51,14 @@ def usage_json(used: Sequence[Usage]) -> dict[str, Any]:
     }
 
 
+# json.dumps makes a new one for each piece of a stream.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def json_bytes(value: Any) -> bytes:
     """As JSON in UTF-8. It has no infinity, which becomes null, and no halves of characters, which become "?"."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _JSON.encode(value)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")

@@ -93,8 +93,12 @@ class Weights:
 
     def coverage(self, wanted: Words, among: Words) -> float:
         """Share (0..1) of the weight of the words in `wanted` that are in `among`; 0 if none is wanted."""
-        total = sum(map(self.of, wanted))
-        return sum(map(self.of, wanted & among)) / total if total else 0.0
+        total = self.total(wanted)
+        return self.total(wanted & among) / total if total else 0.0
+
+    def total(self, words: Words) -> float:
+        """Their weights together, exactly: sets keep no order, and equal ones must weigh the same."""
+        return math.fsum(map(self.of, words))
 
 
 def _idf(frequency: int, count: int) -> float:

@@ -107,12 +107,14 @@ class Support:
 
         A unit more must add `_UNIT_COST`; among equals the earlier and shorter window is taken.
         """
-        listed = self._words[marker]
+        # Of each unit the wanted words alone: a window's are those of its units together.
+        held = [wanted & words for words in self._words[marker]]
+        total = self._weights.total(wanted)
         best, window = -1.0, (0, 0, 0.0)
         for length in range(1, _MOST_UNITS + 1):
-            for first in range(len(listed) - length + 1):
-                joined = frozenset().union(*listed[first : first + length])
-                coverage = self._weights.coverage(wanted, joined)
+            for first in range(len(held) - length + 1):
+                joined = frozenset().union(*held[first : first + length])
+                coverage = self._weights.total(joined) / total if total else 0.0
                 value = coverage - _UNIT_COST * (length - 1)
                 if value > best:
                     best, window = value, (first, first + length - 1, coverage)
