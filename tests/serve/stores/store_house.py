@@ -63,9 +63,11 @@ class StoreServer:
 
 
 @contextmanager
-def store_server(folder: Path, corpora: Sequence[Corpus] = (), **serve: Any) -> Iterator[StoreServer]:
+def store_server(
+    folder: Path, corpora: Sequence[Corpus] = (), ocr: str = "never", **serve: Any
+) -> Iterator[StoreServer]:
     """serve: settings of [serve]."""
-    config = parse_config({"embedder": {"name": "none"}, "serve": serve})
+    config = parse_config({"embedder": {"name": "none"}, "documents": {"ocr": ocr}, "serve": serve})
     with ExitStack() as stack:
         kept = stack.enter_context(served_stores(folder, ServedEngine(config)))
         library = FolderLibrary(corpora, kept.corpora)
