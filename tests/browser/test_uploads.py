@@ -87,7 +87,7 @@ def test_the_bar_follows_the_bytes(browser: Any, address: str, tmp_path: Path):
     page.click("#documents-open")
     page.select_option("#store", "")
     page.fill("#store-name", "Notes")
-    (tmp_path / "notes.txt").write_text("The pump cost 40 crowns. " * 40_000, "utf-8")
+    (tmp_path / "notes.txt").write_text("The pump cost 40 crowns. " * 16_000, "utf-8")
     session = context.new_cdp_session(page)
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}
     session.send("Network.emulateNetworkConditions", limits)

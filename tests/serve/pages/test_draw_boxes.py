@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ragkit.records import Box
+from ragkit.serve.pages import draw_boxes as draw_boxes_module
 from ragkit.serve.pages.draw_boxes import FILL, OUTLINE, draw_boxes, encoded, fitted, pixels_of
 
 
@@ -41,12 +42,18 @@ def test_boxes_are_cut_at_the_edges_of_the_page():
         ((1000, 2000), 500, (500, 1000)),
         ((1000, 2000), 4000, (1000, 2000)),
         ((1000, 2000), None, (1000, 2000)),
-        ((5_200, 5_200), None, (5_000, 5_000)),
         ((4000, 1), 16, (16, 1)),
     ],
 )
 def test_fitted(size: tuple[int, int], width: int | None, expected: tuple[int, int]):
     assert fitted(Image.new("RGB", size), width).size == expected
+
+
+def test_large_pictures_are_made_smaller(monkeypatch: pytest.MonkeyPatch):
+    assert draw_boxes_module._MOST_PIXELS == 25_000_000
+    monkeypatch.setattr(draw_boxes_module, "_MOST_PIXELS", 10_000)
+    # The square root of a half of each side.
+    assert fitted(Image.new("RGB", (200, 100)), None).size == (141, 70)
 
 
 def test_the_format_follows_the_size():
