@@ -46,7 +46,7 @@ class OpenAIEngine:
 
     A client is made a call, so an engine can be used from any event loop; cancelling a call or closing
     a stream closes the connection, upon which servers stop generating. A request is sent again only where nobody
-    took it or nothing of its reply had come, and without log-probabilities where a server refuses them; from then
+    took it or no reply had begun, and without log-probabilities where a server refuses them; from then
     on they are not asked for.
 
     Args:
@@ -163,11 +163,11 @@ class OpenAIEngine:
 
         is_over: the answer has ended, and usage may follow; one need not wait long for it.
         """
-        http = http_library()
+        broken = (TimeoutError, http_library().HTTPError, require("openai").APIConnectionError)
         try:
             async with asyncio.timeout(min(self._timeout_s, _LAST_WORDS_S) if is_over else self._timeout_s):
                 return await anext(chunks, None)
-        except (TimeoutError, http.HTTPError):
+        except broken:
             if is_over:
                 return None
             raise

@@ -87,12 +87,14 @@ class UpstreamErrors:
 
     def _of_connection(self, error: APIConnectionError, http: ModuleType) -> EngineError:
         reason = error.__cause__ or error
-        whole = f"cannot reach {self.shown}: {reason}; is the server running?"
-        return EngineUnavailableError(whole) if isinstance(reason, http.ConnectError) else EngineError(whole)
+        why = str(reason) or type(reason).__name__
+        if isinstance(reason, http.ConnectError):
+            return EngineUnavailableError(f"cannot reach {self.shown}: {why}; is the server running?")
+        return EngineError(f"{self.shown} broke off the answer: {why}")
 
 
 def may_retry(error: Exception, began: bool) -> bool:
-    """Whether the same request may be sent again: nobody took it, or nothing of its reply had come.
+    """Whether the same request may be sent again: nobody took it, or no reply had begun.
 
     began: the beginning of a reply had come.
     """

@@ -49,7 +49,7 @@ class UpstreamFacts:
         self._url, self._model = url.rstrip("/"), model
         headers = {"authorization": f"Bearer {key}"}
         self._http = http_library()
-        self._settings = {"headers": headers, "verify": tls, "timeout": _TIMEOUT_S}
+        self._settings: dict[str, Any] = {"headers": headers, "verify": tls, "timeout": _TIMEOUT_S}
         self._lock = threading.Lock()
         self._card = self._good = ModelCard("not asked")
         self._asked_at = -_AGAIN_S

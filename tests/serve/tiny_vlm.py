@@ -13,7 +13,7 @@ SIDE = 32
 TOKENS_PER_IMAGE = 4
 
 
-def make_tiny_vlm(folder: Path, max_position_embeddings: int = 4096) -> Path:
+def make_tiny_vlm(folder: Path, max_position_embeddings: int = 4096, hidden_size: int = 32) -> Path:
     """Every image becomes one square of 32 pixels and four tokens between three markers."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -46,7 +46,7 @@ def make_tiny_vlm(folder: Path, max_position_embeddings: int = 4096) -> Path:
         text_config={
             "model_type": "llama",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
+            "hidden_size": hidden_size,
             "intermediate_size": 64,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
