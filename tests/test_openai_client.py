@@ -1,4 +1,4 @@
-"""A corpus is made, filled, searched, asked and deleted through the stock `openai` client and a real server alone."""
+"""A corpus is made, filled, searched, asked and deleted through the stock `openai` client on a real server."""
 
 from __future__ import annotations
 
