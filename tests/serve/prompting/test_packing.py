@@ -200,6 +200,19 @@ def test_an_answer_as_long_as_the_context_is_shortened() -> None:
     assert note.startswith(f"The answer may have {1000 - words} tokens instead of 1000000000,")
 
 
+def test_no_source_is_cut_for_an_answer_of_more_than_half_of_the_context() -> None:
+    hits = [make_hit("a.txt", "One two three. " * 60)]
+    engine = EchoEngine(context_tokens=EMPTY + 1000)
+    answer = ask(engine, AskRequest("Why?", sampling=Sampling(max_tokens=980)), hits)
+    assert not any("was cut" in note for note in answer.notes)
+    # Three words a sentence, six for heading and fence.
+    assert any(f"{1000 - 186} tokens instead of 980" in note for note in answer.notes)
+    short = ask(
+        EchoEngine(context_tokens=2 * EMPTY + 100), AskRequest("Why?", sampling=Sampling(max_tokens=300)), hits
+    )
+    assert any("Source 1 (a.txt, page 1) was cut" in note for note in short.notes)
+
+
 def test_a_context_that_does_not_hold_the_instructions_is_an_error() -> None:
     with pytest.raises(ContextLengthError, match="question and instructions have"):
         ask(EchoEngine(context_tokens=40), AskRequest("How deep?"))
