@@ -11,10 +11,13 @@ class ServeConfig(BaseModel):
     """public_url: the address under which clients reach the server, such as "https://ask.example.org/rag", which
     the links in citations begin with; "" takes it from each request.
     link_hours: how long a link to a page opens it without an API key, where the server has keys.
+    link_secret_file: keeps the secret of these links over restarts, and for several servers; made where it is
+    missing. "": links end with the process.
     api_keys_file: TOML file of API keys (`ragkit key` writes it); "" lets everybody in.
     open_metrics: whether /metrics is shown without a key.
-    max_concurrent: asking requests that are worked on at a time; max_queue: that wait, each at most queue_timeout_s;
-    whoever comes beyond that is told to come back later. request_timeout_s: from a request to the end of its reply.
+    max_concurrent: asking requests that are worked on at a time; max_queue: that wait, each at most
+    queue_timeout_s; whoever comes beyond that is told to come back later.
+    request_timeout_s: from a request to the end of its reply.
     max_body_mb: of a request that is no upload, in millions of bytes.
     cors_origins: pages of these origins may call the server from a browser; "*" stands for all.
     image_hosts: image_url may name images on these hosts ("img.example.org", or with a port), which must have
@@ -32,6 +35,7 @@ class ServeConfig(BaseModel):
 
     public_url: str = ""
     link_hours: float = Field(default=168.0, gt=0, le=87_600)
+    link_secret_file: str = ""
     api_keys_file: str = ""
     open_metrics: bool = False
     max_concurrent: int = Field(default=64, ge=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from ragkit.serve.api.body_limit import BodyLimitMiddleware
 from ragkit.serve.api.caller import CallersLibrary
 from ragkit.serve.api.image_fetch import ImageFetcher, ImageFetchMiddleware
 from ragkit.serve.api.key_check import KeyCheckMiddleware
+from ragkit.serve.api.link_secret import link_secret
 from ragkit.serve.api.metrics import ServerMetrics, add_metrics_route
 from ragkit.serve.api.observation import ObservationMiddleware
 from ragkit.serve.api.observed_library import ObservedLibrary
@@ -31,23 +31,24 @@ if TYPE_CHECKING:
 # Bodies of files: their routes write them to the disk as they come, and limit them.
 _UPLOADS = ("/v1/files", "/v1/vector_stores")
 _READABLE_ELSEWHERE = ("x-request-id", "retry-after")
-_SECRET_BYTES = 32
 
 
 class Guards:
     """Keys, limits and figures of one application.
 
-    signer: of links to pages; None without API keys. Its secret is this process's own: links end with it.
+    signer: of links to pages; None without API keys.
 
     Raises:
-        ConfigError: the file of API keys cannot be read.
+        ConfigError: the file of API keys, or that of the links' secret, cannot be read.
         MissingExtraError: traces are wanted, and the extra `otel` is not installed.
     """
 
     def __init__(self, settings: ServeConfig) -> None:
         self._settings = settings
         self._keys = ApiKeys(Path(settings.api_keys_file)) if settings.api_keys_file else None
-        self.signer = LinkSigner(secrets.token_bytes(_SECRET_BYTES), settings.link_hours) if self._keys else None
+        self.signer = (
+            LinkSigner(link_secret(settings.link_secret_file), settings.link_hours) if self._keys else None
+        )
         self.admission = Admission(settings.max_concurrent, settings.max_queue, settings.queue_timeout_s)
         self.metrics = ServerMetrics(self.admission)
         self._tracer = make_tracer()

@@ -424,3 +424,22 @@ def test_with_api_keys_a_link_opens_its_own_page_without_one(port: Corpus, tmp_p
             assert httpx.get(other).status_code in (401, 403), other
         bare = f"{address}/v1/ragkit/pages/port%20corpus/1?document=plan.pdf"
         assert (httpx.get(bare).status_code, httpx.get(bare, headers=headers).status_code) == (401, 200)
+
+
+def test_links_outlive_the_server_that_keeps_its_secret(port: Corpus, tmp_path: Path):
+    key = make_key("reader")
+    (tmp_path / "keys.toml").write_text(key.entry, "utf-8")
+    path = "/v1/ragkit/pages/port%20corpus/2"
+    statuses = []
+    for secret in ("", str(tmp_path / "link.secret")):
+        settings = ServeConfig(api_keys_file=str(tmp_path / "keys.toml"), link_secret_file=secret)
+        first, second = (create_app(FolderLibrary([port]), settings=settings) for _ in range(2))
+        with running(first) as address:
+            ENGINE.reply = "The crane lifts forty tonnes [1]."
+            body = {"model": "port corpus", "messages": [{"role": "user", "content": "What does the crane lift?"}]}
+            headers = {"authorization": f"Bearer {key.key}"}
+            reply = httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=30).json()
+            link = httpx.URL(reply["choices"][0]["message"]["annotations"][0]["url_citation"]["url"])
+        with running(second) as address:
+            statuses.append(httpx.get(f"{address}{path}?{link.query.decode()}").status_code)
+    assert statuses == [401, 200]
