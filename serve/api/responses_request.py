@@ -13,6 +13,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.known_fields import HARMLESS, check_extra
 from ragkit.serve.api.retrieval_fields import RetrievalFields
 from ragkit.serve.api.sampling_fields import (
+    Effort,
     SamplingFields,
     TokenCount,
     VllmFields,
@@ -74,7 +75,7 @@ class TextConfig(BaseModel):
 class Reasoning(BaseModel):
     """effort is passed to the model."""
 
-    effort: StrictStr | None = None
+    effort: Effort | None = None
 
 
 class ResponsesBody(SamplingFields, VllmFields):
@@ -137,7 +138,6 @@ def _sampling(
     body: ResponsesBody, functions: list[dict[str, Any]], default: Sampling, *, has_search: bool
 ) -> Sampling:
     effort = body.reasoning.effort if body.reasoning else None
-    check_text("reasoning.effort", effort)
     tools = checked_tools(functions)
     return Sampling(
         max_tokens=body.max_output_tokens or default.max_tokens,

@@ -57,7 +57,7 @@ class ResponseMaker:
             "store": body.store is not False,
             "temperature": sampling.temperature,
             "text": {"format": body.text.format if body.text and body.text.format else {"type": "text"}},
-            "tool_choice": body.tool_choice or "auto",
+            "tool_choice": _choice(body.tool_choice),
             "tools": [_tool(tool) for tool in body.tools or []],
             "top_logprobs": body.top_logprobs or 0,
             "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
@@ -192,6 +192,13 @@ def _plain(token: TokenLogprob) -> dict[str, Any]:
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     """As it came; a function says whether its schema is strict."""
     return {"strict": None, "parameters": None, **tool} if tool.get("type") == "function" else tool
+
+
+def _choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
+    """In the form of responses; that of chat was taken too."""
+    if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
+        return {"type": "function", "name": choice["function"].get("name")}
+    return choice or "auto"
 
 
 def _usage(used: Usage) -> dict[str, Any]:

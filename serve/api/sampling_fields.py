@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
@@ -24,6 +24,9 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+_FUNCTION_FIELDS: dict[str, type] = {"description": str, "parameters": dict, "strict": bool}
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Stops = Annotated[tuple[StrictStr, ...], Field(max_length=4), BeforeValidator(_as_tuple)]
 Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
 TokenCount = Annotated[StrictInt, Field(ge=1, le=_INT32)]
@@ -73,7 +76,7 @@ class ChatSamplingFields(SamplingFields, VllmFields):
     response_format: dict[str, Any] | None = None
     tools: Annotated[list[dict[str, Any]], Field(max_length=_MOST_TOOLS)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
-    reasoning_effort: StrictStr | None = None
+    reasoning_effort: Effort | None = None
 
     def sampling(self, default: Sampling) -> Sampling:
         """Where the request says nothing, what `default` says.
@@ -83,7 +86,6 @@ class ChatSamplingFields(SamplingFields, VllmFields):
         """
         for stop in self.stop or ():
             check_text("stop", stop)
-        check_text("reasoning_effort", self.reasoning_effort)
         if self.top_logprobs is not None and not self.logprobs:
             raise HttpProblem(400, "top_logprobs is set, and logprobs is not true", param="top_logprobs")
         tools = checked_tools(self.tools or [])
@@ -141,8 +143,9 @@ def checked_tools(tools: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
             raise HttpProblem(400, f"tools[{place}].function.name = {name!r:.80} is not {form}", param="tools")
         if name in names:
             raise HttpProblem(400, f"tools[{place}]: there are two functions {name!r}", param="tools")
-        if not isinstance(function.get("parameters") or {}, dict):
-            raise HttpProblem(400, f"tools[{place}].function.parameters is no object", param="tools")
+        for field, wanted in _FUNCTION_FIELDS.items():
+            if not isinstance(function.get(field), wanted | None):
+                raise HttpProblem(400, f"tools[{place}].function.{field} is no {wanted.__name__}", param="tools")
         names.add(name)
     check_text("tools", tools)
     return tuple(tools)

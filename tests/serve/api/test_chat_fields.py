@@ -16,6 +16,7 @@ from ragkit.records import Sampling
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
+from ragkit.serve.engines.openai_engine import OpenAIEngine
 from tests.serve.api.openai_shapes import check_shape
 from tests.serve.api.responses_house import (
     SAID,
@@ -257,3 +258,26 @@ def test_long_results_of_tools_are_cut(client: openai.OpenAI, library: SmallLibr
     engine = library.corpora["lakes"].engine
     assert engine.count_tokens(engine.asked[-1].messages) <= 8192 - 512  # type: ignore[attr-defined]
     assert reply.choices[0].message.content == SAID
+
+
+@pytest.mark.parametrize("model", ["calling", "thinking", "sure"])
+def test_a_server_behind_the_server_gives_the_same(
+    client: openai.OpenAI, library: SmallLibrary, address: str, model: str
+) -> None:
+    library.corpora["front"] = SmallCorpus("front", {"lake.txt": LAKE}, OpenAIEngine(f"{address}/v1", model))
+    asked: dict[str, Any] = {"messages": QUESTION, "tools": TOOLS, "logprobs": True, "top_logprobs": 1}
+    direct, through = (client.chat.completions.create(model=name, **asked).choices[0] for name in (model, "front"))
+    for field in ("content", "tool_calls", "reasoning_content"):
+        assert getattr(through.message, field, None) == getattr(direct.message, field, None)
+    assert (through.finish_reason, through.logprobs) == (direct.finish_reason, direct.logprobs)
+    with client.chat.completions.stream(model="front", **asked) as stream:
+        final = stream.get_final_completion().choices[0]
+    told = [
+        [(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+        for choice in (final, direct)
+    ]
+    assert told[0] == told[1]
+    assert (final.message.content or None) == direct.message.content
+    assert (final.logprobs.content if final.logprobs else None) == (
+        direct.logprobs.content if direct.logprobs else None
+    )

@@ -308,3 +308,9 @@ def test_there_must_be_a_question(messages: list[Any]) -> None:
 def test_wrong_types_and_values_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         parse(**fields)
+
+
+@pytest.mark.parametrize(("field", "value"), [("description", 5), ("parameters", False), ("strict", "yes")])
+def test_functions_have_fields_of_the_right_types(field: str, value: Any) -> None:
+    with pytest.raises(HttpProblem, match=rf"tools\[0\].function.{field} is no "):
+        parse(tools=[{"type": "function", "function": {"name": "f", field: value}}])

@@ -466,3 +466,12 @@ def test_many_at_once(address: str, library: SmallLibrary) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(24))) == [f"{QUESTION} {number}" for number in range(24)]
+
+
+@pytest.mark.parametrize("choice", [{"type": "function", "name": "weather"}, "none", {"type": "file_search"}])
+def test_choices_of_tools_are_told_in_openais_form(address: str, library: SmallLibrary, choice: Any) -> None:
+    response = post(address, model="lakes", input=QUESTION, tools=[SEARCH, WEATHER], tool_choice=choice)
+    assert response["tool_choice"] == choice
+    in_chats = {"type": "function", "function": {"name": "weather"}}
+    sampled = {"weather": in_chats}.get(choice.get("name")) if isinstance(choice, dict) else choice
+    assert library.corpora["lakes"].asked[-1].sampling.tool_choice == sampled
