@@ -43,6 +43,8 @@ Message = dict[str, Any]
 # Corpora that are kept open, so that a store's next file need not wait for it.
 _MOST_OPEN = 8
 _NICE = 10
+_LONGEST_REASON = 1000
+_MOST_WARNINGS = 20
 _LOGGED = "the server could not index it; its log says why"
 
 
@@ -188,6 +190,8 @@ def _outcome_of(report: IndexReport, record: FileRecord, pages: int, folder: Pat
         for problem in report.warnings
         if problem.path == str(record.path)
     ]
+    if len(warnings) > _MOST_WARNINGS:
+        warnings[_MOST_WARNINGS:] = [f"and {len(warnings) - _MOST_WARNINGS} more"]
     return {"status": "completed", "pages": report.num_pages or pages, "warnings": warnings}
 
 
@@ -206,7 +210,8 @@ def _without_paths(reason: str, path: Path, folder: Path) -> str:
     """Clients read it: no path of the server."""
     for place, shown in ((str(path), "the file"), (str(folder.resolve()), "…"), (str(folder), "…")):
         reason = reason.replace(place, shown)
-    return reason[:1000]
+    # Parsers quote whatever they met.
+    return reason.encode("utf-8", "replace").decode()[:_LONGEST_REASON]
 
 
 def _failure(code: str, message: str) -> Message:

@@ -1,6 +1,7 @@
 """What the routes of files and vector stores share: finding what a path names, and saying why it is not there."""
 
 # FastAPI reads annotations of what is made here; see chat_routes.
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,8 +63,6 @@ class StoreAccess:
 
     def alive(self, store: str) -> StoreRow:
         """A vector store that has not expired. Raises HttpProblem 404 or 400."""
-        import time
-
         row = self.store(store)
         if row.is_expired(time.time()):
             raise HttpProblem(400, f"the vector store {store!r} has expired", code="vector_store_expired")
@@ -71,7 +70,9 @@ class StoreAccess:
 
     def is_external(self, store: str) -> bool:
         """Whether this is a corpus that the server was started with."""
-        return store in self.external_names()
+        if self.parts.stores is not None and self.parts.stores.stores.has(store):
+            return False
+        return store in self.parts.library.names()
 
     def external_names(self) -> list[str]:
         """Corpora that the server was started with and the caller may see."""

@@ -25,6 +25,8 @@ _UPKEEP_S = 2.0
 _LONGEST_WAIT_S = 60.0
 # Of the indexing process, one after the other, before what waits is given up.
 _MOST_FAILED_STARTS = 5
+# Of one job, for reasons that lie with the server.
+_MOST_FAILURES = 5
 
 
 class IndexDesk:
@@ -107,7 +109,7 @@ class IndexDesk:
                 failed_starts += 1
                 _log.error("%s; it is started again", error)
                 if failed_starts >= _MOST_FAILED_STARTS:
-                    await asyncio.to_thread(self._queue.done, job, _failed("the server cannot index files now"))
+                    await self._give_up(job, "the server cannot index files now")
                 await asyncio.sleep(min(2.0**failed_starts, _LONGEST_WAIT_S))
                 continue
             failed_starts = 0
@@ -115,8 +117,16 @@ class IndexDesk:
                 await self._do(job)
             except Exception:
                 # Such as a full disk: the files after this one are still wanted, and so is this one.
-                _log.exception("work on %s of %s failed; it is tried again", job.file, job.store)
-                self._queue.postpone(job)
+                _log.exception("work on %s of %s failed", job.file, job.store)
+                if self._queue.postpone(job) >= _MOST_FAILURES:
+                    await self._give_up(job, "the server could not index it; its log says why")
+
+    async def _give_up(self, job: Job, reason: str) -> None:
+        """A file fails; what was taken out or changed is tried again later, because it must happen some time."""
+        if job.kind == "add":
+            await asyncio.to_thread(self._queue.done, job, Outcome("failed", "server_error", reason))
+        else:
+            self._queue.postpone(job)
 
     async def _do(self, job: Job) -> None:
         with self._lock:
@@ -127,8 +137,7 @@ class IndexDesk:
                 await asyncio.to_thread(self._queue.done, job)
                 return
             if row is not None and job.kind == "add" and self._queue.is_hopeless(row):
-                outcome = _failed("the server ended each time it was at this file")
-                await asyncio.to_thread(self._queue.done, job, outcome)
+                await self._give_up(job, "the server ended each time it was at this file")
                 return
             reply = await self._reply(job, row)
             if reply["status"] == "again" or (reply["status"] == "failed" and job.kind != "add"):
@@ -192,10 +201,6 @@ class IndexDesk:
             self.wake()
         job = self._job
         self._corpora.sweep(None if job is None else job.store)
-
-
-def _failed(message: str) -> Outcome:
-    return Outcome("failed", "server_error", message)
 
 
 def _outcome(reply: dict[str, Any]) -> Outcome:

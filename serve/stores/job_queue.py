@@ -56,10 +56,11 @@ class JobQueue:
             rows = connection.execute(query, [job.store, job.file]).fetchall()
         return store_file_row(rows[0]) if rows else None
 
-    def postpone(self, job: Job) -> None:
-        """Let others go first, the longer the more often it failed."""
+    def postpone(self, job: Job) -> int:
+        """Let others go first, the longer the more often it failed; returns how often that is now."""
         failures = self._failures[job.seq] = self._failures.get(job.seq, 0) + 1
         self._later[job.seq] = time.monotonic() + min(2.0 ** min(failures, 20), _LONGEST_WAIT_S)
+        return failures
 
     def wait_s(self) -> float | None:
         """Until a postponed job may be tried again; None where there is none."""

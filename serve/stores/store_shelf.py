@@ -51,6 +51,10 @@ class StoreShelf:
             raise KeyError(store)
         return store_row(rows[0])
 
+    def has(self, store: str) -> bool:
+        """Whether there is a store of that id."""
+        return bool(self._state.rows("SELECT 1 FROM stores WHERE id = ?", [store]))
+
     def ids(self) -> list[str]:
         """Of all stores that are not over, oldest first."""
         rows = map(store_row, self._state.rows(f"SELECT {STORE_COLUMNS} FROM stores ORDER BY id"))
