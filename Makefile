@@ -1,6 +1,7 @@
 # make demo   a virtual environment, the bundled documents indexed, three questions answered
 # make test   the test suite (CPU, no network)      make test-slow   the tests that take minutes
 # make check  ruff and mypy                         make clean       remove what these targets made
+# make test-vllm  answers by a real vLLM on the CPU, in an environment that is built in the cache (4 GB, minutes)
 # make peers  the same work with txtai, LlamaIndex, Haystack and LanceDB: eval/peers/README.md (up to an hour)
 # make gpu-check  the tests that need a GPU and a table of what searches on it cost; GPU_RUN=python with ragkit[gpu]
 PYTHON ?= python3
@@ -8,16 +9,21 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow check peers gpu-check clean
+.PHONY: demo test test-slow test-vllm check peers gpu-check clean
 
 demo: $(VENV)/demo.installed
 	$(RUN) -m ragkit demo
 
 test: $(VENV)/dev.installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not vllm"
 
 test-slow: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow
+
+# Its folder: $RAGKIT_VLLM_ENV, or one below ~/.cache/ragkit that is named by what is in it.
+test-vllm: $(VENV)/dev.installed
+	$(RUN) tests/vllm/build_environment.py
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m vllm --durations=0 tests/vllm
 
 check: $(VENV)/dev.installed
 	$(RUN) -m ruff check .

@@ -2,6 +2,7 @@
 
 # FastAPI reads the endpoints' annotations; see chat_routes.
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from ragkit.protocols import Upstream
@@ -27,7 +28,7 @@ def add_health_routes(app: "FastAPI", parts: ServerParts) -> None:
     async def ready() -> Response:
         found = await asyncio.gather(*map(_readiness, parts.upstreams))
         waits = [one.retry_after_s for one in found if not one.is_ready and one.retry_after_s is not None]
-        headers = {"retry-after": str(max(1, round(max(waits))))} if waits else None
+        headers = {"retry-after": str(max(1, math.ceil(max(waits))))} if waits else None
         is_ready = all(one.is_ready for one in found)
         body = {"status": "ready" if is_ready else "not ready", "engines": list(map(_as_json, found))}
         return JSONResponse(body, 200 if is_ready else 503, headers=headers)

@@ -52,7 +52,8 @@ def test_replies_are_those_of_transformers(
 ) -> None:
     local = TransformersEngine(tiny_vlm, Placement("cpu", "float32"), image_limits=LIMITS)
     here, there = (asyncio.run(one.chat(ask(*images))) for one in (local, engine))
-    assert there.text == here.text != ""
+    # vLLM leaves half a character at the end out.
+    assert there.text.rstrip("\ufffd") == here.text.rstrip("\ufffd") != ""
     assert there.usage == here.usage
     bare = asyncio.run(engine.chat(ask())).usage.prompt_tokens
     assert there.usage.prompt_tokens - bare >= len(images) * TOKENS_PER_IMAGE

@@ -308,9 +308,12 @@ def test_the_breaker_is_told_how_calls_end() -> None:
 @contextmanager
 def served(wire: Wire, **settings: Any) -> Iterator[openai.OpenAI]:
     engine = engine_at(wire.url, **settings)
-    with running(create_app(FakeLibrary(FakeAnswerer("papers", engine)), upstreams=[engine])) as address:
-        with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
-            yield client
+    app = create_app(FakeLibrary(FakeAnswerer("papers", engine)), upstreams=[engine])
+    with (
+        running(app) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client
 
 
 QUESTION: Any = {"model": "papers", "messages": [{"role": "user", "content": "How deep is Lake Ohm?"}]}
