@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
@@ -71,6 +72,7 @@ async def generate_load(plan: LoadPlan) -> LoadSeen:
     started = time.perf_counter()
     await (generator.by_the_clock() if plan.rate else generator.in_circles())
     generator.seen.seconds = time.perf_counter() - started
+    await generator.close()
     return generator.seen
 
 
@@ -105,6 +107,10 @@ class _Generator:
             due += self._chance.expovariate(self._plan.rate)
         await asyncio.gather(*asked)
 
+    async def close(self) -> None:
+        """End the connections."""
+        await asyncio.gather(*(connection.close() for connection in self._free))
+
     async def _ask(self, started: float) -> float:
         """Ask one question; returns the seconds of retry-after, or 0."""
         connection = self._free.pop() if self._free else _Connection(self._host, self._port)
@@ -117,7 +123,7 @@ class _Generator:
         try:
             reply = await connection.post(_CHAT, json.dumps(body).encode())
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
-            connection.close()
+            await connection.close()
             self._count(0)
             self.seen.errors.append(f"{type(error).__name__}: {error}"[:200])
             return 0.1
@@ -169,7 +175,7 @@ class _Connection:
             reply.tail = (await reader.readexactly(int(headers["content-length"])))[-40:]
             reply.first_at = time.perf_counter()
         if headers.get("connection") == "close":
-            self.close()
+            await self.close()
         return reply
 
     async def _read_chunks(self, reader: asyncio.StreamReader, reply: _Reply) -> None:
@@ -178,10 +184,13 @@ class _Connection:
             reply.first_at = reply.first_at or time.perf_counter()
         await reader.readexactly(2)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+            writer, self._streams = self._streams[1], None
+            writer.close()
+            # It may have broken already, which is why it is closed.
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

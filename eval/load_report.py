@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -44,7 +45,9 @@ class LoadReport:
     def to_json(self) -> dict[str, object]:
         """What ``ragkit eval load --json`` prints."""
         return {
-            "figures": [{**asdict(figure), "is_met": figure.is_met} for figure in self.figures],
+            "figures": [
+                {**asdict(one), "value": _finite(one.value), "is_met": one.is_met} for one in self.figures
+            ],
             "facts": dict(self.facts),
         }
 
@@ -58,6 +61,11 @@ class LoadReport:
             verdict = {None: "", True: "met", False: "NOT MET"}[figure.is_met]
             table.add_row(figure.name, f"{figure.value:.4g} {figure.unit}".strip(), figure.asked, verdict)
         return table
+
+
+def _finite(value: float) -> float | None:
+    """JSON has neither infinity nor NaN."""
+    return value if math.isfinite(value) else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -31,6 +32,7 @@ from ragkit.serve_config import ServeConfig
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_SWITCH_S = 0.001
 _ROUTES = (
     add_chat_routes,
     add_responses_routes,
@@ -91,6 +93,8 @@ def run_server(
 ) -> None:
     """Serve until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
     start_logging()
+    # Threads that search and cite give way to the event loop sooner than by Python's own 5 ms.
+    sys.setswitchinterval(_SWITCH_S)
     require("uvicorn").run(
         app,
         host=host,
