@@ -74,6 +74,13 @@ def test_documents_are_uploaded_indexed_and_asked(browser: Any, address: str, tm
     page.click("button.mark")
     page.wait_for_selector("#viewer-page img")
     assert page.locator("#viewer-title").inner_text() == "plän <b>.pdf, page 2"
+    page.keyboard.press("Escape")
+    for width in (320, 360):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+        # One line high.
+        assert page.locator("header").bounding_box()["height"] < 60
+    assert axe_violations(page) == []
     page.context.close()
 
 
