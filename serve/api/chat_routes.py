@@ -35,9 +35,10 @@ def add_chat_routes(app: "FastAPI", parts: ServerParts) -> None:
 async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Response":
     from starlette.responses import Response, StreamingResponse
 
-    # In a thread: images are decoded there.
-    ask = await asyncio.to_thread(ask_request, body, parts.sampling)
-    answerer = parts.corpus(body.model).answerer
+    # In a thread: images are decoded there, and a corpus may be opened.
+    ask, answerer = await asyncio.to_thread(
+        lambda: (ask_request(body, parts.sampling), parts.corpus(body.model).answerer)
+    )
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
     if body.stream:

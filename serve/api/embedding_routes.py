@@ -70,7 +70,7 @@ async def _embed(parts: ServerParts, use: ModelUse, body: EmbeddingsBody, reques
 
     check_extra(body.model_extra or {}, EmbeddingsBody.model_fields, _NEUTRAL, _HARMLESS)
     check_text("model", body.model)
-    corpus = parts.corpus(body.model)
+    corpus = await asyncio.to_thread(parts.corpus, body.model)
     if (body.input is None) == (body.messages is None):
         raise HttpProblem(400, "send either input, which is text, or messages, with an image", param="input")
     async with Connection(request) as connection:

@@ -75,7 +75,7 @@ async def _rerank(parts: ServerParts, use: ModelUse, body: RerankBody, request: 
     check_text("model", body.model)
     texts = [document if isinstance(document, str) else document.text for document in body.documents]
     _check(body.query, texts)
-    corpus = parts.corpus(_model(parts, body))
+    corpus = await asyncio.to_thread(lambda: parts.corpus(_model(parts, body)))
     async with Connection(request) as connection:
         scores, by = await connection.run(_scores(use, corpus, body.query, texts))
     is_cohere = request.url.path.startswith("/v2/")

@@ -114,9 +114,10 @@ async def _prepare(parts: ServerParts, kept: ResponseStore, body: ResponsesBody)
     before: tuple[ChatMessage, ...] = ()
     if body.previous_response_id is not None:
         before = _stored(kept, body.previous_response_id, "previous_response_id").messages
-    plan = plan_search(parts, body, wishes.file_search)
-    # In a thread: images are decoded there.
-    given = await asyncio.to_thread(messages_of, body.input)
+    # In a thread: images are decoded there, and corpora may be opened.
+    plan, given = await asyncio.to_thread(
+        lambda: (plan_search(parts, body, wishes.file_search), messages_of(body.input))
+    )
     messages = (*before, *given)
     # Those of earlier requests do not go on to hold.
     rules = [ChatMessage("system", body.instructions)] if body.instructions else []

@@ -50,13 +50,14 @@ class SlowEmbedder(HashEmbedder):
         super().__init__()
         self.calls = self.running = self.most = 0
         self.lock = threading.Lock()
+        self.gate = threading.Event()
 
     def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
         with self.lock:
             self.calls += 1
             self.running += 1
             self.most = max(self.most, self.running)
-        time.sleep(0.3)
+        assert self.gate.wait(30)
         with self.lock:
             self.running -= 1
         return super().embed_passages(passages)
@@ -185,14 +186,16 @@ def test_one_embedding_at_a_time_and_none_for_who_has_gone(address: str) -> None
             httpx.post(f"{address}/v1/embeddings", json={"model": "slow", "input": "x"}, timeout=timeout)
 
     # The first is worked on; two wait, of which one goes.
-    threads = [threading.Thread(target=ask, args=(timeout,)) for timeout in (10, 0.1, 10)]
+    threads = [threading.Thread(target=ask, args=(timeout,)) for timeout in (30, 0.3, 30)]
     for thread in threads:
         thread.start()
-        time.sleep(0.02)
-    started = time.perf_counter()
-    assert httpx.get(f"{address}/health").status_code == 200
-    assert time.perf_counter() - started < 0.25
+        wait_until(lambda: SLOW.running == 1)
+    threads[1].join()
+    for _ in range(5):
+        assert httpx.get(f"{address}/health").status_code == 200
+        time.sleep(0.1)
+    assert SLOW.running == 1
+    SLOW.gate.set()
     for thread in threads:
         thread.join()
-    wait_until(lambda: SLOW.running == 0)
     assert (SLOW.calls, SLOW.most) == (2, 1)
