@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragkit.config import GenerationConfig
 from ragkit.records import DroppedHit, Hit, Source
@@ -13,6 +13,10 @@ from ragkit.serve.prompting.packing import named
 
 NO_ROOM = "does not fit"
 _GAP = "behind a gap of the scores"
+_NO_RERANKER = (
+    "Nothing was left out for a disagreement of retriever and reranker: no reranker ([rerank] kind) has ordered "
+    "all hits."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ def select_hits(hits: Sequence[Hit], settings: GenerationConfig) -> Selection:
         behind = behind_gap(selection.hits, settings.min_passages)
         selection = _without(selection, dict.fromkeys(behind, _GAP), "lie behind a gap of the scores")
     if settings.choice in ("disagreement", "both"):
+        if any(hit.retrieved_rank is None for hit in selection.hits):
+            return replace(selection, notes=(*selection.notes, _NO_RERANKER))
         fallen = _fallen(selection.hits, settings.min_passages)
         selection = _without(selection, fallen, "were put far lower by the reranker than by the retriever")
     return selection

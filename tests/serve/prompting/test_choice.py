@@ -100,3 +100,11 @@ def test_repeats_are_named_with_what_they_repeat() -> None:
     (dropped,) = dropped_hits(hits, selection.dropped)
     assert (dropped.rank, dropped.reason) == (2, "repeats a.txt page 1")
     assert select_hits(hits, GenerationConfig(duplicates="keep")).hits == tuple(hits)
+
+
+def test_disagreement_without_a_reranker_is_said_to_change_nothing() -> None:
+    hits = scored(0.9, 0.8, 0.7, 0.6)
+    selection = select_hits(hits, GenerationConfig(choice="disagreement"))
+    assert selection.hits == tuple(hits)
+    assert "no reranker ([rerank] kind) has ordered all hits" in selection.notes[0]
+    assert select_hits([], GenerationConfig(choice="both")).notes == ()
