@@ -235,8 +235,12 @@ def serve(
     no_keys: Annotated[
         bool, typer.Option("--no-keys", help="Let everybody in who reaches a host other than this machine.")
     ] = False,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificates for TLS, PEM.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="Their private key, PEM.")] = None,
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(help="Certificates for TLS, PEM.", exists=True, dir_okay=False)
+    ] = None,
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option(help="Their private key, PEM.", exists=True, dir_okay=False)
+    ] = None,
     vllm: Annotated[
         str, typer.Option("--vllm", metavar="MODEL", help="Start a vLLM server with this model, and answer by it.")
     ] = "",
@@ -258,6 +262,8 @@ def serve(
 
     if not corpus and store is None:
         raise ConfigError("there is nothing to serve; name a --corpus, or a --store for uploads")
+    if ssl_keyfile is not None and ssl_certfile is None:
+        raise ConfigError("--ssl-keyfile without --ssl-certfile: the server would answer without TLS")
     settings = _with_keys_file(load_config(config), keys)
     check_exposure(host, settings.serve, no_keys)
     with ExitStack() as running:

@@ -84,7 +84,7 @@ def create_app(
     for add_routes in _ROUTES:
         add_routes(app, parts)
     handle_errors(app)
-    guards.protect(app)
+    guards.protect(app, parts)
     return app
 
 

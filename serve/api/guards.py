@@ -14,13 +14,15 @@ from ragkit.serve.api.caller import CallersLibrary
 from ragkit.serve.api.image_fetch import ImageFetcher, ImageFetchMiddleware
 from ragkit.serve.api.key_check import KeyCheckMiddleware
 from ragkit.serve.api.link_secret import link_secret
-from ragkit.serve.api.metrics import ServerMetrics, add_metrics_route
+from ragkit.serve.api.metrics import ServerMetrics
+from ragkit.serve.api.metrics_routes import add_metrics_routes
 from ragkit.serve.api.observation import ObservationMiddleware
 from ragkit.serve.api.observed_library import ObservedLibrary
 from ragkit.serve.api.openapi_document import describe_errors
 from ragkit.serve.api.page_links import LinkSigner
 from ragkit.serve.api.request_id import RequestIdMiddleware
 from ragkit.serve.api.security_headers import SecurityHeadersMiddleware
+from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.time_limit import TimeLimitMiddleware
 from ragkit.serve.api.tracing import make_tracer
 from ragkit.serve_config import ServeConfig
@@ -57,11 +59,11 @@ class Guards:
         """What each request sees of the corpora, its cost noted."""
         return CallersLibrary(ObservedLibrary(library, self._settings.log_questions))
 
-    def protect(self, app: FastAPI) -> None:
+    def protect(self, app: FastAPI, parts: ServerParts) -> None:
         """Add the route of the metrics and, innermost first, the middleware."""
         settings = self._settings
         describe_errors(app, with_keys=self._keys is not None)
-        add_metrics_route(app, self.metrics)
+        add_metrics_routes(app, parts, self.metrics)
         if settings.image_hosts:
             app.add_middleware(ImageFetchMiddleware, fetcher=ImageFetcher(settings.image_hosts))
         app.add_middleware(AdmissionMiddleware, admission=self.admission)

@@ -26,7 +26,7 @@ def add_health_routes(app: "FastAPI", parts: ServerParts) -> None:
 
     @app.get("/ready", response_model=None)
     async def ready() -> Response:
-        found = await asyncio.gather(*map(_readiness, parts.upstreams))
+        found = await asyncio.gather(*map(readiness_of, parts.upstreams))
         waits = [one.retry_after_s for one in found if not one.is_ready and one.retry_after_s is not None]
         headers = {"retry-after": str(max(1, math.ceil(max(waits))))} if waits else None
         is_ready = all(one.is_ready for one in found)
@@ -34,7 +34,8 @@ def add_health_routes(app: "FastAPI", parts: ServerParts) -> None:
         return JSONResponse(body, 200 if is_ready else 503, headers=headers)
 
 
-async def _readiness(upstream: Upstream) -> Readiness:
+async def readiness_of(upstream: Upstream) -> Readiness:
+    """As the upstream says, within seconds."""
     try:
         return await asyncio.wait_for(upstream.readiness(), _PATIENCE_S)
     except TimeoutError:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ragkit.extras import require
 from ragkit.serve.api.admission import Admission
 from ragkit.serve.api.request_record import RequestRecord
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LAG_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -46,6 +43,10 @@ class ServerMetrics:
             "ragkit_event_loop_lag_seconds", "How late the event loop wakes a sleeper.", buckets=_LAG_S, **own
         )
         self._in_flight = prometheus.Gauge("ragkit_requests_in_flight", "Requests that have not ended.", **own)
+        self._upstreams = prometheus.Gauge(
+            "ragkit_upstream_ready", "Whether answers can be had from it.", ["upstream"], **own
+        )
+        self._jobs = self._gauge("ragkit_index_jobs", "Changes of vector stores that are not done.")
         self._gauge("ragkit_places_taken", "Asking requests that are worked on.").set_function(
             lambda: admission.running
         )
@@ -73,9 +74,13 @@ class ServerMetrics:
         """The event loop was so late."""
         self._lag.observe(seconds)
 
-    def watch(self, name: str, help_text: str, value: Any) -> None:
-        """A gauge that asks `value()` whenever it is read."""
-        self._gauge(name, help_text).set_function(value)
+    def upstream(self, name: str, is_ready: bool) -> None:
+        """Whether something that answers depend on can be used now."""
+        self._upstreams.labels(name).set(is_ready)
+
+    def index_jobs(self, number: int) -> None:
+        """So many files wait to be indexed or changed, or are in work."""
+        self._jobs.set(number)
 
     def text(self) -> bytes:
         """Prometheus' text format."""
@@ -84,12 +89,3 @@ class ServerMetrics:
 
     def _gauge(self, name: str, help_text: str) -> Any:
         return require("prometheus_client").Gauge(name, help_text, registry=self.registry)
-
-
-def add_metrics_route(app: FastAPI, metrics: ServerMetrics) -> None:
-    """GET /metrics."""
-    from starlette.responses import Response
-
-    @app.get("/metrics", include_in_schema=False)
-    async def show_metrics() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

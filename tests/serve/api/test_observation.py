@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from ragkit.errors import EngineError
+from ragkit.records import Readiness
 from ragkit.serve.api.access_log import JsonLines
 from ragkit.serve.api.app import create_app
 from ragkit.serve.api.tracing import Tracer, wants_traces
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve_config import ServeConfig
 from tests.serve.house import FakeAnswerer, FakeLibrary, running, wait_until
+from tests.serve.stores.store_house import store_server
 
 QUESTION: Any = [{"role": "user", "content": "How deep is Lake Ohm?"}]
 
@@ -69,6 +72,23 @@ def test_metrics_count_what_happened() -> None:
     assert (seen["ragkit_queue_length"], seen["ragkit_places_taken"]) == (0, 0)
     assert seen["ragkit_event_loop_lag_seconds_count"] > 0
     assert not any("secret" in name or "nobody" in name for name in seen)
+
+
+class _Upstream:
+    async def readiness(self) -> Readiness:
+        return Readiness("echo", False, "away")
+
+
+def test_metrics_tell_of_upstreams_and_of_files_that_wait(tmp_path: Path) -> None:
+    with running(create_app(library(), upstreams=[_Upstream()])) as address:
+        assert metrics_of(address)['ragkit_upstream_ready{upstream="echo"}'] == 0
+    with store_server(tmp_path) as server:
+        files = [server.upload(f"{i}.txt", f"Lake Ohm is {i} metres deep.") for i in range(20)]
+        store = server.client.vector_stores.create().id
+        server.client.vector_stores.file_batches.create(store, file_ids=files)
+        assert metrics_of(server.url)["ragkit_index_jobs"] > 0
+        server.wait(lambda: metrics_of(server.url)["ragkit_index_jobs"] == 0)
+        assert server.client.vector_stores.retrieve(store).file_counts.completed == 20
 
 
 def test_two_servers_count_for_themselves() -> None:
