@@ -86,7 +86,7 @@ class UnsupportedRequestError(EngineError):
 
 
 class RequestRefusedError(EngineError):
-    """A remote model takes no such request; the message names no address, and the asker can change what he asks."""
+    """A remote model takes no such request; the message names no address, and the asker can change it."""
 
 
 class EngineTimeoutError(EngineError):
@@ -94,11 +94,15 @@ class EngineTimeoutError(EngineError):
 
 
 class EngineUnavailableError(EngineError):
-    """A remote model is not there, or takes nothing more, for now; None: nobody knows when it will again."""
+    """A remote model is not there, or takes nothing more, for now.
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+    retry_after_s: when it will again, where that is known. is_busy: it is well, and has enough to do.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None, *, is_busy: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.is_busy = is_busy
 
 
 class FilterError(RagkitError):

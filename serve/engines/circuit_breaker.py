@@ -59,7 +59,8 @@ class CircuitBreaker:
     def call(self, name: str) -> Iterator[Call]:
         """Around a call of the server, which `name` says in errors; how it ends decides what is remembered.
 
-        An EngineError is a failure unless the asker is at fault; a call that is given up counts as nothing.
+        An EngineError is a failure unless the asker is at fault; a call that is given up, or that the server is
+        too busy for, counts as nothing.
 
         Raises:
             EngineUnavailableError: it is open, or half-open and another call is being tried.
@@ -70,8 +71,9 @@ class CircuitBreaker:
         except _ASKERS_FAULT:
             self._succeeded(call)
             raise
-        except EngineError:
-            self._failed(call)
+        except EngineError as error:
+            if not (isinstance(error, EngineUnavailableError) and error.is_busy):
+                self._failed(call)
             raise
         else:
             self._succeeded(call)

@@ -26,6 +26,7 @@ from ragkit.serve.engines.upstream_errors import (
     pause_of,
     shown_name,
     shown_url,
+    uses_proxies,
 )
 from ragkit.serve.engines.upstream_facts import UpstreamFacts
 from ragkit.serve.prompting.image_size import check_images, estimate_image_tokens
@@ -200,7 +201,9 @@ class OpenAIEngine:
     def _client(self, on_response: Callable[[Any], Awaitable[None]] | None = None) -> AsyncOpenAI:
         openai = require("openai")
         hooks = {"response": [on_response]} if on_response else {}
-        http_client = openai.DefaultAsyncHttpxClient(verify=self._tls, event_hooks=hooks)
+        http_client = openai.DefaultAsyncHttpxClient(
+            verify=self._tls, event_hooks=hooks, trust_env=uses_proxies(self._url)
+        )
         client: AsyncOpenAI = openai.AsyncOpenAI(
             base_url=self._url,
             api_key=self._key,

@@ -77,7 +77,7 @@ class UpstreamErrors:
             return RequestRefusedError(f"the server of {self.name} answered {status}: {without_places(said)}")
         whole = f"{self.shown} answered {status}: {said}"
         if status in (429, 503):
-            return EngineUnavailableError(whole, retry_after_s(error.response.headers))
+            return EngineUnavailableError(whole, retry_after_s(error.response.headers), is_busy=status == 429)
         return EngineError(whole)
 
     def _of_timeout(self, error: Exception, http: ModuleType) -> EngineError:
@@ -139,3 +139,8 @@ def http_library() -> ModuleType:
     client = require("openai").DefaultAsyncHttpxClient
     names = {base.__module__.partition(".")[0] for base in client.__mro__ if base.__name__ == "AsyncClient"}
     return sys.modules[names.pop()]
+
+
+def uses_proxies(url: str) -> bool:
+    """Whether proxies of the environment hold for a server: not for one on this machine."""
+    return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ragkit.records import ChatMessage
 from ragkit.serve.engines.chat_json import message_json
-from ragkit.serve.engines.upstream_errors import http_library, shown_name
+from ragkit.serve.engines.upstream_errors import http_library, shown_name, uses_proxies
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +49,13 @@ class UpstreamFacts:
         self._url, self._model = url.rstrip("/"), model
         headers = {"authorization": f"Bearer {key}"}
         self._http = http_library()
-        self._settings: dict[str, Any] = {"headers": headers, "verify": tls, "timeout": _TIMEOUT_S}
+        self._settings: dict[str, Any] = {
+            "headers": headers,
+            "verify": tls,
+            "timeout": _TIMEOUT_S,
+            "follow_redirects": True,
+            "trust_env": uses_proxies(url),
+        }
         self._lock = threading.Lock()
         self._card = self._good = ModelCard("not asked")
         self._asked_at = -_AGAIN_S

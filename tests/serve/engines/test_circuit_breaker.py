@@ -107,6 +107,17 @@ def test_what_the_asker_can_mend_is_no_failure(error: EngineError) -> None:
     assert breaker.state == "closed"
 
 
+def test_a_server_with_too_much_to_do_is_not_left_alone() -> None:
+    breaker, clock = make(failures=1)
+    busy = EngineUnavailableError("429", 1, is_busy=True)
+    fail(breaker, busy)
+    assert breaker.state == "closed"
+    fail(breaker, EngineUnavailableError("refused"))
+    clock.now += 10
+    fail(breaker, busy)
+    assert breaker.state == "half-open"
+
+
 def test_calls_from_before_say_nothing_of_the_server_as_it_is() -> None:
     breaker, clock = make(failures=1)
     with pytest.raises(EngineError, match="old"), breaker.call("m"):

@@ -196,6 +196,14 @@ def test_a_stream_that_breaks_is_not_begun_again(broken: bytes | Act) -> None:
         assert wire.asked == 1
 
 
+def test_proxies_are_not_for_servers_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with Wire(WHOLE) as wire:
+        assert chat(wire.url) == "Hello [1]."
+        assert asyncio.run(engine_at(wire.url).readiness()).is_ready
+
+
 def test_retries_end_and_may_be_none() -> None:
     for retries, asked in ((0, 1), (1, 2), (3, 4)):
         with Wire(error("503 Busy", "busy")) as wire:
