@@ -83,6 +83,7 @@ class _Packer:
         self._turns = [message for message in history if message.role != "system"]
         self._room = engine.context_tokens - sampling.max_tokens
         self._pages = list(range(layout.num_pages))
+        self._estimates: dict[int, int] = {}
         # Tokens for each that is estimated.
         self._scale = 1.0
 
@@ -146,15 +147,15 @@ class _Packer:
     def _trim(self, texts: list[int], room: int) -> None:
         """Cut each text that is longer than the room to half of it, or to what the others leave, by estimate."""
         sizes = {i: self._estimate(i) * self._scale for i in texts}
-        for i in texts:
-            if sizes[i] > room:
-                most = max(room / 2, room - (sum(sizes.values()) - sizes[i]))
-                allowed = most / _MARGIN / self._scale
-                self._cut(i, partial(self._is_within, i, allowed))
-                sizes[i] = self._estimate(i) * self._scale
+        for i in [i for i in texts if sizes[i] > room]:
+            most = max(room / 2, room - (sum(sizes.values()) - sizes[i]))
+            self._cut(i, partial(self._is_within, i, most / _MARGIN / self._scale))
+            sizes[i] = self._estimate(i) * self._scale
 
     def _estimate(self, index: int) -> int:
-        return estimate_tokens(self._block(index, index + 1))
+        if index not in self._estimates:
+            self._estimates[index] = estimate_tokens(self._block(index, index + 1))
+        return self._estimates[index]
 
     def _is_within(self, index: int, allowed: float) -> bool:
         return self._estimate(index) <= allowed
@@ -170,6 +171,7 @@ class _Packer:
             passage = hit.passage
             cut = replace(passage, text=text[:length], end=passage.start + length)
             self._hits[index], self._texts[index] = replace(hit, passage=cut), SourceText.of(cut)
+            self._estimates.pop(index, None)
             return fits()
 
         before = hit, self._texts[index]
@@ -178,6 +180,7 @@ class _Packer:
             shorten(length)
         else:
             self._hits[index], self._texts[index] = before
+            self._estimates.pop(index, None)
         return length > 0
 
     def _size(self, chosen: Sequence[int]) -> int:
