@@ -292,7 +292,7 @@ def key(
     ] = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option("--corpus", help="A corpus or vector store it may ask, by name; all where none is named."),
+        typer.Option("--corpus", help="A corpus it may ask, by name, or a vector store, by id; all where none is named."),
     ] = None,
 ) -> None:
     """Make an API key: it is printed once, and the server keeps its hash alone."""
