@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ragkit import __version__, assemble
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
+from ragkit.errors import CorpusLockedError
 from ragkit.indexers import manifest
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
@@ -25,6 +27,8 @@ from ragkit.retrievers.levels import Level
 from ragkit.where import Where
 
 FOLDER = "corpora"
+_ATTEMPTS = 100
+_ATTEMPT_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,14 @@ class StoreCorpus(Corpus):
     @classmethod
     def make(cls, path: Path, models: StoreModels) -> None:
         """An empty corpus, unless it is there."""
-        if not (path / manifest.FILE_NAME).exists():
-            create_corpus(path, models.embedders, __version__)
+        for _ in range(_ATTEMPTS):
+            if (path / manifest.FILE_NAME).exists():
+                return
+            try:
+                create_corpus(path, models.embedders, __version__)
+            except CorpusLockedError:
+                # The server, or the process that indexes for it, makes it at this moment.
+                time.sleep(_ATTEMPT_S)
 
     def holds(self, document: str) -> bool:
         """Whether there is a document of that id."""

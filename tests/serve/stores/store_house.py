@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import pytest
 
 from ragkit.config import parse_config
 from ragkit.corpus import Corpus
@@ -21,6 +22,7 @@ from ragkit.served_stores import served_stores
 from tests.serve.house import running
 
 PATIENCE_S = 120.0
+_UPKEEP_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def store_server(
     """serve: settings of [serve]."""
     config = parse_config({"embedder": {"name": "none"}, "documents": {"ocr": ocr}, "serve": serve})
     with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("ragkit.serve.stores.index_desk._UPKEEP_S", _UPKEEP_S)
         kept = stack.enter_context(served_stores(folder, ServedEngine(config)))
         library = FolderLibrary(corpora, kept.corpora)
         app = create_app(library, None, config.serve, stores=kept.stores)

@@ -15,6 +15,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from ragkit.indexers.lock import writer_lock
 from ragkit.serve.stores.index_process import memory_of_group
 from tests.pdf_maker import make_pdf
 from tests.serve.stores.store_house import store_server
@@ -29,7 +30,7 @@ def big_pdf(folder: Path, pages: int) -> bytes:
 
 def test_a_file_that_takes_too_long_is_ended_and_the_next_goes_on(tmp_path: Path) -> None:
     content = big_pdf(tmp_path, 400)
-    with store_server(tmp_path / "store", index_timeout_s=2) as server:
+    with store_server(tmp_path / "store", index_timeout_s=1.5) as server:
         store = server.client.vector_stores.create().id
         big, small = server.upload("big.pdf", content), server.upload("small.txt", SMALL)
         server.attach(store, [big, small])
@@ -38,7 +39,7 @@ def test_a_file_that_takes_too_long_is_ended_and_the_next_goes_on(tmp_path: Path
         assert failed.status == "failed"
         assert failed.last_error is not None
         assert failed.last_error.code == "server_error"
-        assert failed.last_error.message.startswith("indexing took more than 2 s")
+        assert failed.last_error.message.startswith("indexing took more than 1.5 s")
         assert files.retrieve(small, vector_store_id=store).status == "completed"
         assert server.texts(store, "otter") == [SMALL]
 
@@ -67,6 +68,7 @@ def test_a_file_of_too_many_pages_is_refused_without_reading_it(tmp_path: Path) 
         assert (done.model_extra["ragkit"]["pages"], done.status) == (3, "completed")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_fails_its_file_alone(tmp_path: Path) -> None:
     content = big_pdf(tmp_path, 400)
     with store_server(tmp_path / "store") as server:
@@ -108,6 +110,18 @@ def test_a_file_or_store_is_deleted_in_the_middle_of_its_indexing(tmp_path: Path
         assert server.stores.state.rows("SELECT count(*) FROM jobs") == [(0,)]
 
 
+def test_a_corpus_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:
+    with store_server(tmp_path / "store") as server:
+        store = server.store_of({"first.txt": "The heron nests."})
+        with writer_lock(server.folder / "corpora" / store):
+            server.client.vector_stores.files.create(store, file_id=server.upload("small.txt", SMALL))
+            other = server.store_of({"other.txt": "The weir is closed."})
+            assert server.texts(other, "weir") == ["The weir is closed."]
+            assert server.client.vector_stores.retrieve(store).file_counts.in_progress == 1
+        server.wait(lambda: server.client.vector_stores.retrieve(store).file_counts.completed == 2, 30)
+        assert server.texts(store, "otter") == [SMALL]
+
+
 def test_stores_take_turns(tmp_path: Path) -> None:
     with store_server(tmp_path / "store") as server:
         many = [server.upload(f"{n}.txt", f"text {n}") for n in range(40)]
@@ -122,13 +136,13 @@ def test_stores_take_turns(tmp_path: Path) -> None:
 def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
     config = tmp_path / "ragkit.toml"
     config.write_text('[embedder]\nname = "none"\n')
-    texts = {f"{n}.txt": f"Number {n} is a number." for n in range(30)}
+    texts = {f"{n}.txt": f"Number {n} is a number." for n in range(20)}
     with served(tmp_path / "store", config) as (client, process):
         ids = [
             client.files.create(file=(name, text.encode()), purpose="assistants").id
             for name, text in texts.items()
         ]
-        ids.insert(3, client.files.create(file=("big.pdf", big_pdf(tmp_path, 60)), purpose="assistants").id)
+        ids.insert(3, client.files.create(file=("big.pdf", big_pdf(tmp_path, 20)), purpose="assistants").id)
         store = client.vector_stores.create().id
         batch = client.vector_stores.file_batches.create(store, file_ids=ids).id
         wait_until(lambda: client.vector_stores.retrieve(store).file_counts.completed >= 2)
@@ -141,17 +155,9 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
         wait_until(
             lambda: client.vector_stores.file_batches.retrieve(batch, vector_store_id=store).status == "completed"
         )
-        assert client.vector_stores.retrieve(store).file_counts.completed == 31
+        assert client.vector_stores.retrieve(store).file_counts.completed == 21
         found = client.vector_stores.search(store, query="Number 7", max_num_results=50).data
         assert sorted(hit.content[0].text for hit in found if hit.filename != "big.pdf") == sorted(texts.values())
-
-
-def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
-    with store_server(tmp_path / "store"):
-        command = [sys.executable, "-m", "ragkit", "serve", "--store", str(tmp_path / "store")]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert second.returncode == 2
-    assert "is in use by another server" in second.stderr
 
 
 @contextmanager
