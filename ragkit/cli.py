@@ -292,7 +292,9 @@ def key(
     ] = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option("--corpus", help="A corpus it may ask, by name, or a vector store, by id; all where none is named."),
+        typer.Option(
+            "--corpus", help="A corpus (by name) or vector store (by id) that it may ask; all where none is named."
+        ),
     ] = None,
 ) -> None:
     """Make an API key: it is printed once, and the server keeps its hash alone."""
