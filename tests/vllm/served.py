@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
@@ -35,13 +34,21 @@ class Served:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    _client: openai.OpenAI | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, **settings: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120, **settings)
+    def client(self) -> openai.OpenAI:
+        """The same one each time; closed at the end."""
+        if self._client is None:
+            self._client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
 
     def wait_until_ready(self, timeout_s: float) -> None:
         wait_until(self.is_ready, timeout_s, self.explain)
@@ -94,10 +101,12 @@ def serve(folder: Path, model: Path, vllm_python: Path) -> Iterator[Served]:
             command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | ENVIRONMENT, start_new_session=True
         )
     below: list[int] = []
+    served = Served(process, port, log)
     try:
-        yield Served(process, port, log)
+        yield served
         below = descendants(process.pid)
     finally:
+        served.close()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
