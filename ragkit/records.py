@@ -467,8 +467,8 @@ class AskRequest:
 class Readiness:
     """Whether something that answers depend on can be used now.
 
-    name: what clients may know it by. state: in a few words, without addresses. retry_after_s: when it may be again,
-    where that is known.
+    name: what clients may know it by. state: in a few words, without addresses. retry_after_s: when it may be
+    again, where that is known.
     """
 
     name: str
