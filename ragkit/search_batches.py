@@ -47,7 +47,7 @@ class SearchBatches:
     """Joins the queries of many threads.
 
     A query that comes while less than `num_workers` searches run is searched at once; those that come meanwhile
-    wait, and are then searched together. No thread is kept: the work is done in those that ask.
+    wait, and are then searched together.
 
     Args:
         search_many: the hits of each query; as good for many as for one.
@@ -57,6 +57,8 @@ class SearchBatches:
     def __init__(self, search_many: SearchMany, num_workers: int = 2, max_queries: int = 16) -> None:
         self._search_many = search_many
         self._num_workers = num_workers
+        # Models and databases keep memory for each thread that uses them: a few threads do all the work.
+        self._workers = ThreadPoolExecutor(num_workers, "ragkit-search-worker")
         self._max_queries = max_queries
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
@@ -104,7 +106,8 @@ class SearchBatches:
     def _search(self, batch: list[_Waiting]) -> None:
         first = batch[0]
         try:
-            found = self._search_many([one.query for one in batch], first.group.k, first.group.level, first.where)
+            queries, group = [one.query for one in batch], first.group
+            found = self._workers.submit(self._search_many, queries, group.k, group.level, first.where).result()
         except BaseException as error:
             self._fail(batch, error)
             return
