@@ -11,6 +11,8 @@ _UNFINISHED = re.compile(r"[\[【]\s?(?:\^|s[a-z]{0,6}\s?)?[\d\s,;–-]{0,110}\Z
 _BRACKET = re.compile(r"[\[【]")
 _RANGE = re.compile(r"(\d+)(?:\s?[–-]\s?(\d+))?")
 _PLAIN_MARK = re.compile(r"\[(\d{1,3})\]")
+# As long as the longest beginning of a mark.
+_TAIL = 120
 
 
 def marks_in(text: str) -> list[int]:
@@ -39,6 +41,7 @@ class MarkFilter:
     def __init__(self, num_sources: int) -> None:
         self._num_sources = num_sources
         self._held = ""
+        self._tail = ""
         self._begun = False
         self._unknown: dict[int, None] = {}
 
@@ -64,7 +67,7 @@ class MarkFilter:
             before = self._held[position : bracket.start()]
             if mark is not None:
                 known = self._known(mark[1])
-                out += before + known if known else before.rstrip()
+                out = out + before + known if known else self._closed(out + before.rstrip())
                 position = mark.end()
             elif not final and _UNFINISHED.match(self._held, bracket.start()):
                 break
@@ -82,7 +85,12 @@ class MarkFilter:
         self._held = ready[kept:] + self._held[end:]
         ready = ready[:kept] if self._begun else ready[:kept].lstrip()
         self._begun = self._begun or bool(ready)
+        self._tail = (self._tail + ready)[-_TAIL:]
         return ready
+
+    def _closed(self, out: str) -> str:
+        """What stands before a mark that goes; with what follows it must not become another mark: ``[[9]9]``."""
+        return f"{out}…" if _UNFINISHED.search((self._tail + out)[-_TAIL:]) else out
 
     def _known(self, numbers: str) -> str:
         known: dict[int, None] = {}

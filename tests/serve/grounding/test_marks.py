@@ -32,6 +32,10 @@ def filtered(pieces: list[str], num_sources: int = 3) -> tuple[str, tuple[int, .
         ("In [1998] it fell [a] [1", "In [1998] it fell [a] [1", ()),
         ("  \n It fell [1]. \n", "It fell [1].", ()),
         ("See [the link](x) [] [[1]]", "See [the link](x) [] [[1]]", ()),
+        ("It fell [[9]9].", "It fell […9].", (9,)),
+        ("It fell [1[9] 2].", "It fell [1… 2].", (9,)),
+        ("It fell 【 [8][9]7】.", "It fell 【…7】.", (8, 9)),
+        ("It fell [source [9] 1].", "It fell [source… 1].", (9,)),
         ("", "", ()),
     ],
 )
@@ -49,6 +53,13 @@ def test_the_cuts_of_a_stream_change_nothing(text: str, cuts: list[int]) -> None
 @given(st.text(st.sampled_from("[]12390 ,-a.")))
 def test_what_remains_names_known_sources_only(text: str) -> None:
     assert set(marks_in(filtered([text])[0])) <= {1, 2, 3}
+
+
+@given(st.lists(st.sampled_from(["[", "[9]", "9]", "[1", "]", " ", "[1]"])).map("".join), st.integers(1, 4))
+def test_what_goes_leaves_no_mark_behind(text: str, size: int) -> None:
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    assert set(marks_in(filtered(pieces)[0])) <= {1, 2, 3}
+    assert filtered(pieces) == filtered([text])
 
 
 def test_only_an_unfinished_bracket_is_held_back() -> None:
