@@ -78,13 +78,14 @@ def test_every_example_runs(tmp_path: Path, samples: Path):
             server.terminate()
             server.wait()
     assert len(servers) == 1
-    assert len(outputs) == 8
+    assert len(outputs) == 9
     answers = [output for output in outputs if "35 minutes" in output]
     assert len(answers) == 3, outputs
     assert "calibration-note.md, page 1" in outputs[2]
     assert outputs[5] == "{'calibration-note.md'}\n"
     assert "calibration-note.md, page 1" in outputs[6]
     assert "annual-report" not in outputs[6]
+    assert "18,265" in outputs[7]
     assert outputs[-1] == "tuesday\n"
 
 
