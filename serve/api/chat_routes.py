@@ -7,6 +7,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from ragkit.protocols import Answerer
+from ragkit.records import AskRequest
 from ragkit.serve.api import chat_wire
 from ragkit.serve.api.chat_request import ChatBody, ask_request
 from ragkit.serve.api.choices import ask_choices, stream_choices
@@ -36,13 +38,13 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
     from starlette.responses import Response, StreamingResponse
 
     # In a thread: images are decoded there, and a corpus may be opened.
-    ask, answerer = await asyncio.to_thread(
-        lambda: (ask_request(body, parts.sampling), parts.corpus(body.model).answerer)
-    )
+    ask, corpus, answerer = await asyncio.to_thread(lambda: _asked(parts, body))
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
     if body.stream:
-        chunks = chat_wire.ChunkMaker(reply_id, created, body.model, body.wants_usage, parts.links(request))
+        chunks = chat_wire.ChunkMaker(
+            reply_id, created, body.model, corpus, body.wants_usage, parts.links(request)
+        )
         events = stream_choices(answerer, ask, body.number)
         stream = EventStream(events, connection, chunks, request_id_of(request), body.number)
         await stream.begin()
@@ -50,5 +52,11 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
         return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
     async with connection:
         answers = await connection.run(ask_choices(answerer, ask, body.number))
-    whole = chat_wire.completion(answers, reply_id, created, body.model, parts.links(request))
+    whole = chat_wire.completion(answers, reply_id, created, body.model, corpus, parts.links(request))
     return Response(json_bytes(whole), media_type="application/json")
+
+
+def _asked(parts: ServerParts, body: ChatBody) -> tuple[AskRequest, str, Answerer]:
+    """What is asked, the name of the corpus in links, and who answers."""
+    ask, corpus = ask_request(body, parts.sampling), parts.corpus(body.model)
+    return ask, corpus.name, corpus.answerer

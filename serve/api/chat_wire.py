@@ -17,11 +17,12 @@ from ragkit.serve.engines.chat_json import tool_call_json
 
 
 def completion(
-    answers: Sequence[Answer], reply_id: str, created: int, corpus: str, links: PageLinks
+    answers: Sequence[Answer], reply_id: str, created: int, model: str, corpus: str, links: PageLinks
 ) -> dict[str, Any]:
     """The reply to a chat request that is not streamed; `ragkit` is the record of the first answer.
 
-    Where there are several answers, each choice has its record too.
+    Where there are several answers, each choice has its record too. model: as the request names the corpus, which
+    may be a vector store's name; corpus: as links do, which outlive that name.
     """
     records = [wire.answer_json(answer, corpus, links) for answer in answers]
     choices = [
@@ -40,7 +41,7 @@ def completion(
         "id": reply_id,
         "object": "chat.completion",
         "created": created,
-        "model": corpus,
+        "model": model,
         "choices": choices,
         "usage": wire.usage_json([answer.usage for answer in answers]),
         "ragkit": records[0],
@@ -49,10 +50,14 @@ def completion(
 
 @dataclass(frozen=True, slots=True)
 class ChunkMaker:
-    """Makes the chunks of one streamed reply. with_usage: the client asked for a last chunk with usage."""
+    """Makes the chunks of one streamed reply. with_usage: the client asked for a last chunk with usage.
+
+    model, corpus: as in `completion`.
+    """
 
     reply_id: str
     created: int
+    model: str
     corpus: str
     with_usage: bool
     links: PageLinks
@@ -93,7 +98,7 @@ class ChunkMaker:
             "id": self.reply_id,
             "object": "chat.completion.chunk",
             "created": self.created,
-            "model": self.corpus,
+            "model": self.model,
             "choices": choices,
         }
 

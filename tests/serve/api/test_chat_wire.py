@@ -41,13 +41,13 @@ CALL = ToolCall("call_1", "weather", '{"place": "Ohm"}')
 
 
 def whole(*answers: Answer) -> dict[str, Any]:
-    body = completion(answers, "chatcmpl-1", 7, "papers", LINKS)
+    body = completion(answers, "chatcmpl-1", 7, "papers", "papers", LINKS)
     check_shape(ChatCompletion, body)
     return body
 
 
 def maker(*, with_usage: bool = False) -> ChunkMaker:
-    return ChunkMaker("chatcmpl-1", 7, "papers", with_usage, LINKS)
+    return ChunkMaker("chatcmpl-1", 7, "papers", "papers", with_usage, LINKS)
 
 
 def test_a_completion_has_openais_shape() -> None:

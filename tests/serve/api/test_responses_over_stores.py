@@ -105,3 +105,21 @@ def test_a_file_that_was_taken_out_is_not_cited(server: StoreServer) -> None:
         for note in response.output[1].content[0].annotations
         if note.type == "file_citation"  # type: ignore[union-attr]
     ]
+
+
+@pytest.mark.parametrize("name", ["reports/2024", "..", "a?b#c%2F", "die Jahre 😀"])
+def test_links_of_a_store_asked_by_its_name_open_and_outlive_the_name(server: StoreServer, name: str) -> None:
+    client, store = server.client, new_store(server, lake=LAKE)
+    client.vector_stores.update(store, name=name)
+    asked: Any = {"model": name, "messages": [{"role": "user", "content": QUESTION}]}
+    whole = client.chat.completions.create(**asked)
+    (*_, last) = client.chat.completions.create(**asked, stream=True)
+    assert (whole.model, last.model) == (name, name)
+    streamed = json.loads(last.to_json())["choices"][0]["delta"]["annotations"]
+    links = {note["url_citation"]["url"] for note in streamed}
+    assert links == {note.url_citation.url for note in whole.choices[0].message.annotations or []} != set()
+    client.vector_stores.update(store, name="other")
+    pages = [httpx.get(link, headers={"accept": "application/json"}).json() for link in links]
+    marked = {page["text"][slice(*span)] for page in pages for span in page["spans"]}
+    assert "It is 41 metres deep." in marked
+    client.vector_stores.delete(store)
