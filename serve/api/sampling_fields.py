@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictInt, StrictStr
@@ -16,6 +16,8 @@ from ragkit.serve.api.http_errors import HttpProblem
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MOST_TOOLS = 128
+# Python reads JSON some 900 deep, and what writes it again on the way to a model does so from deeper stacks.
+_DEEPEST = 200
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1
 _FORMATS = ("text", "json_object", "json_schema")
 
@@ -110,19 +112,40 @@ class ChatSamplingFields(SamplingFields, VllmFields):
 
 
 def check_text(place: str, value: Any) -> None:
-    r"""JSON's "\ud800" is half of a character, which no tokenizer, database or reply can hold. value: any JSON.
+    r"""Refuse what no tokenizer, database, model's server or reply can hold. value: any JSON.
+
+    That is "\ud800", half of a character; NaN and Infinity, which Python's JSON reader takes and JSON does not
+    have; and what is nested deeper than 200.
 
     Raises:
         HttpProblem: 400.
     """
     if value is None:
         return
+    if _is_deeper(value, _DEEPEST):
+        raise HttpProblem(400, f"{place} is nested deeper than {_DEEPEST}", param=place)
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except RecursionError as error:
-        raise HttpProblem(400, f"{place} is nested too deep", param=place) from error
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise HttpProblem(400, f"{place} holds a number that JSON cannot: {error}", param=place) from error
     if lone := _SURROGATE.search(text):
         raise HttpProblem(400, f"{place} holds the lone surrogate {lone.group()!r}, which is no text", param=place)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects lie in one another more than so many times."""
+    level = [value]
+    for _ in range(most + 1):
+        if not level:
+            return False
+        level = [inner for one in level for inner in _members(one)]
+    return bool(level)
+
+
+def _members(value: Any) -> Collection[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def checked_tools(tools: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -23,6 +23,14 @@ def parse(**fields: Any) -> AskRequest:
     return ask_request(ChatBody.model_validate({"model": "papers", "messages": [USER], **fields}), DEFAULT)
 
 
+def schema(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": fields}}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
 def test_the_last_user_message_is_the_question() -> None:
     request = parse(
         messages=[
@@ -142,12 +150,25 @@ def test_every_sampling_field_reaches_the_engine() -> None:
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, "names no function"),
         ({"filters": "a = 1", "ragkit": {"filters": "a = 2"}}, "send one of them"),
         ({"ragkit": {"documents": ["\udc00"]}}, "lone surrogate"),
+        ({"chat_template_kwargs": {"a": [float("nan")]}}, "chat_template_kwargs holds a number that JSON cannot"),
+        (
+            {"response_format": schema({"maximum": float("inf")})},
+            "response_format holds a number that JSON cannot",
+        ),
+        (
+            {"tools": [{**TOOL, "function": {"name": "f", "parameters": nested(201)}}]},
+            "tools is nested deeper than",
+        ),
     ],
 )
 def test_fields_that_make_no_sense_say_why(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(HttpProblem, match=message) as caught:
         parse(**fields)
     assert caught.value.status == 400
+
+
+def test_schemas_may_be_nested() -> None:
+    assert parse(response_format=schema(nested(190))).sampling.response_format is not None
 
 
 @pytest.mark.parametrize(
