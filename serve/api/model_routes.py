@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def add_model_routes(app: "FastAPI", parts: ServerParts) -> None:
-    """The list of models, and each of them."""
+    """The list of models, and each of them. In threads: databases are asked, and corpora may be opened."""
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    def models() -> dict[str, Any]:
         listed = [wire.model(name, parts.created).model_dump() for name in parts.library.names()]
         return {"object": "list", "data": listed}
 
     @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
+    def model(name: str) -> dict[str, Any]:
         parts.corpus(name)
         return wire.model(name, parts.created).model_dump()

@@ -76,8 +76,13 @@ class StoreAccess:
 
     def external_names(self) -> list[str]:
         """Corpora that the server was started with and the caller may see."""
-        own = set(self.parts.stores.stores.ids()) if self.parts.stores else set()
-        return [name for name in self.parts.library.names() if name not in own]
+        if self.parts.stores is None:
+            return self.parts.library.names()
+        # Before and after: stores are made and deleted meanwhile.
+        own = set(self.parts.stores.stores.all_ids())
+        names = self.parts.library.names()
+        own.update(self.parts.stores.stores.all_ids())
+        return [name for name in names if name not in own]
 
 
 @contextmanager

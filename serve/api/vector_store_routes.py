@@ -90,9 +90,17 @@ def _listed(access: StoreAccess, ask: PageAsk) -> Paged[StoreRow]:
         last = sum(1 for key in keys if _is_before(key, _key(ask.before, names), ask.order))
     if ask.backwards:
         first = max(0, last - ask.limit)
-        return Paged([access.store(id_) for id_ in up[first:last]], first > 0)
+        return Paged(_rows(access, up[first:last], names), first > 0)
     chosen = up[first:last][: ask.limit]
-    return Paged([access.store(id_) for id_ in chosen], first + len(chosen) < last)
+    return Paged(_rows(access, chosen, names), first + len(chosen) < last)
+
+
+def _rows(access: StoreAccess, ids: list[str], names: list[str]) -> list[StoreRow]:
+    """Without the stores that were deleted since they were listed. names: of the corpora among the ids."""
+    rows = {id_: access.external.store(id_) for id_ in ids if id_ in names}
+    if access.parts.stores is not None:
+        rows |= access.parts.stores.stores.get_many([id_ for id_ in ids if id_ not in rows])
+    return [rows[id_] for id_ in ids if id_ in rows]
 
 
 def _key(id_: str, names: list[str]) -> tuple[bool, str]:

@@ -24,10 +24,14 @@ def safe_name(given: str) -> str:
     return _shortened(name)
 
 
-def marked_name(name: str, file: str) -> str:
-    """The name of a document where another one has the file's: with the end of the file's id."""
+def marked_name(name: str, file: str, number: int = 1) -> str:
+    """The name of a document where another one has the file's: with the end of the file's id.
+
+    number: from 2 on it is told too; ids are known, so that somebody may have given a file such a name.
+    """
     path = PurePosixPath(name)
-    return f"{path.stem}~{file[-8:]}{path.suffix}"
+    mark = file[-8:] if number == 1 else f"{file[-8:]}-{number}"
+    return f"{path.stem}~{mark}{path.suffix}"
 
 
 def _shortened(name: str) -> str:

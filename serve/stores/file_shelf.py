@@ -38,10 +38,15 @@ class FileShelf:
         expires = None if expires_after_s is None else now + expires_after_s
         row = FileRow(self._state.ids.make(FILE), name, uploaded.stat().st_size, purpose, now, expires)
         uploaded.rename(self.path(row.id))
-        sync(self._folder)
         values = (row.id, row.filename, row.bytes, row.purpose, row.created_at, row.expires_at)
-        with self._state.change() as connection:
-            connection.execute(f"INSERT INTO files ({FILE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        try:
+            sync(self._folder)
+            with self._state.change() as connection:
+                connection.execute(f"INSERT INTO files ({FILE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        except BaseException:
+            # On a full disk above all its bytes must not stay.
+            self.path(row.id).unlink(missing_ok=True)
+            raise
         return row
 
     def get(self, file: str) -> FileRow:
@@ -84,9 +89,7 @@ class FileShelf:
         return [id_ for (id_,) in self._state.rows("SELECT id FROM files WHERE expires_at <= ?", [int(now)])]
 
     def forget(self, file: str) -> None:
-        """Delete the row and the bytes, of a file that no vector store holds any more."""
-        with self._state.change() as connection:
-            connection.execute("DELETE FROM files WHERE id = ?", [file])
+        """Delete the bytes of a file whose row is gone."""
         self.path(file).unlink(missing_ok=True)
 
     def _sweep(self) -> None:

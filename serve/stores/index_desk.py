@@ -56,6 +56,7 @@ class IndexDesk:
         self._job: Job | None = None
         self._unwanted = False
         self._pages = (0, 0)
+        self._failed_starts = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,10 +78,6 @@ class IndexDesk:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._woken.set)
 
-    def busy(self) -> Job | None:
-        """The job that is worked on."""
-        return self._job
-
     def progress_of(self, store: str, file: str) -> tuple[int, int]:
         """Pages done and pages of a file that is worked on; (0, 0) otherwise."""
         with self._lock:
@@ -95,31 +92,39 @@ class IndexDesk:
                 self._unwanted = True
 
     async def _work(self) -> None:
-        failed_starts = 0
         while True:
-            self._woken.clear()
-            job = await asyncio.to_thread(self._queue.next)
-            if job is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._queue.wait_s())
-                continue
             try:
-                await self._process.start()
-            except NotStartedError as error:
-                failed_starts += 1
-                _log.error("%s; it is started again", error)
-                if failed_starts >= _MOST_FAILED_STARTS:
-                    await self._give_up(job, "the server cannot index files now")
-                await asyncio.sleep(min(2.0**failed_starts, _LONGEST_WAIT_S))
-                continue
-            failed_starts = 0
-            try:
-                await self._do(job)
+                await self._work_once()
             except Exception:
-                # Such as a full disk: the files after this one are still wanted, and so is this one.
-                _log.exception("work on %s of %s failed", job.file, job.store)
-                if self._queue.postpone(job) >= _MOST_FAILURES:
-                    await self._give_up(job, "the server could not index it; its log says why")
+                # Such as a database on a full disk, or no memory for a process: it may be well again later.
+                _log.exception("looking for work on the vector stores failed; it is tried again")
+                await asyncio.sleep(_UPKEEP_S)
+
+    async def _work_once(self) -> None:
+        """One job, or waiting for one."""
+        self._woken.clear()
+        job = await asyncio.to_thread(self._queue.next)
+        if job is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._queue.wait_s())
+            return
+        try:
+            await self._process.start()
+        except NotStartedError as error:
+            self._failed_starts += 1
+            _log.error("%s; it is started again", error)
+            if self._failed_starts >= _MOST_FAILED_STARTS:
+                await self._give_up(job, "the server cannot index files now")
+            await asyncio.sleep(min(2.0**self._failed_starts, _LONGEST_WAIT_S))
+            return
+        self._failed_starts = 0
+        try:
+            await self._do(job)
+        except Exception:
+            # The files after this one are still wanted, and so is this one.
+            _log.exception("work on %s of %s failed", job.file, job.store)
+            if self._queue.postpone(job) >= _MOST_FAILURES:
+                await self._give_up(job, "the server could not index it; its log says why")
 
     async def _give_up(self, job: Job, reason: str) -> None:
         """A file fails; what was taken out or changed is tried again later, because it must happen some time."""

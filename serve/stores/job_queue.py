@@ -18,6 +18,11 @@ from ragkit.serve.stores.state import (
 _MOST_ATTEMPTS = 10
 # Between two attempts at what must happen some time.
 _LONGEST_WAIT_S = 300.0
+# A document must not be added while the removal of another one of its name waits: it would be taken out again.
+_REMOVAL_BEFORE = (
+    "SELECT 1 FROM jobs AS earlier WHERE earlier.store = jobs.store AND earlier.kind = 'remove' "
+    "AND earlier.document = jobs.document AND earlier.seq < jobs.seq"
+)
 
 
 class JobQueue:
@@ -34,7 +39,7 @@ class JobQueue:
         """The job whose turn it is; it stays in the queue until `done`."""
         now = time.monotonic()
         self._later = {seq: ready_at for seq, ready_at in self._later.items() if ready_at > now}
-        for kinds in ("kind != 'add'", "kind = 'add'"):
+        for kinds in ("kind != 'add'", f"kind = 'add' AND NOT EXISTS ({_REMOVAL_BEFORE})"):
             waiting = list(self._later)
             marks = ", ".join("?" * len(waiting))
             query = f"SELECT store, min(seq) FROM jobs WHERE {kinds} AND seq NOT IN ({marks}) GROUP BY store"
@@ -47,8 +52,10 @@ class JobQueue:
         return None
 
     def begin(self, job: Job) -> StoreFileRow | None:
-        """Count one more attempt at a file; None where the file was taken out of the store meanwhile."""
+        """Count one more attempt at a file; None where the job, or the file, was taken out meanwhile."""
         with self._state.change() as connection:
+            if not connection.execute("SELECT 1 FROM jobs WHERE seq = ?", [job.seq]).fetchone():
+                return None
             if job.kind == "add":
                 change = "UPDATE store_files SET attempts = attempts + 1 WHERE store = ? AND file = ?"
                 connection.execute(change, [job.store, job.file])

@@ -66,6 +66,4 @@ class ServerStores:
 
     def cancel(self, store: str, batch: str) -> None:
         """End a batch before its next file. Raises KeyError where there is none."""
-        job = self.desk.busy()
-        running = job.file if job is not None and job.store == store and job.kind == "add" else None
-        self.store_files.cancel(store, batch, running)
+        self.store_files.cancel(store, batch)

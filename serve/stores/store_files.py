@@ -87,12 +87,13 @@ class StoreFiles:
             _detach(connection, store, file)
 
     def detach_everywhere(self, file: str) -> list[str]:
-        """Take a file out of all stores; returns their ids."""
+        """Take a file out of all stores, for good: none can take it in again. Returns their ids."""
         with self._state.change() as connection:
             query = "SELECT store FROM store_files WHERE file = ?"
             stores = [store for (store,) in connection.execute(query, [file]).fetchall()]
             for store in stores:
                 _detach(connection, store, file)
+            connection.execute("DELETE FROM files WHERE id = ?", [file])
         return stores
 
     def batch(self, store: str, batch: str) -> tuple[BatchRow, FileCounts]:
@@ -103,8 +104,8 @@ class StoreFiles:
         query = f"SELECT status, count(*) FROM store_files WHERE store = ? AND {_OF_BATCH} GROUP BY status"
         return batch_row(rows[0]), FileCounts(**dict(self._state.rows(query, [store, batch])))
 
-    def cancel(self, store: str, batch: str, running: str | None) -> None:
-        """End a batch before its next file. running: the file that is worked on, which is let be.
+    def cancel(self, store: str, batch: str) -> None:
+        """End a batch before its next file; one whose indexing has begun is let be.
 
         Raises:
             KeyError: the store has no such batch.
@@ -113,8 +114,8 @@ class StoreFiles:
             change = "UPDATE batches SET cancelled = 1 WHERE id = ? AND store = ?"
             if connection.execute(change, [batch, store]).rowcount == 0:
                 raise KeyError(batch)
-            waiting = f"store = ? AND {_OF_BATCH} AND file IS NOT ? AND status = 'in_progress'"
-            values = [store, batch, running]
+            waiting = f"store = ? AND {_OF_BATCH} AND attempts = 0 AND status = 'in_progress'"
+            values = [store, batch]
             files = connection.execute(f"SELECT file FROM store_files WHERE {waiting}", values).fetchall()
             connection.execute(f"UPDATE store_files SET status = 'cancelled' WHERE {waiting}", values)
             for (file,) in files:
@@ -166,8 +167,11 @@ def _attach_again(connection: sqlite3.Connection, row: StoreFileRow, body: Attac
 
 def _free_name(connection: sqlite3.Connection, store: str, file: FileRow) -> str:
     query = "SELECT 1 FROM store_files WHERE store = ? AND document = ?"
-    taken = connection.execute(query, [store, file.filename]).fetchone()
-    return marked_name(file.filename, file.id) if taken else file.filename
+    name, number = file.filename, 0
+    while connection.execute(query, [store, name]).fetchone():
+        number += 1
+        name = marked_name(file.filename, file.id, number)
+    return name
 
 
 def _add_job(connection: sqlite3.Connection, store: str, kind: str, file: str) -> None:

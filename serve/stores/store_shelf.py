@@ -51,6 +51,12 @@ class StoreShelf:
             raise KeyError(store)
         return store_row(rows[0])
 
+    def get_many(self, stores: Sequence[str]) -> dict[str, StoreRow]:
+        """By id, those that are there."""
+        marks = ", ".join("?" * len(stores))
+        rows = self._state.rows(f"SELECT {STORE_COLUMNS} FROM stores WHERE id IN ({marks})", stores)
+        return {row.id: row for row in map(store_row, rows)}
+
     def has(self, store: str) -> bool:
         """Whether there is a store of that id."""
         return bool(self._state.rows("SELECT 1 FROM stores WHERE id = ?", [store]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -457,3 +458,30 @@ def test_a_server_without_a_folder_shows_its_corpora_and_takes_no_files(tmp_path
             for call in (client.vector_stores.create, client.files.list):
                 with pytest.raises(openai.PermissionDeniedError, match="--store"):
                     call()
+
+
+def test_stores_come_and_go_while_they_are_listed(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = server.stores.stores
+    store = server.client.vector_stores.create(name="here").id
+    real, calls = shelf.all_ids, []
+
+    def all_ids() -> list[str]:
+        # It is made between the first look and the second; another one has been deleted since the look.
+        calls.append(1)
+        ids = [id_ for id_ in real() if len(calls) > 1 or id_ != store]
+        return [*ids, "vs_" + "f" * 24]
+
+    monkeypatch.setattr(shelf, "all_ids", all_ids)
+    listed = server.client.vector_stores.list(limit=2).data
+    assert listed[0].id == store
+    assert listed[0].name == "here"
+
+
+def test_a_busy_database_does_not_hold_up_the_event_loop(server: StoreServer) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with server.stores.state.change():
+            waiting = thread.submit(httpx.get, f"{server.url}/v1/models", timeout=30)
+            time.sleep(0.2)
+            assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
+            assert not waiting.done()
+        assert waiting.result().status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -108,6 +109,33 @@ def test_a_file_or_store_is_deleted_in_the_middle_of_its_indexing(tmp_path: Path
         third = server.store_of({"other.txt": "The heron nests."})
         assert server.texts(third, "heron") == ["The heron nests."]
         assert server.stores.state.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+def test_a_database_that_fails_for_a_while_does_not_end_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store_server(tmp_path) as server:
+        queue = server.stores.desk._queue
+        broken = dict.fromkeys(("next", "done"), 7)
+
+        def failing(name: str) -> object:
+            real = getattr(queue, name)
+
+            def call(*arguments: object) -> object:
+                broken[name] -= 1
+                if broken[name] >= 0:
+                    raise sqlite3.OperationalError("database or disk is full")
+                return real(*arguments)
+
+            return call
+
+        # Also when the failure is to be written down, after five attempts.
+        monkeypatch.setattr("ragkit.serve.stores.job_queue._LONGEST_WAIT_S", 0.05)
+        for name in broken:
+            monkeypatch.setattr(queue, name, failing(name))
+        store = server.store_of({"a.txt": "an otter"})
+        assert server.client.vector_stores.retrieve(store).file_counts.total == 1
+        assert max(broken.values()) < 0
 
 
 def test_a_corpus_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:

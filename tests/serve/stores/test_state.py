@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,99 @@ def test_a_name_is_never_a_path(given_name: str) -> None:
     assert not set(name) & set("/\\\0\r\n\t\x7f\u2028")
     assert name.encode()
     assert safe_name(name) == name
+
+
+def test_a_name_that_looks_marked_is_no_obstacle(house: House) -> None:
+    store = house.stores.create(CreateStore()).id
+    first, second = house.upload("a.txt"), house.upload("a.txt")
+    # Ids are known once a file is uploaded, so that somebody can name a file by the end of one.
+    third, fourth = house.upload(f"a~{second[-8:]}.txt"), house.upload(f"a~{second[-8:]}-2.txt")
+    rows = house.shelf.get_many([first, second, third, fourth])
+    files = [(rows[id_], AttachFile(file_id=id_)) for id_ in (first, third, fourth, second)]
+    attached, _ = house.files.attach(store, files)
+    names = [row.document for row in attached]
+    end = second[-8:]
+    assert names == ["a.txt", f"a~{end}.txt", f"a~{end}-2.txt", f"a~{end}-3.txt"]
+
+
+def test_nothing_is_added_before_the_removal_of_another_of_its_name(house: House) -> None:
+    store = house.stores.create(CreateStore()).id
+    (old,) = house.attach(store, "a.txt")
+    house.work(1)
+    house.files.detach(store, old)
+    house.attach(store, "a.txt", "b.txt")
+    removal = house.queue.next()
+    assert removal is not None
+    assert removal.kind == "remove"
+    house.queue.postpone(removal)
+    assert house.work(1) == [(store, "add", "b.txt")]
+    assert house.queue.next() is None
+    house.queue.done(removal)
+    assert house.work(1) == [(store, "add", "a.txt")]
+
+
+def test_a_deleted_file_cannot_be_attached_any_more(house: House) -> None:
+    store = house.stores.create(CreateStore()).id
+    row = house.shelf.get(house.upload("a.txt"))
+    # Somebody who attaches it has looked it up already.
+    assert house.files.detach_everywhere(row.id) == []
+    with pytest.raises(KeyError):
+        house.files.attach(store, [(row, AttachFile(file_id=row.id))])
+    house.shelf.forget(row.id)
+    assert list((house.state.folder / "files").iterdir()) == []
+
+
+def test_cancelling_lets_be_what_has_begun_and_nothing_else_begins(house: House) -> None:
+    store = house.stores.create(CreateStore()).id
+    rows = house.shelf.get_many([house.upload("a.txt"), house.upload("b.txt")])
+    files = [(row, AttachFile(file_id=row.id)) for row in rows.values()]
+    _, batch = house.files.attach(store, files, batch=True)
+    assert batch is not None
+    begun = house.queue.next()
+    assert begun is not None
+    assert house.queue.begin(begun) is not None
+    house.queue.postpone(begun)
+    chosen = house.queue.next()
+    assert chosen is not None
+    house.files.cancel(store, batch.id)
+    # It was chosen and had not begun.
+    assert house.queue.begin(chosen) is None
+    assert house.files.get(store, begun.file).status == "in_progress"
+    assert house.files.get(store, chosen.file).status == "cancelled"
+
+
+@contextmanager
+def full_disk(num_bytes: int) -> Iterator[None]:
+    """No file can become larger than that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_everything_as_it_was(house: House) -> None:
+    known = house.upload("a.txt")
+    path = house.shelf.uploads / "one"
+    path.write_bytes(b"x")
+    with full_disk(10), pytest.raises(sqlite3.OperationalError):
+        house.shelf.add(path, "b.txt", "assistants", None)
+    assert [file.name for file in (house.state.folder / "files").iterdir()] == [known]
+    house.upload("c.txt")
+    assert [name for (name,) in house.state.rows("SELECT filename FROM files ORDER BY id")] == ["a.txt", "c.txt"]
+    # Nothing is left open: the next change begins.
+    with house.state.change() as connection:
+        assert connection.in_transaction
+
+
+def test_a_commit_that_fails_is_taken_back(house: House) -> None:
+    house.state.rows("PRAGMA foreign_keys = ON")
+    with house.state.change() as connection:
+        connection.execute("CREATE TABLE parent (id PRIMARY KEY)")
+        connection.execute("CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), house.state.change() as connection:
+        # Checked by COMMIT.
+        connection.execute("INSERT INTO child VALUES (1)")
+    house.upload("a.txt")
+    assert house.state.rows("SELECT count(*) FROM child") == [(0,)]
