@@ -21,7 +21,7 @@ _DRAIN_S = 5.0
 class BodyLimitMiddleware:
     """413 for bodies of more than `max_mb` megabytes; uploads of files are limited by their own routes.
 
-    uploads: paths, and what is below them, whose multipart bodies pass.
+    uploads: paths whose multipart bodies pass.
     """
 
     def __init__(self, app: ASGIApp, max_mb: float, uploads: tuple[str, ...]) -> None:
@@ -81,10 +81,9 @@ class BodyLimitMiddleware:
 
 
 def is_upload(scope: Scope, uploads: tuple[str, ...]) -> bool:
-    """Whether a request sends files, in a multipart body, to one of the paths or below them."""
-    if scope["method"] != "POST" or not _header(scope, b"content-type").startswith(b"multipart/form-data"):
-        return False
-    return any(scope["path"] == path or scope["path"].startswith(f"{path}/") for path in uploads)
+    """Whether a request sends files, in a multipart body, to one of the paths."""
+    is_multipart = _header(scope, b"content-type").startswith(b"multipart/form-data")
+    return scope["method"] == "POST" and is_multipart and scope["path"] in uploads
 
 
 def _declared(scope: Scope) -> int | None:

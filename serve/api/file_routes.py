@@ -2,6 +2,8 @@
 
 # FastAPI reads the endpoints' annotations; see chat_routes.
 import asyncio
+import errno
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+_log = logging.getLogger("ragkit.serve")
 # Those of OpenAI's that its own type of a file knows.
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data")
 _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
@@ -29,6 +32,7 @@ _EXPIRY_S = range(3600, 2_592_001)
 # A client reads why it was refused only once it has sent its body; so much more of it is read and thrown away.
 _DRAIN_BYTES = 1_000_000_000
 _DRAIN_S = 20.0
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORM = {
     "requestBody": {
         "required": True,
@@ -133,9 +137,16 @@ async def _upload(stores: ServerStores, request: "Request") -> FileRow:
                 await upload.read(body)
                 purpose, expires_after_s = _checked_fields(upload.fields)
                 assert upload.path is not None, "read raises where there is no file"
-                return await asyncio.to_thread(
-                    stores.files.add, upload.path, upload.name, purpose, expires_after_s
-                )
+                add = stores.files.add
+                row = await asyncio.to_thread(add, upload.path, upload.name, purpose, expires_after_s)
+                room.is_stored = True
+                return row
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        _log.error("an upload does not fit on the disk: %s", error)
+        await _drain(body)
+        raise HttpProblem(507, "the server's disk is full", "server_error", code="disk_full") from error
     except UploadError as error:
         await _drain(body)
         raise HttpProblem(error.status, error.message, param=error.param) from error

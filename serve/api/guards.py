@@ -30,8 +30,8 @@ from ragkit.serve_config import ServeConfig
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Bodies of files: their routes write them to the disk as they come, and limit them.
-_UPLOADS = ("/v1/files", "/v1/vector_stores")
+# Bodies of files: their route writes them to the disk as they come, and limits them.
+_UPLOADS = ("/v1/files",)
 _READABLE_ELSEWHERE = ("x-request-id", "retry-after")
 
 

@@ -21,7 +21,7 @@ _log = logging.getLogger("ragkit.serve")
 class TimeLimitMiddleware:
     """Gives up a request after so many seconds: with 504, or with an error event where a stream has begun.
 
-    uploads: paths, and what is below them, where multipart bodies may take as long as their senders need.
+    uploads: paths where multipart bodies may take as long as their senders need.
     """
 
     def __init__(self, app: ASGIApp, seconds: float, uploads: tuple[str, ...]) -> None:

@@ -20,6 +20,8 @@ _PIECE_BYTES = 1 << 20
 _LONGEST_FIELD = 10_000
 _MOST_PARTS = 50
 _MOST_HEADERS = 16_000
+# Between two pieces of a body.
+_SILENCE_S = 60.0
 _ESCAPE = re.compile("%(22|[01][0-9A-F])")
 
 
@@ -69,7 +71,7 @@ class Upload:
         library = require("python_multipart.multipart")
         parser = library.MultipartParser(self._boundary(library), self._callbacks())
         try:
-            async for piece in body:
+            async for piece in _unbroken(body):
                 parser.write(piece)
                 if self._num_pending >= _PIECE_BYTES:
                     await asyncio.to_thread(self._write)
@@ -173,6 +175,19 @@ class Upload:
         if self.path is not None:
             # It is gone from here where it was taken over.
             self.path.unlink(missing_ok=True)
+
+
+async def _unbroken(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body's pieces. Raises UploadError where one is waited for too long."""
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                piece = await anext(body, None)
+        except TimeoutError as error:
+            raise UploadError(408, f"nothing came for {_SILENCE_S:g} s; send the file again") from error
+        if piece is None:
+            return
+        yield piece
 
 
 def _filename(raw: bytes) -> str:

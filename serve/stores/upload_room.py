@@ -20,6 +20,8 @@ class UploadRoom:
         self._most_together = int(settings.store_max_mb * _MEGABYTE)
         self._lock = threading.Lock()
         self._coming = 0
+        # What was stored since the server began; what was deleted is not taken off.
+        self._landed = 0
 
     def check_declared(self, num_bytes: int | None) -> None:
         """Refuse a body whose length tells that it is too large; forms have a little around the file."""
@@ -28,15 +30,17 @@ class UploadRoom:
 
     def open(self) -> OneUpload:
         """For one more upload."""
+        landed = self._landed
         stored = self._shelf.num_bytes() if self._most_together else 0
-        return OneUpload(self, stored)
+        return OneUpload(self, stored - landed)
 
     def take(self, upload: OneUpload, num_bytes: int) -> None:
         """Raises UploadError where that is more than one file, or all together, may have."""
         if upload.num_bytes + num_bytes > self._most:
             raise self._too_large()
         with self._lock:
-            if self._most_together and upload.stored + self._coming + num_bytes > self._most_together:
+            together = upload.others + self._landed + self._coming + num_bytes
+            if self._most_together and together > self._most_together:
                 raise UploadError(
                     413,
                     f"the server's files would have more than {self._most_together / _MEGABYTE:g} MB together "
@@ -46,10 +50,11 @@ class UploadRoom:
             self._coming += num_bytes
         upload.num_bytes += num_bytes
 
-    def give_back(self, num_bytes: int) -> None:
-        """An upload has ended, whether it is stored now or not."""
+    def give_back(self, num_bytes: int, *, is_stored: bool) -> None:
+        """An upload has ended."""
         with self._lock:
             self._coming -= num_bytes
+            self._landed += num_bytes if is_stored else 0
 
     def _too_large(self) -> UploadError:
         limit = f"{self._most / _MEGABYTE:g}"
@@ -57,12 +62,16 @@ class UploadRoom:
 
 
 class OneUpload:
-    """What one upload has taken so far; a context manager."""
+    """What one upload has taken so far; a context manager.
 
-    def __init__(self, room: UploadRoom, stored: int) -> None:
+    others: bytes that were stored when it began, less what the room had seen landing. is_stored: set once it is.
+    """
+
+    def __init__(self, room: UploadRoom, others: int) -> None:
         self._room = room
-        self.stored = stored
+        self.others = others
         self.num_bytes = 0
+        self.is_stored = False
 
     def take(self, num_bytes: int) -> None:
         """As `UploadRoom.take`."""
@@ -72,4 +81,4 @@ class OneUpload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._room.give_back(self.num_bytes)
+        self._room.give_back(self.num_bytes, is_stored=self.is_stored)

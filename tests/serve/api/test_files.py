@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,3 +206,18 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
 def test_cursors_that_are_none(server: StoreServer, cursor: str) -> None:
     with pytest.raises(openai.BadRequestError, match="no id of a file"):
         server.client.files.list(after=cursor)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(server: StoreServer) -> None:
+    before = sorted((server.folder / "files").iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(openai.InternalServerError) as caught:
+            server.upload("a.txt", b"x" * 400_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (caught.value.status_code, caught.value.code) == (507, "disk_full")
+    assert sorted((server.folder / "files").iterdir()) == before
+    assert list((server.folder / "uploads").iterdir()) == []
+    assert server.upload("a.txt", "room again")

@@ -62,9 +62,12 @@ def test_a_body_at_the_limit_passes(address: str) -> None:
     )
 
 
-def test_multipart_is_no_way_around_the_limit(address: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/vector_stores", "/v1/vector_stores/papers/search", "/v1/files/x"]
+)
+def test_multipart_is_no_way_around_the_limit(address: str, path: str) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    reply = httpx.post(f"{address}/v1/chat/completions", content=body_of(10_001), headers=headers)
+    reply = httpx.post(f"{address}{path}", content=body_of(10_001), headers=headers)
     assert reply.status_code == 413
 
 

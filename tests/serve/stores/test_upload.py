@@ -87,3 +87,23 @@ def test_no_bytes_do_more_than_be_refused(tmp_path: Path, body: bytes) -> None:
         with pytest.raises(UploadError):
             read(tmp_path, raw, [10])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sender_who_falls_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragkit.serve.stores.upload._SILENCE_S", 0.05)
+    body = body_of(b"a.txt", b"content")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, 60, 20):
+            # Slow is not silent.
+            await asyncio.sleep(0.02)
+            yield body[start : start + 20]
+        await asyncio.sleep(60)
+
+    with (
+        Upload(tmp_path, TYPE, lambda _: None) as upload,
+        pytest.raises(UploadError, match="nothing came") as caught,
+    ):
+        asyncio.run(upload.read(pieces()))
+    assert caught.value.status == 408
+    assert list(tmp_path.iterdir()) == []
