@@ -14,11 +14,11 @@ from ragkit.eval.index_speed import (
     ChangedSearches,
     IndexSpeed,
     IndexSpeedPlan,
-    IndexSpeedReport,
     Opening,
     parse_sizes,
     percentile,
 )
+from ragkit.eval.index_speed_report import IndexSpeedReport
 from ragkit.eval.speed import Comparison
 
 HNSW = IndexSpeed(
