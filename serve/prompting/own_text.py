@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ragkit.errors import ContextLengthError
@@ -72,25 +72,43 @@ class _OwnText:
         )
 
     def _cut_system(self) -> None:
-        places = [i for i, message in enumerate(self._history) if message.role == "system"]
-        for place in sorted(places, key=lambda i: -len(self._history[i].content)):
-            if self._fits_with_system():
-                return
-            self._cut_message(place)
+        """The longest messages go until the others fit; of the last that goes, as much stays as fits."""
+        if self._fits_with_system():
+            return
+        whole = list(self._history)
+        system = [i for i, message in enumerate(whole) if message.role == "system"]
+        places = sorted(system, key=lambda i: -len(whole[i].content))
 
-    def _cut_message(self, place: int) -> None:
-        message = self._history[place]
-
-        def fits(length: int) -> bool:
-            self._history[place] = replace(message, content=message.content[:length])
+        def fits_without(number: int) -> bool:
+            gone = set(places[:number])
+            self._history = [message for i, message in enumerate(whole) if i not in gone]
             return self._fits_with_system()
 
-        length = longest(word_cuts(message.content), fits)
-        self._history[place] = replace(message, content=message.content[:length])
-        self._notes.append(
-            f"A system message was cut to its first {length} of {len(message.content)} characters to fit the "
-            "engine's context."
-        )
+        # Found by halving: each look has all messages counted, and there may be thousands.
+        number = len(places) - longest(range(1, len(places)), lambda kept: fits_without(len(places) - kept))
+        gone, cut = set(places[: number - 1]), places[number - 1]
+        if length := self._cut_message(whole, gone, cut):
+            self._notes.append(
+                f"A system message was cut to its first {length} of {len(whole[cut].content)} characters to fit "
+                "the engine's context."
+            )
+        if left_out := number - bool(length):
+            messages = "system message was" if left_out == 1 else "system messages were"
+            self._notes.append(f"The {left_out} longest {messages} left out to fit the engine's context.")
+
+    def _cut_message(self, whole: Sequence[ChatMessage], gone: Collection[int], cut: int) -> int:
+        """The history without some messages and with the beginning of one; gives how long that is."""
+        content = whole[cut].content
+
+        def fits(length: int) -> bool:
+            short = replace(whole[cut], content=content[:length])
+            shown = [short if i == cut else message for i, message in enumerate(whole) if i not in gone]
+            self._history = shown if length else [message for message in shown if message is not short]
+            return self._fits_with_system()
+
+        length = longest(word_cuts(content), fits)
+        fits(length)
+        return length
 
     def _fits_with_system(self) -> bool:
         system = [message for message in self._history if message.role == "system"]

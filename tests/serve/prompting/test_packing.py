@@ -186,6 +186,29 @@ def test_one_huge_system_message_is_cut_and_the_question_is_not() -> None:
     assert engine.count_tokens(request.messages) + request.sampling.max_tokens <= engine.context_tokens
 
 
+def test_thousands_of_system_messages_leave_room_for_sources_and_take_few_counts() -> None:
+    engine = EstimatingEngine(context_tokens=1000)
+    short = tuple(ChatMessage("system", f"rule {i}.") for i in range(3000))
+    history = (ChatMessage("system", "Be kind. " * 5), *short, ChatMessage("system", "Hi."))
+    plan = plan_requests(
+        AskRequest("How deep?", history, SHORT), two_hits(), engine, two_page_store(), GenerationConfig()
+    )
+    (request,) = plan.requests
+    assert len(request.sources) == 2
+    assert engine.count_tokens(request.messages) + request.sampling.max_tokens <= engine.context_tokens
+    system = request.messages[0].content
+    # The longest went first.
+    assert "kind" not in system
+    assert system.endswith("Hi.")
+    # Nothing stands where a message was.
+    assert "\n\n\n" not in system
+    (note,) = [note for note in plan.notes if "left out to fit" in note]
+    kept = system.count("rule")
+    assert 5 < kept < 300
+    assert note == f"The {3001 - kept} longest system messages were left out to fit the engine's context."
+    assert engine.counts < 100
+
+
 def test_an_answer_as_long_as_the_context_is_shortened() -> None:
     engine = EchoEngine(context_tokens=1000)
     answer = ask(engine, AskRequest("How deep?", sampling=Sampling(max_tokens=10**9)))
