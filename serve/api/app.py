@@ -17,6 +17,7 @@ from ragkit.serve.api.embedding_routes import add_embedding_routes
 from ragkit.serve.api.error_handlers import handle_errors
 from ragkit.serve.api.file_routes import add_file_routes
 from ragkit.serve.api.guards import Guards
+from ragkit.serve.api.head_limit import head_limited_protocol
 from ragkit.serve.api.health_routes import add_health_routes
 from ragkit.serve.api.model_routes import add_model_routes
 from ragkit.serve.api.page_routes import add_page_routes
@@ -99,6 +100,7 @@ def run_server(
         app,
         host=host,
         port=port,
+        http=head_limited_protocol(),
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         log_config=None,
