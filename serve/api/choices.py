@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,10 +68,7 @@ async def _joined(streams: Sequence[AsyncIterator[AnswerEvent]]) -> AsyncIterato
                     waiting[_next(streams[index])] = index
                     yield index, next_event
     finally:
-        for task in waiting:
-            task.cancel()
-        if waiting:
-            await asyncio.wait(waiting)
+        await _stop(waiting)
 
 
 def _choice(request: AskRequest, index: int, found: Found | None) -> AskRequest:
@@ -88,6 +85,21 @@ def _next(stream: AsyncIterator[AnswerEvent]) -> asyncio.Future[AnswerEvent | No
         return await anext(stream, None)
 
     return asyncio.ensure_future(event())
+
+
+async def _stop(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Cancel them and wait until they have let go, also where whoever waits is cancelled more than once."""
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while left := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            # A stream that still runs cannot be closed.
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _close(stream: Any) -> None:

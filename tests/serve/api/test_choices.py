@@ -107,3 +107,41 @@ def test_cancelling_closes_every_stream() -> None:
         assert answerer.open == 0
 
     asyncio.run(cancel())
+
+
+class SlowToClose:
+    """Streams that need a while to let go."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def ask(self, request: AskRequest) -> Answer:
+        raise NotImplementedError
+
+    async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
+        self.open += 1
+        try:
+            yield AnswerEvent(hits=tuple(two_hits()))
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.03)
+            self.open -= 1
+
+
+def test_cancelling_again_and_again_closes_every_stream() -> None:
+    answerer = SlowToClose()
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(ask_choices(answerer, ask(), 3))
+        await asyncio.sleep(0.05)
+        assert answerer.open == 3
+        # As cancel scopes do, until it is heeded.
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.002)
+        assert task.cancelled()
+        assert answerer.open == 0
+
+    asyncio.run(cancel())
