@@ -69,14 +69,14 @@ class Upload:
             UploadError: it is no multipart body, has no file, or is too large.
         """
         library = require("python_multipart.multipart")
-        parser = library.MultipartParser(self._boundary(library), self._callbacks())
         try:
+            parser = library.MultipartParser(self._boundary(library), self._callbacks())
             async for piece in _unbroken(body):
                 parser.write(piece)
                 if self._num_pending >= _PIECE_BYTES:
                     await asyncio.to_thread(self._write)
             parser.finalize()
-        except library.MultipartParseError as error:
+        except require("python_multipart.exceptions").FormParserError as error:
             raise UploadError(400, f"the body is no multipart/form-data: {error}") from error
         if not self._ended:
             raise UploadError(400, "the body ends in the middle of a part; send it again")

@@ -124,6 +124,7 @@ def test_a_body_that_comes_in_chunks_is_limited_too(server: StoreServer) -> None
             b"--b\r\nContent-Disposition: " + b"x" * 20_000 + b"\r\n\r\nx\r\n--b--\r\n",
             "header",
         ),
+        ("multipart/form-data; boundary=" + "b" * 5000, b"--b", "Boundary length 5000"),
     ],
 )
 def test_bodies_that_are_no_upload(server: StoreServer, content_type: str, body: bytes, reason: str) -> None:
