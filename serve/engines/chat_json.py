@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from ragkit.serve.api.image_url import image_url
 _FINISH_REASONS = ("length", "tool_calls", "content_filter")
 # DeepSeek's name and vLLM's own.
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # What OpenAI's API says for a probability of zero; JSON has no infinity.
 _ZERO_LOGPROB = -9999.0
 
@@ -79,7 +81,7 @@ def finish_reason_of(choice: Any) -> str:
 def reasoning_of(message: Any) -> str:
     """The thinking in a message or delta; "" where there is none."""
     for name in _REASONING_FIELDS:
-        if isinstance(text := getattr(message, name, None), str) and text:
+        if text := text_of(getattr(message, name, None)):
             return text
     return ""
 
@@ -97,12 +99,12 @@ def tool_call_deltas_of(delta: Any) -> tuple[ToolCallDelta, ...]:
         function, index = getattr(call, "function", None), getattr(call, "index", None)
         if function is None:
             continue
-        name, id_ = _text(getattr(function, "name", None)), _text(getattr(call, "id", None))
+        name, id_ = text_of(getattr(function, "name", None)), text_of(getattr(call, "id", None))
         if name and not id_:
             # Clients answer a call by its id, and some servers give none.
             id_ = f"call_{uuid.uuid4().hex}"
         number = index if isinstance(index, int) and index >= 0 else position
-        found.append(ToolCallDelta(number, id_, name, _text(getattr(function, "arguments", None))))
+        found.append(ToolCallDelta(number, id_, name, text_of(getattr(function, "arguments", None))))
     return tuple(found)
 
 
@@ -135,15 +137,16 @@ def _token(entry: Any, *, with_top: bool = True) -> TokenLogprob | None:
     likely = [_token(other, with_top=False) for other in top] if isinstance(top, list) else []
     octets = isinstance(bytes_, list) and all(isinstance(b, int) and 0 <= b < 256 for b in bytes_)
     return TokenLogprob(
-        _text(token),
+        text_of(token),
         float(logprob) if math.isfinite(logprob) else _ZERO_LOGPROB,
         tuple(bytes_) if octets and isinstance(bytes_, list) else None,
         tuple(other for other in likely if other is not None),
     )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def text_of(value: Any) -> str:
+    """A server's text; "" for what is none. Halves of characters, which embedders do not read, become U+FFFD."""
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else ""
 
 
 def _content(message: ChatMessage) -> str | list[dict[str, Any]]:

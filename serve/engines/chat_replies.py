@@ -8,6 +8,7 @@ from ragkit.records import ChatDelta, ChatReply, ChatRequest, Usage
 from ragkit.serve.engines.chat_json import (
     finish_reason_of,
     reasoning_of,
+    text_of,
     token_logprobs_of,
     tool_call_deltas_of,
     tool_calls_of,
@@ -24,7 +25,7 @@ def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
     asked = request.logprobs or request.sampling.logprobs
     tokens = token_logprobs_of(choice) if asked else None
     return ChatReply(
-        text if isinstance(text, str) else "",
+        text_of(text),
         finish_reason_of(choice),
         usage_of(reply),
         tuple(token.logprob for token in tokens) if request.logprobs and tokens is not None else None,
@@ -40,7 +41,7 @@ def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
     delta = getattr(choice, "delta", None)
     text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
     read = ChatDelta(
-        text if isinstance(text, str) else "",
+        text_of(text),
         tool_calls=tool_call_deltas_of(delta),
         reasoning=reasoning_of(delta),
         tokens=(token_logprobs_of(choice) or ()) if request.sampling.logprobs else (),

@@ -13,6 +13,7 @@ from ragkit.serve.engines.chat_json import (
     message_json,
     reasoning_of,
     sampling_json,
+    text_of,
     token_logprobs_of,
     tool_call_deltas_of,
     tool_calls_of,
@@ -48,6 +49,12 @@ def test_only_what_is_set_is_sent() -> None:
         "reasoning_effort": "low",
         "extra_body": {"top_k": 4},
     }
+
+
+def test_a_servers_text_is_text() -> None:
+    assert text_of("a😀") == "a😀"
+    assert text_of("\ude00\ud83d") == "\ufffd\ufffd"
+    assert text_of(None) == text_of([1]) == ""
 
 
 def test_a_choice_among_no_tools_is_not_sent() -> None:

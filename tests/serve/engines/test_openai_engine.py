@@ -291,6 +291,15 @@ def test_logprobs_are_read_where_there_are_any(sent: Any, expected: tuple[float,
     assert chat(completion(logprobs=sent)).logprobs is None
 
 
+def test_halves_of_characters_become_what_models_can_read() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '"\ud800"'}}
+    said = {"role": "assistant", "content": "a\ud83d b", "reasoning_content": "\udfff", "tool_calls": [call]}
+    reply = chat(completion(message=said))
+    assert (reply.text, reply.reasoning) == ("a\ufffd b", "\ufffd")
+    assert reply.tool_calls[0].arguments == '"\ufffd"'
+    assert chat(completion(message={"role": "assistant", "content": "a\ud83d\ude00"})).text == "a😀"
+
+
 def test_too_many_images_are_refused_before_anything_is_sent() -> None:
     upstream = completion()
     with pytest.raises(ImageInputError, match="an image and m reads text alone"):
