@@ -53,14 +53,21 @@ def usage_json(used: Sequence[Usage]) -> dict[str, Any]:
 
 # json.dumps makes a new one for each piece of a stream.
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# Many clients cut streams into lines by Unicode's line ends, at which texts of PDFs break their JSON.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def json_bytes(value: Any) -> bytes:
-    """As JSON in UTF-8. It has no infinity, which becomes null, and no halves of characters, which become "?"."""
+    """As JSON in UTF-8 on one line, whatever one takes for the end of a line.
+
+    It has no infinity, which becomes null, and no halves of characters, which become "?".
+    """
     try:
         text = _JSON.encode(value)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    for end, escape in _LINE_ENDS.items():
+        text = text.replace(end, escape)
     return text.encode("utf-8", "replace")
 
 

@@ -77,6 +77,13 @@ def test_json_has_neither_infinity_nor_halves_of_characters() -> None:
     assert json_bytes({"a": [float("nan"), 1.5], "ö": "\ud800x"}) == '{"a":[null,1.5],"ö":"?x"}'.encode()
 
 
+def test_json_stands_on_one_line_whatever_ends_a_line() -> None:
+    text = "a\nb\rc\x0bd\x0ce\x1cf\x1dg\x1eh\x85i\u2028j\u2029k\\u2028"
+    sent = json_bytes({text: [text, float("inf")]})
+    assert len(sent.decode().splitlines()) == 1
+    assert json.loads(sent) == {text: [text, None]}
+
+
 def test_places_are_those_of_the_text_that_was_sent() -> None:
     (whole,) = url_citations(ANSWER, "papers", LINKS)
     (sent,) = url_citations(ANSWER, "papers", LINKS, "Deep. So.")
