@@ -24,7 +24,7 @@ from ragkit.records import (
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.responses_request import FileSearch, ResponsesBody
 from ragkit.serve.api.retrieval_fields import where_of
-from ragkit.serve.api.server_parts import ServerParts
+from ragkit.serve.api.server_parts import ServerParts, listed
 
 _DEFAULT_RESULTS = 10
 _SHIFT = 48
@@ -118,8 +118,7 @@ def plan_search(parts: ServerParts, body: ResponsesBody, search: FileSearch | No
     names = parts.library.names()
     if search is None:
         if body.model is None and len(names) != 1:
-            known = ", ".join(names) or "none"
-            raise HttpProblem(400, f"model is missing; models here: {known}", param="model")
+            raise HttpProblem(400, f"model is missing; models here: {listed(names)}", param="model")
         corpus = parts.corpus(names[0] if body.model is None else body.model)
         return SearchPlan([corpus], corpus.answerer, body.model or names[0], is_own=True)
     corpora: list[ServedCorpus] = []

@@ -16,7 +16,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.known_fields import check_extra
 from ragkit.serve.api.model_use import ModelUse
 from ragkit.serve.api.sampling_fields import check_text
-from ragkit.serve.api.server_parts import ServerParts
+from ragkit.serve.api.server_parts import ServerParts, listed
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.engines.token_estimate import estimate_tokens
 
@@ -86,7 +86,7 @@ async def _rerank(parts: ServerParts, use: ModelUse, body: RerankBody, request: 
 def _model(parts: ServerParts, body: RerankBody) -> str:
     names = parts.library.names()
     if body.model is None and len(names) != 1:
-        raise HttpProblem(400, f"model is missing; models here: {', '.join(names) or 'none'}", param="model")
+        raise HttpProblem(400, f"model is missing; models here: {listed(names)}", param="model")
     return names[0] if body.model is None else body.model
 
 

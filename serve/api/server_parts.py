@@ -18,6 +18,8 @@ from ragkit.serve_config import ServeConfig
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+_MOST_NAMES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class ServerParts:
@@ -53,10 +55,16 @@ class ServerParts:
         try:
             return self.library.corpus(name)
         except KeyError as error:
-            known = ", ".join(self.library.names()) or "none"
+            known = listed(self.library.names())
             raise HttpProblem(
                 404,
                 f"the model {name!r} does not exist; models here: {known}",
                 param="model",
                 code="model_not_found",
             ) from error
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are beside them: vector stores may be thousands."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more or "none"
