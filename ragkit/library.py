@@ -72,13 +72,37 @@ class StoreFolder:
     def drop(self, store: str) -> None:
         """Hand it out no more; `sweep` deletes it."""
         with self._lock:
-            self._dropped[store] = self._open.pop(store, None)
+            corpus = self._open.pop(store, None)
+            # An expired store that is deleted is dropped twice; its corpus may still be in use.
+            if corpus is not None or store not in self._dropped:
+                self._dropped[store] = corpus
 
     def sweep(self, busy: str | None) -> None:
         """Delete what was dropped, and what belongs to no store, once nobody works with it.
 
         busy: the store whose corpus is written to at the moment; it is left alone.
+
+        Raises:
+            OSError: a folder cannot be deleted; the others were.
         """
+        failures = []
+        # Outside of the lock: deleting a large corpus takes a while, in which the others are to be had.
+        for store, corpus in self._over(busy).items():
+            try:
+                if corpus is not None:
+                    corpus.close()
+                if (self._folder / store).exists():
+                    shutil.rmtree(self._folder / store)
+            except OSError as error:
+                failures.append(error)
+                continue
+            with self._lock:
+                del self._dropped[store]
+        if failures:
+            raise failures[0]
+
+    def _over(self, busy: str | None) -> dict[str, StoreCorpus | None]:
+        """What may be deleted now."""
         with self._lock:
             # In this order: a store is known before it has a folder.
             folders = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
@@ -86,14 +110,11 @@ class StoreFolder:
             for name in folders:
                 if name not in alive and name not in self._open:
                     self._dropped.setdefault(name, None)
-            for store, corpus in list(self._dropped.items()):
-                if store == busy or (corpus is not None and corpus.is_used):
-                    continue
-                if corpus is not None:
-                    corpus.close()
-                if (self._folder / store).exists():
-                    shutil.rmtree(self._folder / store)
-                del self._dropped[store]
+            return {
+                store: corpus
+                for store, corpus in self._dropped.items()
+                if store != busy and (corpus is None or not corpus.is_used)
+            }
 
     def close(self) -> None:
         """Close what is open."""

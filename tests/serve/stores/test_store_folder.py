@@ -1,0 +1,103 @@
+"""Corpora of vector stores that are deleted while others, or they themselves, are used."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ragkit.config import parse_config
+from ragkit.library import StoreFolder
+from ragkit.serve.stores.rules import CreateStore
+from ragkit.serve.stores.state import ServerState
+from ragkit.serve.stores.store_shelf import StoreShelf
+from ragkit.store_corpus import StoreCorpus, StoreModels
+
+
+@pytest.fixture
+def corpora(tmp_path: Path) -> Iterator[StoreFolder]:
+    state = ServerState(tmp_path)
+    config = parse_config({"embedder": {"name": "none"}})
+    made = StoreFolder(tmp_path, StoreModels.load(config, to_answer=True), StoreShelf(state))
+    yield made
+    made.close()
+    state.close()
+
+
+def stores_of(corpora: StoreFolder, number: int) -> list[str]:
+    made = [corpora.shelf.create(CreateStore()).id for _ in range(number)]
+    for store in made:
+        corpora.open(store)
+    return made
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "corpora").iterdir())
+
+
+def test_a_long_deletion_does_not_hold_up_other_stores(
+    corpora: StoreFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, here = stores_of(corpora, 2)
+    begun, may_end, real = threading.Event(), threading.Event(), shutil.rmtree
+
+    def slow(path: Path) -> None:
+        begun.set()
+        assert may_end.wait(10)
+        real(path)
+
+    monkeypatch.setattr("ragkit.library.shutil.rmtree", slow)
+    corpora.shelf.delete(gone)
+    corpora.drop(gone)
+    sweeping = threading.Thread(target=corpora.sweep, args=(None,))
+    sweeping.start()
+    assert begun.wait(10)
+    opening = threading.Thread(target=corpora.open, args=(here,), daemon=True)
+    opening.start()
+    opening.join(5)
+    was_opened = not opening.is_alive()
+    may_end.set()
+    sweeping.join()
+    assert was_opened
+    assert names(tmp_path) == [here]
+
+
+def test_a_folder_that_cannot_be_deleted_keeps_no_other(
+    corpora: StoreFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, gone = stores_of(corpora, 2)
+    real = shutil.rmtree
+
+    def refusing(path: Path) -> None:
+        if path.name == stuck:
+            raise PermissionError(13, "no")
+        real(path)
+
+    for store in (stuck, gone):
+        corpora.shelf.delete(store)
+        corpora.drop(store)
+    with monkeypatch.context() as patch:
+        patch.setattr("ragkit.library.shutil.rmtree", refusing)
+        with pytest.raises(PermissionError):
+            corpora.sweep(None)
+    assert names(tmp_path) == [stuck]
+    corpora.sweep(None)
+    assert names(tmp_path) == []
+
+
+def test_what_is_dropped_twice_stays_while_it_is_used(corpora: StoreFolder, tmp_path: Path) -> None:
+    (store,) = stores_of(corpora, 1)
+    corpus = corpora.open(store)
+    assert isinstance(corpus, StoreCorpus)
+    with corpus.in_use():
+        # It expires, and then somebody deletes it.
+        corpora.drop(store)
+        corpora.shelf.delete(store)
+        corpora.drop(store)
+        corpora.sweep(None)
+        assert names(tmp_path) == [store]
+    corpora.sweep(None)
+    assert names(tmp_path) == []
