@@ -159,7 +159,12 @@ class VllmServer:
             with self._lock:
                 if self._ending.is_set():
                     return
-                run = self._launch()
+                try:
+                    run = self._launch()
+                except OSError as error:
+                    # No memory or no files for a process now: it is tried again after the next pause.
+                    self.log(f"cannot be started: {error}")
+                    continue
             if self._wait_until_well(run):
                 self.state = "running"
             else:

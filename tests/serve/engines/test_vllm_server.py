@@ -134,6 +134,21 @@ def test_it_is_given_up_after_so_many_quick_crashes(started: Any) -> None:
     assert caught.value.retry_after_s is None
 
 
+def test_a_machine_that_cannot_start_processes_for_a_while(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, _, log = started
+    real, failures = server._launch, [OSError(12, "Cannot allocate memory")]
+
+    def launch() -> object:
+        if failures:
+            raise failures.pop()
+        return real()
+
+    monkeypatch.setattr(server, "_launch", launch)
+    os.kill(child_of(server.pid), signal.SIGKILL)
+    wait_until(lambda: "cannot be started: [Errno 12] Cannot allocate memory" in log, 20)
+    wait_until(lambda: server.state == "running", 20)
+
+
 def test_pauses_double() -> None:
     patience = Patience(first_pause_s=1, longest_s=30)
     assert [patience.pause_s(quick) for quick in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
