@@ -36,10 +36,11 @@ class ImageUrl(BaseModel):
 
 
 class ContentPart(BaseModel):
-    """A piece of a message's content: text or an image."""
+    """A piece of a message's content: text, an image, or what an assistant said instead of an answer."""
 
     type: StrictStr
     text: StrictStr = ""
+    refusal: StrictStr = ""
     image_url: ImageUrl | None = None
 
 
@@ -133,9 +134,10 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
     )
     place = f"messages[{index}].content"
     parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
-    content = "\n".join(part.text for part in parts if part.type == "text")
+    said = {"text", "refusal"} if role == "assistant" else {"text"}
+    content = "\n".join(part.refusal or part.text for part in parts if part.type in said)
     check_text(place, content)
-    images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type != "text"]
+    images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type not in said]
     return ChatMessage(role, content, tuple(images), _calls(index, message), _call_id(index, message))
 
 

@@ -50,6 +50,13 @@ def test_the_last_user_message_is_the_question() -> None:
     )
 
 
+def test_a_refusal_is_what_the_assistant_said() -> None:
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
+    assert parse(messages=[USER, refused, USER]).history[1] == ChatMessage("assistant", "I cannot.")
+    with pytest.raises(HttpProblem, match="a part of type 'refusal'"):
+        parse(messages=[{"role": "user", "content": refused["content"]}])
+
+
 def test_sampling_is_the_requests_or_else_the_servers() -> None:
     assert parse().sampling == DEFAULT
     assert parse(temperature=0, top_p=0.5, stop="x", seed=3, max_tokens=7).sampling == Sampling(
