@@ -41,6 +41,9 @@ class MarkFilter:
     def __init__(self, num_sources: int) -> None:
         self._num_sources = num_sources
         self._held = ""
+        # White space behind `_held`, which is white space alone: put together once, however long it grows.
+        self._blanks: list[str] = []
+        self._is_blank = True
         self._tail = ""
         self._begun = False
         self._unknown: dict[int, None] = {}
@@ -52,7 +55,9 @@ class MarkFilter:
 
     def push(self, piece: str) -> str:
         """What can be passed on now that `piece` has come."""
-        self._held += piece
+        self._blanks.append(piece)
+        if self._is_blank and (not piece or piece.isspace()):
+            return ""
         return self._release(final=False)
 
     def finish(self) -> str:
@@ -60,6 +65,8 @@ class MarkFilter:
         return self._release(final=True).rstrip()
 
     def _release(self, *, final: bool) -> str:
+        self._held += "".join(self._blanks)
+        self._blanks.clear()
         out = ""
         position = 0
         while bracket := _BRACKET.search(self._held, position):
@@ -80,6 +87,7 @@ class MarkFilter:
         """Release text up to the next possible mark; the white space before it stays."""
         unfinished = None if final else _UNFINISHED.search(self._held, position)
         end = unfinished.start() if unfinished else len(self._held)
+        self._is_blank = unfinished is None
         ready = out + self._held[position:end]
         kept = len(ready) if final else len(ready.rstrip())
         self._held = ready[kept:] + self._held[end:]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -60,6 +61,20 @@ def test_what_goes_leaves_no_mark_behind(text: str, size: int) -> None:
     pieces = [text[start : start + size] for start in range(0, len(text), size)]
     assert set(marks_in(filtered(pieces)[0])) <= {1, 2, 3}
     assert filtered(pieces) == filtered([text])
+
+
+def test_white_space_without_end_takes_no_more_time_than_text() -> None:
+    def seconds(piece: str) -> float:
+        marks = MarkFilter(1)
+        started = time.perf_counter()
+        passed = [marks.push(piece) for _ in range(20_000)]
+        ended = marks.push("end [1]")
+        took = time.perf_counter() - started
+        assert len("".join([*passed, ended])) == len(piece) * 20_000 * (not piece.isspace()) + len("end [1]")
+        return took
+
+    # Looked through again with every piece it takes a thousand times as long.
+    assert seconds(" " * 100) < 5 * seconds("x" * 100)
 
 
 def test_only_an_unfinished_bracket_is_held_back() -> None:
