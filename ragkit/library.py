@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ragkit.errors import ConfigError
 from ragkit.protocols import ServedCorpus
 from ragkit.serve.stores.store_shelf import StoreShelf
 from ragkit.store_corpus import FOLDER, StoreCorpus, StoreModels
+
+# Each open corpus holds several files open, and systems allow a process about a thousand.
+_MOST_OPEN = 64
 
 
 class FolderLibrary:
@@ -52,7 +56,7 @@ class StoreFolder:
         self._folder = folder / FOLDER
         self._models = models
         self._lock = threading.Lock()
-        self._open: dict[str, StoreCorpus] = {}
+        self._open: OrderedDict[str, StoreCorpus] = OrderedDict()
         self._dropped: dict[str, StoreCorpus | None] = {}
         self.shelf = shelf
 
@@ -65,9 +69,18 @@ class StoreFolder:
                 path = self._folder / store
                 StoreCorpus.make(path, self._models)
                 self._open[store] = StoreCorpus(path, self._models)
+            self._open.move_to_end(store)
             corpus = self._open[store]
+            self._close_some()
         self.shelf.touch(store)
         return corpus
+
+    def _close_some(self) -> None:
+        """Those that nobody works with and that were asked for longest ago. Whoever holds one can still use it."""
+        newest = next(reversed(self._open))
+        idle = [store for store, corpus in self._open.items() if store != newest and not corpus.is_used]
+        for store in idle[: max(0, len(self._open) - _MOST_OPEN)]:
+            self._open.pop(store).close()
 
     def drop(self, store: str) -> None:
         """Hand it out no more; `sweep` deletes it."""

@@ -14,7 +14,7 @@ from ragkit import __version__, assemble
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
-from ragkit.errors import CorpusLockedError
+from ragkit.errors import CorpusError, CorpusLockedError
 from ragkit.indexers import manifest
 from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
@@ -79,6 +79,10 @@ class StoreCorpus(Corpus):
             except CorpusLockedError:
                 # The server, or the process that indexes for it, makes it at this moment.
                 time.sleep(_ATTEMPT_S)
+            except CorpusError:
+                # "Other files" where it was made, and begun to be filled, since we looked.
+                if not (path / manifest.FILE_NAME).exists():
+                    raise
 
     def holds(self, document: str) -> bool:
         """Whether there is a document of that id."""

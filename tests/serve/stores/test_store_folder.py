@@ -6,10 +6,12 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ragkit.config import parse_config
+from ragkit.indexers.create_corpus import create_corpus
 from ragkit.library import StoreFolder
 from ragkit.serve.stores.rules import CreateStore
 from ragkit.serve.stores.state import ServerState
@@ -101,3 +103,31 @@ def test_what_is_dropped_twice_stays_while_it_is_used(corpora: StoreFolder, tmp_
         assert names(tmp_path) == [store]
     corpora.sweep(None)
     assert names(tmp_path) == []
+
+
+def test_only_so_many_corpora_stay_open(corpora: StoreFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragkit.library._MOST_OPEN", 2)
+    first, second, third, fourth = (corpora.shelf.create(CreateStore()).id for _ in range(4))
+    used, idle = corpora.open(first), corpora.open(second)
+    assert isinstance(used, StoreCorpus)
+    with used.in_use():
+        corpora.open(third)
+        corpora.open(fourth)
+        assert corpora.open(first) is used
+    assert corpora.open(second) is not idle
+    # Who has it in hand goes on.
+    assert idle.store.documents() == []
+
+
+def test_a_corpus_that_the_indexing_process_makes_and_fills_at_this_moment(
+    corpora: StoreFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(path: Path, *arguments: Any) -> None:
+        # Between the look whether it is there and its creation.
+        create_corpus(path, *arguments)
+        (path / "shards").mkdir()
+        create_corpus(path, *arguments)
+
+    monkeypatch.setattr("ragkit.store_corpus.create_corpus", late)
+    store = corpora.shelf.create(CreateStore()).id
+    assert corpora.open(store).store.documents() == []
