@@ -15,7 +15,7 @@ demo: $(VENV)/demo.installed
 	$(RUN) -m ragkit demo
 
 test: $(VENV)/dev.installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -m "not slow and not vllm"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not vllm"
 
 test-slow: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow

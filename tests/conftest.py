@@ -21,6 +21,27 @@ from tests.deviations import Deviations
 _DEVIATIONS = pytest.StashKey[Deviations]()
 
 
+# These files take longest: they go first, so that no core has nothing to do while another ends one of them.
+_LONG = (
+    "test_readme",
+    "test_picture_kill",
+    "test_index_speed",
+    "test_openai_client",
+    "test_killable_worker",
+    "test_samples",
+    "test_cli",
+    "test_kill",
+    "test_picture_corpus",
+    "test_histories",
+    "test_three_doors",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
