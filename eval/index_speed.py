@@ -137,8 +137,8 @@ class Build:
     """Seconds of building, and what came out.
 
     documents_s: `Corpus.add` of all passages with index.kind = "flat": catalogue, BM25, and their vectors written
-    as they are, once for all kinds. index_s: then `Corpus.compact` with this kind, which writes one shard and gives
-    it its index: training, filling, measuring recall and saving; trained_s: training and filling alone.
+    as they are, once for all kinds. index_s: then `Corpus.compact` with this kind: one shard
+    and its index: training, filling, measuring recall and saving; trained_s: training and filling alone.
     bare_s: training, filling and saving bare FAISS. recall: as the corpus measured it. num_bytes: the file of our
     index, without the exact vectors; vector_bytes: these and their keys, which the corpus has anyway.
     bare_num_bytes: the file of bare FAISS, the vectors in it where it scores exactly. why: what chose the factory

@@ -253,12 +253,12 @@ def serve(
 
     Give at least one --corpus, or a --store.
     """
-    from ragkit.library import FolderLibrary
+    from ragkit.hosting.library import FolderLibrary
+    from ragkit.hosting.served_engine import served_engine
+    from ragkit.hosting.served_stores import served_stores
     from ragkit.records import Sampling
     from ragkit.serve.api.app import create_app, run_server
-    from ragkit.serve.api.exposure import check_exposure
-    from ragkit.served_engine import served_engine
-    from ragkit.served_stores import served_stores
+    from ragkit.serve.guards.exposure import check_exposure
 
     if not corpus and store is None:
         raise ConfigError("there is nothing to serve; name a --corpus, or a --store for uploads")
@@ -298,7 +298,7 @@ def key(
     ] = None,
 ) -> None:
     """Make an API key: it is printed once, and the server keeps its hash alone."""
-    from ragkit.serve.api.api_keys import add_key, make_key
+    from ragkit.serve.guards.api_keys import add_key, make_key
 
     made = make_key(name, corpus or []) if file is None else add_key(file, name, corpus or [])
     print(made.key)  # noqa: T201

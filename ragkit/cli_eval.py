@@ -91,8 +91,8 @@ def retrieval(
     from ragkit.eval.page_sets import PageScope, read_names
     from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
     from ragkit.eval.trec import write_run
-    from ragkit.evaluation import evaluate_beir
-    from ragkit.page_evaluation import evaluate_pages, needs_page_set
+    from ragkit.evaluations.evaluation import evaluate_beir
+    from ragkit.evaluations.page_evaluation import evaluate_pages, needs_page_set
     from ragkit.progress import index_progress
 
     only = None if documents_from is None else read_names(documents_from)
@@ -144,8 +144,8 @@ def speed(
 ) -> None:
     """Time indexing and searching beside the bare libraries below them, page pictures, or vector indexes."""
     from ragkit.demo import SAMPLES
-    from ragkit.evaluation import measure_speed
-    from ragkit.page_speed import measure_page_speed
+    from ragkit.evaluations.evaluation import measure_speed
+    from ragkit.evaluations.page_speed import measure_page_speed
 
     _refuse_ignored(context, scale, pages)
     settings = load_config(config)
@@ -185,7 +185,7 @@ def _scale_report(
     data: Path | None,
 ) -> IndexSpeedReport:
     from ragkit.eval.index_speed import DEFAULT_KINDS, IndexSpeedPlan, parse_sizes
-    from ragkit.index_speed import measure_index_speed
+    from ragkit.evaluations.index_speed import measure_index_speed
 
     try:
         sizes = parse_sizes(scale)
@@ -208,7 +208,7 @@ def ocr(
     as_json: JsonOption = False,
 ) -> None:
     """Read drawn pages by OCR: seconds a page, and the share of the text layer's words that was read."""
-    from ragkit.ocr_evaluation import measure_ocr, parse_pages
+    from ragkit.evaluations.ocr_evaluation import measure_ocr, parse_pages
 
     try:
         wanted = parse_pages(pages) if pages else None
@@ -230,7 +230,7 @@ def load(
     as_json: JsonOption = False,
 ) -> None:
     """Put load on a server with the echo engine: what it adds to the bare search, and whether it stays up."""
-    from ragkit.load_check import LoadScale, measure_load
+    from ragkit.evaluations.load_check import LoadScale, measure_load
 
     told = Console(stderr=True)
     scale = LoadScale(seconds, clients, num_documents)

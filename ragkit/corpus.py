@@ -22,6 +22,7 @@ from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
 from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError, CorpusNotFoundError
 from ragkit.filter_check import FilterCheck
+from ragkit.hosting.search_batches import SearchBatches
 from ragkit.indexers import manifest
 from ragkit.indexers.build_index import IndexBuilder
 from ragkit.indexers.catalogue import Catalogue
@@ -54,7 +55,6 @@ from ragkit.records import (
 )
 from ragkit.retrievers.levels import Level
 from ragkit.retrievers.reranking import rerank_first
-from ragkit.search_batches import SearchBatches
 from ragkit.searcher import Searcher
 from ragkit.serve.prompting.position_curve import stored_curve
 from ragkit.where import Where, as_filter

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ragkit.config import GenerationConfig
+from ragkit.hosting.search_batches import in_search_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
-from ragkit.search_batches import in_search_thread
 from ragkit.serve.generate import generate_answer, stream_answer
 from ragkit.serve.prompting.condense import SearchText, search_text
 

@@ -17,7 +17,7 @@ pytest.importorskip("openai")
 import openai
 
 from ragkit import Corpus
-from ragkit.library import FolderLibrary
+from ragkit.hosting.library import FolderLibrary
 from ragkit.serve.api.app import create_app
 from tests.serve.house import running
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 from ragkit.extras import require
 from ragkit.protocols import CorpusLibrary, Upstream
 from ragkit.records import Sampling
-from ragkit.serve.api.access_log import start_logging
-from ragkit.serve.api.chat_routes import add_chat_routes
 from ragkit.serve.api.embedding_routes import add_embedding_routes
 from ragkit.serve.api.error_handlers import handle_errors
 from ragkit.serve.api.file_routes import add_file_routes
-from ragkit.serve.api.guards import Guards
-from ragkit.serve.api.head_limit import head_limited_protocol
 from ragkit.serve.api.health_routes import add_health_routes
 from ragkit.serve.api.model_routes import add_model_routes
-from ragkit.serve.api.page_routes import add_page_routes
 from ragkit.serve.api.rerank_routes import add_rerank_routes
-from ragkit.serve.api.responses_routes import add_responses_routes
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.vector_store_file_routes import add_file_batch_routes, add_vector_store_file_routes
 from ragkit.serve.api.vector_store_routes import add_vector_store_routes
-from ragkit.serve.api.web_routes import add_web_routes
+from ragkit.serve.chat.chat_routes import add_chat_routes
+from ragkit.serve.guards.access_log import start_logging
+from ragkit.serve.guards.guards import Guards
+from ragkit.serve.guards.head_limit import head_limited_protocol
+from ragkit.serve.pages.page_routes import add_page_routes
+from ragkit.serve.pages.web_routes import add_web_routes
+from ragkit.serve.responses.responses_routes import add_responses_routes
 from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve_config import ServeConfig
 

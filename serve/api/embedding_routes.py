@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from ragkit.protocols import Embedder, ServedCorpus, Tokenizer
 from ragkit.records import FloatArray, PageImage, Passage
-from ragkit.serve.api.chat_request import ApiMessage
 from ragkit.serve.api.connection import Connection
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.api.known_fields import check_extra
 from ragkit.serve.api.model_use import ModelUse
-from ragkit.serve.api.request_images import check_pixels, read_image
-from ragkit.serve.api.sampling_fields import check_text
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
+from ragkit.serve.chat.chat_request import ApiMessage
+from ragkit.serve.chat.known_fields import check_extra
+from ragkit.serve.chat.request_images import check_pixels, read_image
+from ragkit.serve.chat.sampling_fields import check_text
 from ragkit.serve.engines.token_estimate import estimate_tokens
 
 if TYPE_CHECKING:

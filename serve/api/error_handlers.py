@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from ragkit.errors import RagkitError
 from ragkit.serve.api.connection import ClientGoneError
 from ragkit.serve.api.http_errors import HttpProblem, internal_problem, problem_of
-from ragkit.serve.api.request_id import request_id_of
-from ragkit.serve.api.security_headers import with_security_headers
+from ragkit.serve.guards.request_id import request_id_of
+from ragkit.serve.guards.security_headers import with_security_headers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -13,11 +13,11 @@ from ragkit.protocols import Embedder, Reranker, ServedCorpus
 from ragkit.records import Hit, Passage, Query
 from ragkit.serve.api.connection import Connection
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.api.known_fields import check_extra
 from ragkit.serve.api.model_use import ModelUse
-from ragkit.serve.api.sampling_fields import check_text
 from ragkit.serve.api.server_parts import ServerParts, listed
 from ragkit.serve.api.wire import json_bytes
+from ragkit.serve.chat.known_fields import check_extra
+from ragkit.serve.chat.sampling_fields import check_text
 from ragkit.serve.engines.token_estimate import estimate_tokens
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ragkit.protocols import CorpusLibrary, ServedCorpus, Upstream
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.api.page_links import LinkSigner, PageLinks, base_url
+from ragkit.serve.pages.page_links import LinkSigner, PageLinks, base_url
 from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve.stores.state import ServerState
 from ragkit.serve_config import ServeConfig

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ragkit.extras import require
-from ragkit.serve.api.caller import current_caller
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts
+from ragkit.serve.guards.caller import current_caller
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.paging import PageAsk
 from ragkit.serve.stores.rows import StoreRow

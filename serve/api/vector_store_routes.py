@@ -3,12 +3,12 @@
 # FastAPI reads the endpoints' annotations; see chat_routes.
 from typing import TYPE_CHECKING, Any
 
-from ragkit.serve.api.caller import current_caller
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.store_access import StoreAccess, found, page_query
 from ragkit.serve.api.store_search import results, search, where_of
 from ragkit.serve.api.store_shapes import Shape, deleted, page_of, vector_store
+from ragkit.serve.guards.caller import current_caller
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.file_ids import external_file_id, files_of
 from ragkit.serve.stores.ids import STORE, is_id

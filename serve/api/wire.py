@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragkit.extras import require
 from ragkit.records import Answer, Citation, Hit, Usage
-from ragkit.serve.api.page_links import PageLinks
+from ragkit.serve.pages.page_links import PageLinks
 
 if TYPE_CHECKING:
     from openai.types import Model

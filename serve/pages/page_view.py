@@ -8,8 +8,8 @@ from typing import Any
 
 from ragkit.protocols import PassageStore
 from ragkit.records import Box, Page, PageImage
-from ragkit.serve.api.page_links import Span, check_of
 from ragkit.serve.pages.line_boxes import line_boxes
+from ragkit.serve.pages.page_links import Span, check_of
 
 # A file of plain text is one page, however long it is; so much of it is shown.
 _MOST_TEXT = 200_000

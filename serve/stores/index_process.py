@@ -50,7 +50,7 @@ class IndexProcess:
     """One process for many jobs, so that its models stay loaded. Used by one task at a time.
 
     Args:
-        first: what it is told when it starts; see `ragkit.index_worker`.
+        first: what it is told when it starts; see `ragkit.hosting.index_worker`.
     """
 
     def __init__(self, first: Message) -> None:
@@ -70,7 +70,7 @@ class IndexProcess:
             return
         await self.kill()
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ragkit.index_worker"),
+            *(sys.executable, "-m", "ragkit.hosting.index_worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # A group of its own: what it starts ends with it, and Ctrl-C on a terminal does not reach it.

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from ragkit.config import Config
-from ragkit.library import FolderLibrary
+from ragkit.hosting.library import FolderLibrary
+from ragkit.hosting.served_engine import ServedEngine
+from ragkit.hosting.served_stores import served_stores
 from ragkit.serve.api.app import create_app
-from ragkit.served_engine import ServedEngine
-from ragkit.served_stores import served_stores
 from tests.browser.chromium import axe_violations, chromium, why_not
 from tests.pdf_maker import make_pdf
 from tests.serve.house import running

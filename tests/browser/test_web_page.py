@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from ragkit import Corpus, TextRecord
-from ragkit.library import FolderLibrary
+from ragkit.hosting.library import FolderLibrary
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, Usage
-from ragkit.serve.api.api_keys import make_key
 from ragkit.serve.api.app import create_app
+from ragkit.serve.guards.api_keys import make_key
 from ragkit.serve_config import ServeConfig
 from tests.browser.chromium import axe_violations, chromium, why_not
 from tests.fakes import HashEmbedder

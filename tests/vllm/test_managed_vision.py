@@ -12,10 +12,10 @@ from PIL import Image
 from ragkit.config import Config
 from ragkit.devices import Placement
 from ragkit.errors import ImageInputError
+from ragkit.hosting.served_engine import served_engine
 from ragkit.protocols import Engine
 from ragkit.records import ChatMessage, ChatRequest, ImageLimits, Sampling
 from ragkit.serve.engines.transformers_engine import TransformersEngine
-from ragkit.served_engine import served_engine
 from tests.serve.tiny_vlm import TOKENS_PER_IMAGE
 from tests.vllm.served import CONTEXT, ENVIRONMENT
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ragkit.config import Config
+from ragkit.evaluations.ocr_evaluation import measure_ocr
 from ragkit.indexers.readers.ocr import RapidOcrEngine
 from ragkit.indexers.readers.render import PdfiumRenderer
-from ragkit.ocr_evaluation import measure_ocr
 
 
 def fastest_s(work: Callable[[], object], repeats: int = 3) -> float:

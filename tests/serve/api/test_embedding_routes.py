@@ -17,11 +17,11 @@ from PIL import Image
 
 from ragkit.records import FloatArray, Passage
 from ragkit.serve.api.app import create_app
-from ragkit.serve.api.image_url import image_url
+from ragkit.serve.chat.image_url import image_url
 from tests.fakes import HashEmbedder, ThumbnailEmbedder
 from tests.serve.api.openai_shapes import check_shape
-from tests.serve.api.responses_house import SmallCorpus, SmallLibrary
 from tests.serve.house import running, wait_until
+from tests.serve.responses.responses_house import SmallCorpus, SmallLibrary
 
 TEXTS = ["deep lake", "stone bridge", "深い湖"]
 

@@ -10,8 +10,8 @@ import pytest
 from ragkit.records import Hit, Query
 from ragkit.serve.api.app import create_app
 from tests.fakes import HashEmbedder
-from tests.serve.api.responses_house import SmallCorpus, SmallLibrary
 from tests.serve.house import running
+from tests.serve.responses.responses_house import SmallCorpus, SmallLibrary
 
 DOCUMENTS = ["a bridge of stone", "a lake", "a deep lake in the north", ""]
 

@@ -441,7 +441,7 @@ def test_files_that_are_not_there_change_nothing(server: StoreServer, store: str
 
 
 def test_a_server_without_a_folder_shows_its_corpora_and_takes_no_files(tmp_path: Path) -> None:
-    from ragkit.library import FolderLibrary
+    from ragkit.hosting.library import FolderLibrary
     from ragkit.serve.api.app import create_app
     from tests.serve.house import running
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.records import Answer, Box, Citation, Usage
-from ragkit.serve.api.page_links import PageLinks
 from ragkit.serve.api.wire import answer_json, citation_url, json_bytes, url_citations, usage_json
+from ragkit.serve.pages.page_links import PageLinks
 from tests.serve.house import two_hits
 
 SCORE = 0.123456789012345678

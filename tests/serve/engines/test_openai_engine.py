@@ -13,7 +13,7 @@ from PIL import Image
 from ragkit.config import GenerationConfig
 from ragkit.errors import ConfigError, ContextLengthError, EngineError, ImageInputError
 from ragkit.records import ChatMessage, ChatReply, ChatRequest, ImageLimits, Sampling, Usage
-from ragkit.serve.api.image_url import image_of_url
+from ragkit.serve.chat.image_url import image_of_url
 from ragkit.serve.engines.openai_engine import OpenAIEngine
 from tests.serve.house import running, wait_until
 

@@ -14,11 +14,11 @@ import pytest
 
 from ragkit.config import parse_config
 from ragkit.corpus import Corpus
-from ragkit.library import FolderLibrary
+from ragkit.hosting.library import FolderLibrary
+from ragkit.hosting.served_engine import ServedEngine
+from ragkit.hosting.served_stores import served_stores
 from ragkit.serve.api.app import create_app
 from ragkit.serve.stores.server_stores import ServerStores
-from ragkit.served_engine import ServedEngine
-from ragkit.served_stores import served_stores
 from tests.serve.house import running
 
 PATIENCE_S = 120.0

@@ -219,7 +219,7 @@ def worker_of(server: int) -> int:
     for thread in Path(f"/proc/{server}/task").iterdir():
         children += (thread / "children").read_text().split()
     for child in children:
-        if b"ragkit.index_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"ragkit.hosting.index_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
     raise AssertionError("no process indexes")
 

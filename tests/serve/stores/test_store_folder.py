@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from ragkit.config import parse_config
+from ragkit.hosting.library import StoreFolder
+from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
 from ragkit.indexers.create_corpus import create_corpus
-from ragkit.library import StoreFolder
 from ragkit.serve.stores.rules import CreateStore
 from ragkit.serve.stores.state import ServerState
 from ragkit.serve.stores.store_shelf import StoreShelf
-from ragkit.store_corpus import StoreCorpus, StoreModels
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_long_deletion_does_not_hold_up_other_stores(
         assert may_end.wait(10)
         real(path)
 
-    monkeypatch.setattr("ragkit.library.shutil.rmtree", slow)
+    monkeypatch.setattr("ragkit.hosting.library.shutil.rmtree", slow)
     corpora.shelf.delete(gone)
     corpora.drop(gone)
     sweeping = threading.Thread(target=corpora.sweep, args=(None,))
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_deleted_keeps_no_other(
         corpora.shelf.delete(store)
         corpora.drop(store)
     with monkeypatch.context() as patch:
-        patch.setattr("ragkit.library.shutil.rmtree", refusing)
+        patch.setattr("ragkit.hosting.library.shutil.rmtree", refusing)
         with pytest.raises(PermissionError):
             corpora.sweep(None)
     assert names(tmp_path) == [stuck]
@@ -106,7 +106,7 @@ def test_what_is_dropped_twice_stays_while_it_is_used(corpora: StoreFolder, tmp_
 
 
 def test_only_so_many_corpora_stay_open(corpora: StoreFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragkit.library._MOST_OPEN", 2)
+    monkeypatch.setattr("ragkit.hosting.library._MOST_OPEN", 2)
     first, second, third, fourth = (corpora.shelf.create(CreateStore()).id for _ in range(4))
     used, idle = corpora.open(first), corpora.open(second)
     assert isinstance(used, StoreCorpus)
@@ -128,6 +128,6 @@ def test_a_corpus_that_the_indexing_process_makes_and_fills_at_this_moment(
         (path / "shards").mkdir()
         create_corpus(path, *arguments)
 
-    monkeypatch.setattr("ragkit.store_corpus.create_corpus", late)
+    monkeypatch.setattr("ragkit.hosting.store_corpus.create_corpus", late)
     store = corpora.shelf.create(CreateStore()).id
     assert corpora.open(store).store.documents() == []

@@ -1,0 +1,1 @@
+"""Corpora and engines as a server has them."""

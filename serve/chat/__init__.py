@@ -1,0 +1,1 @@
+"""/v1/chat/completions, and what other routes read as it does."""

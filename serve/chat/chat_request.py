@@ -1,0 +1,177 @@
+"""A chat request as OpenAI's clients send it, checked and turned into a question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from ragkit.records import AskRequest, ChatMessage, Sampling, ToolCall
+from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.chat.conversation import ask_of
+from ragkit.serve.chat.known_fields import check_extra
+from ragkit.serve.chat.request_images import check_pixels, read_image
+from ragkit.serve.chat.retrieval_fields import RetrievalFields, where_of
+from ragkit.serve.chat.sampling_fields import ChatSamplingFields, check_text
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_CHOICES = 16
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "function_call": (None, "none", "auto"),
+    "functions": (None, []),
+    "modalities": (None, ["text"]),
+    "web_search_options": (None,),
+}
+
+
+class ImageUrl(BaseModel):
+    """An image as a data URI; `detail` has no effect, because the engine's own limit decides."""
+
+    url: StrictStr
+    detail: StrictStr | None = None
+
+
+class ContentPart(BaseModel):
+    """A piece of a message's content: text, an image, or what an assistant said instead of an answer."""
+
+    type: StrictStr
+    text: StrictStr = ""
+    refusal: StrictStr = ""
+    image_url: ImageUrl | None = None
+
+
+class CalledFunction(BaseModel):
+    """A function that a model called. arguments: JSON, as the model wrote it."""
+
+    name: StrictStr
+    arguments: StrictStr = ""
+
+
+class ApiToolCall(BaseModel):
+    """A call of a tool in an assistant's message."""
+
+    id: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class ApiMessage(BaseModel):
+    """One message; content is text or a list of parts."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: StrictStr | list[ContentPart] | None = None
+    tool_calls: list[ApiToolCall] | None = None
+    tool_call_id: StrictStr | None = None
+
+
+class StreamOptions(BaseModel):
+    """What a stream holds beside the text."""
+
+    include_usage: StrictBool = False
+
+
+class ChatBody(ChatSamplingFields):
+    """The fields that are read; `ask_request` judges the others, which are in `model_extra`.
+
+    filters: not of OpenAI's chat, but in the form that its vector stores take, or in ragkit's text form.
+    ragkit: further wishes about the search.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    model: StrictStr
+    messages: list[ApiMessage] = Field(min_length=1)
+    n: Annotated[StrictInt, Field(ge=1, le=MOST_CHOICES)] | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    filters: Any = None
+    ragkit: RetrievalFields | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a chunk of usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def number(self) -> int:
+        """How many answers are wanted."""
+        return self.n or 1
+
+
+def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
+    """The last user message is the question, what stands before it the history. It decodes images: not in a loop.
+
+    Raises:
+        HttpProblem: 400, naming the field that is not supported, not known, no text or no image.
+        FilterError: `filters` is no filter.
+    """
+    check_text("model", body.model)
+    check_extra(body.model_extra or {}, ChatBody.model_fields, _NEUTRAL)
+    check_pixels(_urls(body.messages), "messages")
+    messages = [_message(i, message) for i, message in enumerate(body.messages)]
+    ask = ask_of(messages, body.sampling(default), where_of(body.filters, body.ragkit))
+    if body.ragkit is None:
+        return ask
+    return replace(ask, num_passages=body.ragkit.num_passages, min_score=body.ragkit.min_score)
+
+
+def _urls(messages: list[ApiMessage]) -> list[tuple[str, str]]:
+    return [
+        (part.image_url.url, f"messages[{index}].content[{place}]")
+        for index, message in enumerate(messages)
+        for place, part in enumerate(message.content if isinstance(message.content, list) else [])
+        if part.image_url is not None
+    ]
+
+
+def _message(index: int, message: ApiMessage) -> ChatMessage:
+    role: Literal["system", "user", "assistant", "tool"] = (
+        "system" if message.role == "developer" else message.role
+    )
+    place = f"messages[{index}].content"
+    parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
+    said = {"text", "refusal"} if role == "assistant" else {"text"}
+    content = "\n".join(part.refusal or part.text for part in parts if part.type in said)
+    check_text(place, content)
+    images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type not in said]
+    return ChatMessage(role, content, tuple(images), _calls(index, message), _call_id(index, message))
+
+
+def _text_part(text: str) -> ContentPart:
+    return ContentPart(type="text", text=text)
+
+
+def _calls(index: int, message: ApiMessage) -> tuple[ToolCall, ...]:
+    calls = [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+    place = f"messages[{index}].tool_calls"
+    if calls and message.role != "assistant":
+        raise HttpProblem(400, f"{place} in a message of {message.role!r}; only assistants call", param=place)
+    check_text(place, calls)
+    return tuple(ToolCall(*call) for call in calls)
+
+
+def _call_id(index: int, message: ApiMessage) -> str:
+    if message.role != "tool":
+        return ""
+    place = f"messages[{index}].tool_call_id"
+    if not message.tool_call_id:
+        raise HttpProblem(400, f"{place} is missing: which call's result is it?", param=place)
+    check_text(place, message.tool_call_id)
+    return message.tool_call_id
+
+
+def _image(place: str, part: ContentPart, role: str) -> Image:
+    if part.type != "image_url":
+        known = "only text and image_url are supported"
+        raise HttpProblem(400, f"{place} has a part of type {part.type!r:.60}; {known}", param=place)
+    if role != "user":
+        raise HttpProblem(
+            400, f"{place} is an image in a message of {role!r}; only users show images", param=place
+        )
+    if part.image_url is None:
+        raise HttpProblem(400, f"{place} has no image_url", param=place)
+    return read_image(part.image_url.url, place)

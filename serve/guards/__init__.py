@@ -1,0 +1,1 @@
+"""What stands between the network and the routes: keys, limits, and what is seen of requests."""

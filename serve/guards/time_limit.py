@@ -1,0 +1,77 @@
+"""An end to requests that take too long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.guards.body_limit import is_upload
+from ragkit.serve.guards.problem_reply import send_problem
+from ragkit.serve.guards.request_record import current_record
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger("ragkit.serve")
+
+
+class TimeLimitMiddleware:
+    """Gives up a request after so many seconds: with 504, or with an error event where a stream has begun.
+
+    uploads: paths where multipart bodies may take as long as their senders need.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float, uploads: tuple[str, ...]) -> None:
+        self._app = app
+        self._seconds = seconds
+        self._uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_upload(scope, self._uploads):
+            await self._app(scope, receive, send)
+            return
+        reply = _Reply(send)
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+                await self._app(scope, receive, reply)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            await self._end(reply, send)
+
+    async def _end(self, reply: _Reply, send: Send) -> None:
+        record = current_record()
+        _log.error("%s: given up after %g s", record.request_id if record else "a request", self._seconds)
+        problem = HttpProblem(
+            504, f"the answer took more than {self._seconds:g} s", "server_error", code="request_timeout"
+        )
+        if not reply.begun:
+            await send_problem(send, problem)
+        elif reply.is_stream and not reply.ended:
+            event = f"data: {json.dumps(problem.body())}\n\n".encode()
+            await send({"type": "http.response.body", "body": event})
+        elif not reply.ended:
+            # Half of a reply cannot be mended; that the connection breaks says so.
+            raise ConnectionAbortedError(problem.message)
+
+
+class _Reply:
+    """Passes messages on and remembers how far the reply has come."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.ended = False
+        self.is_stream = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            kinds = [value for name, value in message.get("headers", ()) if name.lower() == b"content-type"]
+            self.is_stream = any(kind.startswith(b"text/event-stream") for kind in kinds)
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            self.ended = True
+        await self._send(message)

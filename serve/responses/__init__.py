@@ -1,0 +1,1 @@
+"""/v1/responses: answers with file_search."""
