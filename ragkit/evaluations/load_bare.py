@@ -1,4 +1,4 @@
-"""The bare search under load, in its own process: `python -m ragkit.evaluations.load_bare CORPUS`, plans in, times out."""
+"""The bare search under load, a process: `python -m ragkit.evaluations.load_bare CORPUS`, plans in, times out."""
 
 from __future__ import annotations
 

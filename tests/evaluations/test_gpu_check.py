@@ -15,7 +15,7 @@ from ragkit.indexers.vectors.shard_index import Effort, as_shard_index, build_in
 from tests.indexers.vectors.stand_in_gpus import stand_in_gpus
 from tests.indexers.vectors.vector_corpus import clustered
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Imports nothing but the standard library, numpy, pydantic and ragkit.
 IMPORT_ALONE = """
 import importlib.abc, sys
