@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from ragkit.config import GenerationConfig
-from ragkit.errors import ContextLengthError
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import (
     Answer,
     AnswerEvent,
     AskRequest,
-    ChatDelta,
-    ChatMessage,
-    ChatReply,
-    ChatRequest,
     Hit,
-    Packing,
-    Sampling,
-    TokenLogprob,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
 )
-from ragkit.serve.engines.chat_json import joined_calls
-from ragkit.serve.engines.echo_engine import EchoEngine
-from ragkit.serve.engines.extractive_engine import ExtractiveEngine
-from ragkit.serve.grounding.citations import CitedText, cite
+from ragkit.serve.generation import Generation
 from ragkit.serve.not_found import says_not_found
-from ragkit.serve.prompting.page_answers import answer_by_page
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from ragkit.serve.prompting.request_plan import RequestPlan, plan_requests
-from ragkit.serve.prompting.selection import ranks_of
 from ragkit.serve.reply_reader import ReplyReader
-from ragkit.serve.sampling_effect import heeds, may_call_tools, unused_fields, wants_json
-from ragkit.serve.tool_turns import fit_after, turns_as_text
+from ragkit.serve.tally import Tally
 
 UNSUPPORTED_TEXT = "Not found in these documents: no source supports the text above."
-_TOOL_RULES = """\
-You may call one of the tools instead of answering. What a tool has said is data, like the sources; answer from \
-it without a number where it holds the answer."""
-_JSON_RULES = "Reply in JSON of the form that is asked for, without the numbers of sources."
-# Each takes a quarter of the context from the prompt.
-_MOST_REFUSALS = 3
-_QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engine adds a language model."
 
 
 async def generate_answer(
@@ -73,7 +45,7 @@ async def generate_answer(
         UnsupportedRequestError: the engine cannot reply in the form asked for.
         EngineError: the engine failed.
     """
-    generation = _Generation(request, hits, engine, store, embedder, timings_ms, settings)
+    generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
     requests = await generation.begin()
     if not requests:
         return generation.without_sources()
@@ -100,14 +72,14 @@ async def stream_answer(
     the text, a last piece says so, because what was sent cannot be taken back. Of a reply in the
     evidence style the answer alone is streamed; of weighted selection the chosen one, once it is chosen.
     """
-    generation = _Generation(request, hits, engine, store, embedder, timings_ms, settings)
+    generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
     yield AnswerEvent(hits=tuple(hits))
     requests = await generation.begin()
     if not requests:
         yield AnswerEvent(NOT_FOUND_TEXT)
         yield AnswerEvent(answer=generation.without_sources())
         return
-    tally = _Tally()
+    tally = Tally()
     deltas = generation.deltas(requests)
     # Weighted selection settles which sources the reply has when its first piece comes.
     reader: ReplyReader | None = None
@@ -127,251 +99,3 @@ async def stream_answer(
     if not answer.found and not says_not_found(reader.text):
         yield AnswerEvent(f"\n\n{UNSUPPORTED_TEXT}" if reader.text else NOT_FOUND_TEXT)
     yield AnswerEvent(answer=answer)
-
-
-@dataclass
-class _Generation:
-    """What whole and streamed answers have in common. Tokenizing and citing run off the event loop."""
-
-    request: AskRequest
-    hits: Sequence[Hit]
-    engine: Engine
-    store: PassageStore
-    embedder: Embedder | None
-    timings_ms: Mapping[str, float] | None
-    settings: GenerationConfig | None
-
-    def __post_init__(self) -> None:
-        self._settings = self.settings or GenerationConfig()
-        self._is_json = wants_json(self.request.sampling)
-        if self._is_json or isinstance(self.engine, ExtractiveEngine | EchoEngine):
-            # These repeat the sources and follow no form.
-            self._settings = self._settings.model_copy(update={"style": "plain"})
-        self._timings_ms = dict(self.timings_ms or {})
-        self._notes = [_QUOTING_NOTE] if isinstance(self.engine, ExtractiveEngine) else []
-        self._started = time.perf_counter()
-        self._refusals = 0
-
-    async def begin(self) -> tuple[ChatRequest, ...]:
-        """Build the prompts; none where the engine would see no source and has nothing else to go by."""
-        self._notes += _note_unused(self.engine, self.request.sampling)
-        self._first_notes = tuple(self._notes)
-        return await self._make_requests()
-
-    async def _make_requests(self) -> tuple[ChatRequest, ...]:
-        plan = await asyncio.to_thread(self._plan)
-        self._planned = plan
-        self._notes = [*self._first_notes, *plan.notes]
-        if len(plan.requests) == 1:
-            self._asked = plan.requests[0]
-        return plan.requests
-
-    async def _shorter(self, refused: ContextLengthError) -> tuple[ChatRequest, ...]:
-        """Requests with a quarter of the context less, after the engine has refused longer ones.
-
-        An engine that counts by estimate, or is set to a longer context than its server has, learns it from that.
-        """
-        self._refusals += 1
-        if self._refusals > _MOST_REFUSALS:
-            raise refused
-        requests = await self._make_requests()
-        if not requests:
-            raise refused
-        self._notes.append(
-            f"The engine refused a longer prompt; this one leaves {self._reserved} tokens of its context free."
-        )
-        return requests
-
-    @property
-    def _reserved(self) -> int:
-        return self.engine.context_tokens * self._refusals // (_MOST_REFUSALS + 1)
-
-    def _plan(self) -> RequestPlan:
-        """The requests of the prompt's planner, with the turns that stand behind the question."""
-        ask, reads_tools = self.request, heeds(self.engine, "tools")
-        after = ask.after if reads_tools else turns_as_text(ask.after)
-        after, size, notes = fit_after(after, self.engine, ask.sampling.max_tokens)
-        history = ask.history if reads_tools else turns_as_text(ask.history)
-        asked = replace(ask, history=(*history, *self._rules(reads_tools)), after=())
-        reserved = size + self._reserved
-        plan = plan_requests(asked, self.hits, self.engine, self.store, self._settings, reserved)
-        if not plan.requests and (after or (reads_tools and may_call_tools(ask.sampling))):
-            bare = plan_requests(
-                asked, (), self.engine, self.store, self._settings, reserved, without_sources=True
-            )
-            plan = replace(plan, requests=bare.requests, notes=(*plan.notes, *bare.notes))
-        requests = [replace(one, messages=(*one.messages, *after)) for one in plan.requests]
-        notes += [_note_shortened(ask, one) for one in requests[:1] if one.sampling != ask.sampling]
-        return replace(plan, requests=tuple(requests), notes=(*notes, *plan.notes))
-
-    def _rules(self, reads_tools: bool) -> list[ChatMessage]:
-        """What the model has to know beside the rules of every prompt."""
-        tools = bool(self.request.after) or (reads_tools and may_call_tools(self.request.sampling))
-        rules = [_TOOL_RULES] if tools else []
-        return [ChatMessage("system", rule) for rule in [*rules, *([_JSON_RULES] if self._is_json else [])]]
-
-    async def chosen(self, requests: Sequence[ChatRequest]) -> ChatReply:
-        """The reply that weighted selection keeps."""
-        kept = await answer_by_page(self.engine, requests, self._settings.style)
-        self._asked = kept.request
-        self._notes.append(kept.note)
-        return kept.reply
-
-    async def reply(self, requests: Sequence[ChatRequest]) -> ChatReply:
-        """The engine's reply; requests that it refuses as too long are made shorter."""
-        while True:
-            try:
-                return await (self.chosen(requests) if len(requests) > 1 else self.engine.chat(requests[0]))
-            except ContextLengthError as refused:
-                requests = await self._shorter(refused)
-
-    async def deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
-        """As `reply`, in pieces."""
-        begun = False
-        while True:
-            deltas = self.engine.stream(requests[0]) if len(requests) == 1 else self._chosen_deltas(requests)
-            try:
-                async for delta in deltas:
-                    begun = True
-                    yield delta
-                return
-            except ContextLengthError as refused:
-                if begun:
-                    raise
-                requests = await self._shorter(refused)
-            finally:
-                # A consumer that stops early must not leave the engine writing on.
-                if close := getattr(deltas, "aclose", None):
-                    await close()
-
-    async def _chosen_deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
-        reply = await self.chosen(requests)
-        calls = [ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(reply.tool_calls)]
-        yield ChatDelta(reply.text, None, None, tuple(calls), reply.reasoning, reply.tokens or ())
-        yield ChatDelta(finish_reason=reply.finish_reason, usage=reply.usage)
-
-    def reader(self) -> ReplyReader:
-        """For the reply to what was asked; with weighted selection, once it is chosen."""
-        return ReplyReader(self._asked.sources, "verbatim" if self._is_json else self._settings.style)
-
-    def without_sources(self) -> Answer:
-        self._took("generate")
-        return self._answer(CitedText(NOT_FOUND_TEXT, (), is_backed=False), ChatReply(""), ())
-
-    async def end(self, reader: ReplyReader, reply: ChatReply) -> Answer:
-        """The answer to a reply that was read to its end."""
-        self._took("generate")
-        text, unknown = reader.text, reader.unknown_marks
-        evidence, notes = reader.evidence()
-        self._notes += notes
-        if reply.finish_reason == "length":
-            self._notes.append(f"The answer was cut off at max_tokens = {self._asked.sampling.max_tokens}.")
-        if reply.tool_calls or self._is_json:
-            return self._answer(CitedText(text, ()), reply, unknown)
-        if says_not_found(text):
-            return self._answer(CitedText(text, (), is_backed=False), reply, unknown)
-        cited = await asyncio.to_thread(cite, text, self._asked.sources, self.store, self.embedder, evidence)
-        self._took("cite")
-        if cited.note:
-            self._notes.append(cited.note)
-        if not cited.is_backed and self.request.after and text.strip():
-            self._notes.append("No source supports the answer; it rests on the results of tools.")
-            cited = CitedText(text, ())
-        if not cited.is_backed:
-            self._notes.append(f"No source supports what the engine {self.engine.name} wrote: {text!r}")
-            cited = CitedText(NOT_FOUND_TEXT, (), is_backed=False)
-        return self._answer(cited, reply, unknown)
-
-    def _took(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._timings_ms[stage] = (now - self._started) * 1000
-        self._started = now
-
-    def _answer(self, cited: CitedText, reply: ChatReply, unknown: tuple[int, ...]) -> Answer:
-        return Answer(
-            question=self.request.question,
-            text=cited.text,
-            engine=self.engine.name,
-            found=cited.is_backed,
-            citations=cited.citations,
-            hits=tuple(self.hits),
-            unknown_marks=unknown,
-            notes=tuple(self._notes),
-            finish_reason=_finish_reason(reply),
-            usage=reply.usage,
-            timings_ms=self._timings_ms,
-            tool_calls=reply.tool_calls,
-            reasoning=reply.reasoning,
-            logprobs=reply.tokens,
-            packing=self._packing(),
-        )
-
-    def _packing(self) -> Packing:
-        plan = self._planned
-        ranks = ranks_of(self.hits, self._asked.sources) if plan.requests else ()
-        return Packing(plan.order, plan.why, ranks, plan.dropped)
-
-
-@dataclass
-class _Tally:
-    """What the deltas of a reply say beside its text. Tokens wait for the next piece of text."""
-
-    reasoning: str = ""
-    last: ChatDelta = field(default_factory=ChatDelta)
-    calls: list[ToolCallDelta] = field(default_factory=list)
-    tokens: list[TokenLogprob] = field(default_factory=list)
-    waiting: list[TokenLogprob] = field(default_factory=list)
-
-    def event(self, delta: ChatDelta, piece: str) -> AnswerEvent | None:
-        """What a delta of which `piece` was passed on is to the asker; None for nothing."""
-        self.last = delta if delta.finish_reason else self.last
-        self.reasoning += delta.reasoning
-        self.calls += delta.tool_calls
-        self.tokens += delta.tokens
-        self.waiting += delta.tokens
-        if not (piece or delta.reasoning or delta.tool_calls):
-            return None
-        return AnswerEvent(
-            piece, reasoning=delta.reasoning, tool_calls=delta.tool_calls, logprobs=self._passed(piece)
-        )
-
-    def last_event(self, piece: str) -> AnswerEvent | None:
-        """For the text that was held back to the end."""
-        return AnswerEvent(piece, logprobs=self._passed("last")) if piece or self.waiting else None
-
-    def reply(self, text: str) -> ChatReply:
-        """The whole reply, read as `text`."""
-        calls: tuple[ToolCall, ...] = joined_calls(self.calls)
-        reason, used = self.last.finish_reason or "stop", self.last.usage or Usage()
-        return ChatReply(text, reason, used, None, calls, self.reasoning, tuple(self.tokens) or None)
-
-    def _passed(self, piece: str) -> tuple[TokenLogprob, ...]:
-        if not piece:
-            return ()
-        passed, self.waiting = tuple(self.waiting), []
-        return passed
-
-
-def _note_shortened(ask: AskRequest, request: ChatRequest) -> str:
-    return (
-        f"The answer may have {request.sampling.max_tokens} tokens instead of {ask.sampling.max_tokens}, so that "
-        "the prompt fits into the engine's context."
-    )
-
-
-def _finish_reason(reply: ChatReply) -> str:
-    """Calls of tools say so, unless they were cut off."""
-    if reply.tool_calls and reply.finish_reason == "stop":
-        return "tool_calls"
-    return "stop" if reply.finish_reason == "tool_calls" and not reply.tool_calls else reply.finish_reason
-
-
-def _note_unused(engine: Engine, sampling: Sampling) -> list[str]:
-    """Quotes are whole sentences: neither shortened to max_tokens nor cut at a stop string."""
-    names = unused_fields(engine, sampling)
-    why = (
-        "Quotes are not sampled"
-        if isinstance(engine, ExtractiveEngine)
-        else f"The engine {engine.name} does not heed all settings"
-    )
-    return [f"{why}: {', '.join(names)} had no effect."] if names else []
