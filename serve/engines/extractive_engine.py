@@ -11,6 +11,7 @@ import numpy as np
 
 from ragkit.protocols import Embedder
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, FloatArray, ImageLimits, Source
+from ragkit.sentences import Span
 from ragkit.serve.grounding.content_words import ContentWords, Weights, Words, numbers_in
 from ragkit.serve.grounding.marks import defuse_marks
 from ragkit.serve.grounding.similarity import Similarity
@@ -59,7 +60,9 @@ class _Candidate:
 
 
 class ExtractiveEngine:
-    """Quotes up to three sentences, rows or items of the sources, each with its mark; it cannot invent.
+    """Quotes up to three sentences, rows or items of the sources; it cannot invent.
+
+    Each stands on a line of its own with its mark, and so do the lines that must be read before it.
 
     A sentence is scored by the question's content words that it and its title hold and, with an
     embedder, mostly by the cosine of question and sentence. Where nothing reaches the threshold the
@@ -91,8 +94,7 @@ class ExtractiveEngine:
     def _reply(self, request: ChatRequest) -> ChatReply:
         check_images(request.messages, self.image_limits, self.name)
         chosen = self._choose(request.question, request.sources)
-        lines = [f"{defuse_marks(unit.full_text)} [{unit.source.marker}]" for unit in chosen]
-        text = "\n".join(lines) or NOT_FOUND_TEXT
+        text = "\n".join(_lines(chosen)) or NOT_FOUND_TEXT
         return ChatReply(text, usage=word_usage(request, text))
 
     def _choose(self, question: str, sources: Sequence[Source]) -> list[Unit]:
@@ -139,7 +141,7 @@ def _candidates(sources: Sequence[Source], content: ContentWords) -> list[_Candi
         for unit in units_of(source):
             if unit.text.endswith(("?", "？")) or _PAGE_NUMBER.match(unit.text):
                 continue
-            words = title | content.of(f"{unit.header} {unit.text}")
+            words = title | content.of(unit.full_text)
             found.append(_Candidate(unit, rank, words, passage_words))
     return found
 
@@ -153,6 +155,19 @@ def _best_distinct(ranked: Sequence[tuple[_Candidate, float]]) -> list[Unit]:
         if all(_alike(candidate.words, other.words) < _SAME_WORDS for other in chosen):
             chosen.append(candidate)
     return [candidate.unit for candidate in chosen]
+
+
+def _lines(units: Sequence[Unit]) -> list[str]:
+    """Every line is one place of a source as it stands there, so that each can be cited on its own."""
+    lines: list[str] = []
+    before: tuple[int, tuple[Span, ...]] = (0, ())
+    for unit in units:
+        marker = unit.source.marker
+        told = unit.lines[-1:] if before == (marker, unit.heads) else unit.lines
+        marked = [f"{defuse_marks(line)} [{marker}]" for line in told]
+        lines += marked[1:] if lines[-1:] == marked[:1] else marked
+        before = (marker, unit.heads)
+    return lines
 
 
 def _prior(question: str, candidate: _Candidate) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import Box, Citation, Page, Passage, Source
@@ -13,6 +15,7 @@ from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
 
+_MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
 )
@@ -176,13 +179,19 @@ class _Pages:
 
 
 def _sentences_with_marks(text: str) -> list[Span]:
-    """Sentence spans; marks that stand alone belong to the sentence before them."""
+    """Sentence spans; marks that stand alone belong to the sentence before them.
+
+    A mark at the end of a line ends its sentence, whatever the next line begins with: a quoted sentence may begin
+    on another page, in the middle of itself.
+    """
+    cuts = [0, *(found.end() for found in _MARK_AT_LINE_END.finditer(text)), len(text)]
     spans: list[Span] = []
-    for start, end in sentence_spans(text):
-        if spans and not without_marks(text[start:end]).strip():
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((start, end))
+    for left, right in pairwise(cuts):
+        for start, end in sentence_spans(text[left:right]):
+            if spans and not without_marks(text[left + start : left + end]).strip():
+                spans[-1] = (spans[-1][0], left + end)
+            else:
+                spans.append((left + start, left + end))
     return spans
 
 

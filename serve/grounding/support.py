@@ -11,8 +11,9 @@ import numpy as np
 from ragkit.protocols import Embedder
 from ragkit.records import Source
 from ragkit.serve.grounding.content_words import ContentWords, Weights, Words, numbers_in
+from ragkit.serve.grounding.marks import defuse_marks
 from ragkit.serve.grounding.similarity import Similarity
-from ragkit.serve.grounding.units import Unit, units_of
+from ragkit.serve.grounding.units import Unit, one_line, units_of
 
 # Calibrated on questions joined with right and wrong answers; see tests/serve/test_calibration.py.
 MIN_COVERAGE = 0.5
@@ -48,8 +49,14 @@ class Support:
         self._embedder = embedder
 
     def quote(self, sentence: str, marker: int) -> Quote:
-        """The units of one source that hold most of the sentence; the whole passage where none holds any."""
+        """The unit of one source that is the sentence, else the units in a row that hold most of it.
+
+        The whole passage where none holds any.
+        """
         units, source = self._units[marker], self._sources[marker]
+        said = one_line(sentence)
+        if same := next((unit for unit in units if defuse_marks(one_line(unit.text)) == said), None):
+            return Quote(source, same.start, same.end)
         wanted = self._content.of(sentence)
         first, last, coverage = self._best_window(wanted, marker)
         if not coverage:
@@ -83,7 +90,7 @@ class Support:
         return similarity if similarity is None or similarity.is_trusted(self._content.language) else None
 
     def _of_unit(self, unit: Unit) -> Words:
-        return self._content.of(f"{unit.source.hit.passage.title} {unit.header} {unit.text}")
+        return self._content.of(f"{unit.source.hit.passage.title} {unit.full_text}")
 
     def _best_place(self, sentence: str) -> Quote | None:
         wanted = self._content.of(sentence)

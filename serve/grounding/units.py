@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ragkit.records import Source
-from ragkit.sentences import sentence_spans
+from ragkit.sentences import Span, sentence_spans
 
 _FINISHED = re.compile(r"[.!?。！？…][\"'”’»)\]」』）》]*(?:\s?\[\d+\])*$")
 _NAMED_VALUE = re.compile(r"[^\W\d]\s?[:：]\s*\S")
@@ -17,6 +17,7 @@ _CAPTION = re.compile(
 )
 _HEADING_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2})*\.?\s+(?=[^\W\d])")
 _ITEM = re.compile(r"[-*•‣◦▪–—●○■□]\s")
+_PAGE_NUMBER = re.compile(r"\d{1,3}\Z")
 _FRAGMENT_WORDS = 20
 _MOST_ROWS = 60
 
@@ -25,8 +26,8 @@ _MOST_ROWS = 60
 class Unit:
     """A sentence, item or row of a source.
 
-    start, end: characters in the passage's text. header: what must be read before it: the lines above
-    a row or item that say what it is about (title, column heads), or the question it answers; else "".
+    start, end: characters in the passage's text. heads: what must be read before it, by its characters too: the
+    lines above a row or item that say what it is about (title, column heads), or the question it answers.
     is_label: it is such a line itself.
     """
 
@@ -34,14 +35,24 @@ class Unit:
     start: int
     end: int
     text: str
-    header: str = ""
+    heads: tuple[Span, ...] = ()
     is_label: bool = False
 
     @property
+    def lines(self) -> list[str]:
+        """Heads and text as the source has them, each on one line."""
+        text = self.source.hit.passage.text
+        return [one_line(text[start:end]) for start, end in (*self.heads, (self.start, self.end))]
+
+    @property
     def full_text(self) -> str:
-        """Header and text on one line."""
-        parts = (self.header, self.text) if self.header else (self.text,)
-        return " | ".join(" ".join(part.split()) for part in parts)
+        """What embedders and scores read: the lines joined by bars, which need not stand in the source."""
+        return " | ".join(self.lines)
+
+
+def one_line(text: str) -> str:
+    """The text with a space for each run of white space."""
+    return " ".join(text.split())
 
 
 def units_of(source: Source) -> list[Unit]:
@@ -52,8 +63,8 @@ def units_of(source: Source) -> list[Unit]:
     fragments = [_is_fragment(piece) for piece in pieces]
     units = []
     for i, (start, end) in enumerate(spans):
-        header = _header(pieces, fragments, i)
-        units.append(Unit(source, start, end, pieces[i], header, fragments[i] and _is_label(pieces[i])))
+        heads = tuple(spans[j] for j in _heads(pieces, fragments, i))
+        units.append(Unit(source, start, end, pieces[i], heads, fragments[i] and _is_label(pieces[i])))
     return units
 
 
@@ -64,19 +75,19 @@ def _is_fragment(piece: str) -> bool:
     return len(words) < _FRAGMENT_WORDS or 2 * sum(any(map(str.isdigit, word)) for word in words) >= len(words)
 
 
-def _header(pieces: Sequence[str], fragments: Sequence[bool], i: int) -> str:
+def _heads(pieces: Sequence[str], fragments: Sequence[bool], i: int) -> list[int]:
     """The question before piece i, or the lines above a row or item that say what it is about."""
     if i > 0 and pieces[i - 1].endswith(("?", "？")) and not pieces[i].endswith(("?", "？")):
-        return pieces[i - 1]
+        return [i - 1]
     if not fragments[i] or _NAMED_VALUE.search(pieces[i]):
-        return ""
+        return []
     first = i
     while first > 0 and fragments[first - 1] and i - first < _MOST_ROWS and not _CAPTION.match(pieces[first]):
         first -= 1
     if first > 0 and pieces[first - 1].endswith((":", "：")):
-        return pieces[first - 1]
+        return [first - 1]
     label = next((j for j in range(i - 1, first - 1, -1) if _is_label(pieces[j])), first)
-    return " | ".join(pieces[j] for j in dict.fromkeys((first, label)) if j < i)
+    return [j for j in dict.fromkeys((first, label)) if j < i and not _PAGE_NUMBER.match(pieces[j])]
 
 
 def _is_label(piece: str) -> bool:

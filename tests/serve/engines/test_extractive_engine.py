@@ -9,8 +9,10 @@ import pytest
 
 from ragkit.records import ChatRequest, FloatArray, Passage
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
+from ragkit.serve.grounding.citations import cite
+from ragkit.serve.grounding.marks import defuse_marks
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import BRIDGE, LAKE, make_source
+from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page, make_source
 
 SOURCES = (make_source(1, LAKE, title="Lake Ohm"), make_source(2, BRIDGE, title="Stone Bridge"))
 
@@ -40,14 +42,55 @@ def test_every_line_is_a_place_in_its_source() -> None:
 
 def test_a_row_comes_with_the_head_of_its_table() -> None:
     table = make_source(1, "Yearly catch in tonnes.\nSpecies 2019 2020\nPike 12 14\nPerch 30 28")
-    assert answer("How many tonnes of perch in 2020?", table) == "Species 2019 2020 | Perch 30 28 [1]"
+    assert answer("How many tonnes of perch in 2020?", table) == "Species 2019 2020 [1]\nPerch 30 28 [1]"
+
+
+def test_rows_of_one_table_share_its_head() -> None:
+    table = make_source(1, "Species 2019 2020\nPerch north 30 28\nPerch south 12 14")
+    assert answer("How many perch in 2020?", table).split("\n") == [
+        "Species 2019 2020 [1]",
+        "Perch north 30 28 [1]",
+        "Perch south 12 14 [1]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        (
+            "How many tonnes of perch in 2020?",
+            "Yearly catch in tonnes.\nSpecies 2019 2020\nPike 12 14\nPerch 30 28",
+        ),
+        (
+            "How much did the fees earn in 2024?",
+            "The following table shows what the fees of all harbours in the north and in the south earned in the "
+            "years of this report, in millions, before taxes and after the\ncosts of collecting them are paid:\n"
+            "Fiscal 2023 $ 19\nFiscal 2024 $ 25\nFiscal 2025 $ 31",
+        ),
+        (
+            "How do I reset the pump?",
+            "How do I reset the pump? Hold the button for five [5]\nseconds. It then beeps.",
+        ),
+        ("Where does the ferry go?", "and the ferry goes to the\nnorth every day. the ferry goes back at night"),
+    ],
+)
+def test_every_word_of_an_answer_is_cited_by_its_own_place(question: str, text: str) -> None:
+    source = make_source(1, text, document="a.txt")
+    said = answer(question, source)
+    cited = cite(said, [source], FakeStore({("a.txt", 1): make_page(text)}))
+    assert [said[c.start : c.end] for c in cited.citations] == said.split("\n")
+    for citation, line in zip(cited.citations, said.split("\n"), strict=True):
+        place = text[citation.page_start : citation.page_end]
+        assert defuse_marks(" ".join(place.split())) == line.removesuffix(" [1]")
+        assert citation.quote == place
+        assert len(citation.boxes) == len(place.split())
 
 
 def test_an_answer_is_found_below_its_question() -> None:
     faq = make_source(1, "How do I reset the pump? Hold the button for five seconds. It then beeps.")
     assert (
         answer("How do I reset the pump?", faq)
-        == "How do I reset the pump? | Hold the button for five seconds. [1]"
+        == "How do I reset the pump? [1]\nHold the button for five seconds. [1]"
     )
 
 

@@ -55,6 +55,29 @@ def test_marks_on_a_line_of_their_own_belong_to_the_sentence_before() -> None:
     assert citation.quote == "It is 41 metres deep."
 
 
+@pytest.mark.parametrize(
+    "second",
+    ["pike and perch live in it. [1]", "Clara Venn designed it for the people of the northern town [2]"],
+)
+def test_a_mark_at_the_end_of_a_line_ends_its_sentence(second: str) -> None:
+    first = "Lake Ohm lies in the north and is 41 metres deep [1]"
+    cited = cite(f"{first}\n{second}", SOURCES, two_page_store())
+    assert [cited.text[c.start : c.end] for c in cited.citations] == [first, second]
+
+
+def test_a_quoted_sentence_that_begins_in_the_middle_is_cited_alone() -> None:
+    text = "Lake Ohm lies in the north. [1]\nit is 41 metres deep. [1] [2]\n[2]"
+    cited = cite(text, SOURCES, two_page_store())
+    assert [(c.marker, c.start, c.end) for c in cited.citations] == [(1, 0, 31), (1, 32, 65), (2, 32, 65)]
+
+
+def test_a_sentence_that_stands_in_the_source_is_quoted_alone() -> None:
+    # The words of its first sentence are in the second as well.
+    source = make_source(2, "Perch 30 28 and pike 12. Perch 30 28.", document="bridge.txt")
+    (citation,) = cite("Perch 30 28. [2]", [source], FakeStore({})).citations
+    assert (citation.quote, citation.page_start) == ("Perch 30 28.", 25)
+
+
 def test_where_there_is_no_mark_supported_sentences_get_one() -> None:
     text = "Lake Ohm is 41 metres deep. Volcanoes are hot. The bridge was opened in 1874."
     cited = cite(text, SOURCES, two_page_store())

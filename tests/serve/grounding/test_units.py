@@ -11,7 +11,7 @@ def test_sentences_are_units_with_their_places() -> None:
         "It is 41 metres deep.",
         "Pike and perch live in it.",
     ]
-    assert all(LAKE[unit.start : unit.end] == unit.text and unit.header == "" for unit in units)
+    assert all(LAKE[unit.start : unit.end] == unit.text and unit.heads == () for unit in units)
 
 
 def test_a_row_carries_the_first_line_of_its_table() -> None:
@@ -39,3 +39,15 @@ def test_an_answer_carries_its_question() -> None:
 def test_a_named_value_needs_no_header() -> None:
     units = units_of(make_source(1, "Invoice\nTotal due: 1,250 EUR"))
     assert units[1].full_text == "Total due: 1,250 EUR"
+
+
+def test_the_lines_of_a_unit_stand_in_its_source() -> None:
+    text = "Bring to the boat\nor the jetty:\n- rope\n- a lamp"
+    unit = units_of(make_source(1, text))[2]
+    assert unit.lines == ["Bring to the boat or the jetty:", "- a lamp"]
+    assert [text[start:end] for start, end in unit.heads] == ["Bring to the boat\nor the jetty:"]
+
+
+def test_the_number_of_a_page_heads_nothing() -> None:
+    units = units_of(make_source(1, "73\nUSB connections 37\nports 31"))
+    assert [unit.full_text for unit in units] == ["73", "USB connections 37 ports 31"]
