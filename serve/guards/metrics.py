@@ -46,6 +46,9 @@ class ServerMetrics:
         self._upstreams = prometheus.Gauge(
             "ragkit_upstream_ready", "Whether answers can be had from it.", ["upstream"], **own
         )
+        self._files = prometheus.Counter(
+            "ragkit_index_files", "Files whose indexing has ended.", ["status"], **own
+        )
         self._jobs = self._gauge("ragkit_index_jobs", "Changes of vector stores that are not done.")
         self._gauge("ragkit_places_taken", "Asking requests that are worked on.").set_function(
             lambda: admission.running
@@ -77,6 +80,10 @@ class ServerMetrics:
     def upstream(self, name: str, is_ready: bool) -> None:
         """Whether something that answers depend on can be used now."""
         self._upstreams.labels(name).set(is_ready)
+
+    def index_file(self, status: str) -> None:
+        """Indexing a file has ended so."""
+        self._files.labels(status).inc()
 
     def index_jobs(self, number: int) -> None:
         """So many files wait to be indexed or changed, or are in work."""

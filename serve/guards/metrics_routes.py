@@ -16,6 +16,9 @@ def add_metrics_routes(app: "FastAPI", parts: ServerParts, metrics: ServerMetric
     """In Prometheus' text format; what it does not count itself it looks at when it is asked."""
     from starlette.responses import Response
 
+    if parts.stores is not None:
+        parts.stores.desk.watch(metrics.index_file)
+
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response:
         for found in await asyncio.gather(*map(readiness_of, parts.upstreams)):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,11 +57,18 @@ class IndexDesk:
         self._unwanted = False
         self._pages = (0, 0)
         self._failed_starts = 0
+        self._seen_end: Callable[[str], None] | None = None
+
+    def watch(self, seen_end: Callable[[str], None]) -> None:
+        """seen_end: called with the status of each file whose indexing has ended, on the event loop."""
+        self._seen_end = seen_end
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Works in the background until the block ends; what it was at goes on when the next server starts."""
         self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        if waiting := await asyncio.to_thread(self._queue.count):
+            _log.info("indexing goes on where the last server ended", extra={"fields": {"jobs": waiting}})
         tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_up())]
         try:
             yield
@@ -129,7 +136,7 @@ class IndexDesk:
     async def _give_up(self, job: Job, reason: str) -> None:
         """A file fails; what was taken out or changed is tried again later, because it must happen some time."""
         if job.kind == "add":
-            await asyncio.to_thread(self._queue.done, job, Outcome("failed", "server_error", reason))
+            await self._end(job, Outcome("failed", "server_error", reason))
         else:
             self._queue.postpone(job)
 
@@ -149,10 +156,25 @@ class IndexDesk:
                 # What was taken out must not be found, and what was changed must hold, some time.
                 self._queue.postpone(job)
                 return
-            await asyncio.to_thread(self._queue.done, job, _outcome(reply) if job.kind == "add" else None)
+            if job.kind == "add":
+                await self._end(job, _outcome(reply))
+            else:
+                await asyncio.to_thread(self._queue.done, job)
         finally:
             with self._lock:
                 self._job = None
+
+    async def _end(self, job: Job, outcome: Outcome) -> None:
+        """Of the work on a file. Neither its name is logged nor the reason, which may quote the file."""
+        if not await asyncio.to_thread(self._queue.done, job, outcome):
+            return
+        fields = {"store": job.store, "file": job.file, "status": outcome.status, "code": outcome.error_code}
+        told = {name: value for name, value in fields.items() if value is not None}
+        told["pages"] = outcome.pages
+        level = logging.WARNING if outcome.status == "failed" else logging.INFO
+        _log.log(level, "indexing of a file has ended", extra={"fields": told})
+        if self._seen_end is not None:
+            self._seen_end(outcome.status)
 
     async def _reply(self, job: Job, row: StoreFileRow | None) -> dict[str, Any]:
         try:

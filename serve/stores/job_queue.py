@@ -51,6 +51,10 @@ class JobQueue:
                 return job_row(rows[0]) if rows else self.next()
         return None
 
+    def count(self) -> int:
+        """How many jobs there are."""
+        return int(self._state.rows("SELECT count(*) FROM jobs")[0][0])
+
     def begin(self, job: Job) -> StoreFileRow | None:
         """Count one more attempt at a file; None where the job, or the file, was taken out meanwhile."""
         with self._state.change() as connection:

@@ -91,6 +91,36 @@ def test_metrics_tell_of_upstreams_and_of_files_that_wait(tmp_path: Path) -> Non
         assert server.client.vector_stores.retrieve(store).file_counts.completed == 20
 
 
+def test_indexing_is_logged_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ragkit.serve")
+    with store_server(tmp_path) as server:
+        store = server.store_of({"private name.txt": "Lake Ohm is deep.", "private.zip": b"PK\x03\x04 Lake Ohm"})
+        seen = metrics_of(server.url)
+        files = {file.status: file.id for file in server.client.vector_stores.files.list(store)}
+    count = 'ragkit_index_files_total{{status="{}"}}'
+    assert (seen[count.format("completed")], seen[count.format("failed")]) == (1, 1)
+    lines = [JsonLines().format(one) for one in caplog.records if "indexing of a file" in one.getMessage()]
+    ended = sorted(map(json.loads, lines), key=lambda line: str(line["status"]))
+    assert [(one["level"], one["status"], one.get("code"), one["pages"]) for one in ended] == [
+        ("info", "completed", None, 1),
+        ("warning", "failed", "unsupported_file", 0),
+    ]
+    assert [(one["store"], one["file"]) for one in ended] == [(store, files[one["status"]]) for one in ended]
+    assert not any("private" in line or "Ohm" in line for line in lines)
+
+
+def test_work_that_goes_on_after_a_restart_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ragkit.serve")
+    with store_server(tmp_path) as server:
+        store = server.client.vector_stores.create().id
+        files = [server.upload(f"{i}.txt", "Lake Ohm is deep.") for i in range(200)]
+        server.client.vector_stores.file_batches.create(store, file_ids=files)
+    assert not [one for one in caplog.records if "goes on" in one.getMessage()]
+    with store_server(tmp_path):
+        (line,) = [one for one in caplog.records if "goes on" in one.getMessage()]
+    assert 0 < json.loads(JsonLines().format(line))["jobs"] <= 200
+
+
 def test_two_servers_count_for_themselves() -> None:
     with running(create_app(library())) as one, running(create_app(library())) as other:
         ask(one, "papers")
