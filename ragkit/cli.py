@@ -194,7 +194,7 @@ def repair(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOptio
 
 @app.command()
 def compact(corpus: CorpusOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Take the space of removed documents back; with another [index] kind, build that index."""
+    """Take the space of removed documents back; with another index.kind, build that index."""
     with _open(corpus, load_config(config)) as opened:
         report = opened.compact(lambda: print("building an index …", file=sys.stderr))  # noqa: T201
     if as_json:

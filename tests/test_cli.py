@@ -137,3 +137,16 @@ def test_filters_on_attributes(tmp_path: Path):
     assert (bad.returncode, bad.stdout) == (2, "")
     assert "filter, character 1 (yaer >= 2022): no document has the attribute 'yaer'" in bad.stderr
     assert "known attributes: year (number)" in bad.stderr
+
+
+def test_help_loses_no_words_to_markup():
+    from typer.main import get_command
+
+    from ragkit.cli import app
+
+    waiting = [get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        helps = [command.help, *(getattr(one, "help", None) for one in command.params)]
+        assert not [text for text in helps if text and "[" in text], command.name

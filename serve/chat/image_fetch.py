@@ -185,14 +185,20 @@ _current: ContextVar[RequestImages | None] = ContextVar("ragkit_request_images",
 
 
 def fetched(url: str) -> str:
-    """The data URI of an image that a request names by address where images are fetched; else `url` as it is.
+    """The data URI of an image that a request names by address; a URL of another kind as it is.
 
     Raises:
-        ImageFetchError: it cannot be had.
+        ImageFetchError: it cannot be had, or this server fetches no images.
     """
     images = _current.get()
-    is_address = url[:8].lower().startswith(("http://", "https://"))
-    return images.data_uri(url) if images is not None and is_address else url
+    if not url[:8].lower().startswith(("http://", "https://")):
+        return url
+    if images is None:
+        raise ImageFetchError(
+            f"{url[:40]!r} is no data URI, such as 'data:image/png;base64,…', and this server fetches no images: "
+            "its setting [serve] image_hosts names no host"
+        )
+    return images.data_uri(url)
 
 
 class ImageFetchMiddleware:

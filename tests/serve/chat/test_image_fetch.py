@@ -178,7 +178,7 @@ def test_a_question_with_an_image_by_address(port: int, monkeypatch: pytest.Monk
             client.chat.completions.create(model="seeing", messages=[{"role": "user", "content": content}])
 
     before = len(_Images.asked)
-    with pytest.raises(openai.BadRequestError, match="is no data URI"):
+    with pytest.raises(openai.BadRequestError, match=r"is no data URI.*\[serve\] image_hosts names no host"):
         ask(ServeConfig())
     with pytest.raises(openai.BadRequestError, match="has no public address"):
         ask(ServeConfig(image_hosts=(f"localhost:{port}",)))
