@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ragkit.errors import ConfigError
+from ragkit.field_problems import explain
 from ragkit.serve_config import ServeConfig
 
 
@@ -289,23 +289,5 @@ def parse_config(raw: dict[str, Any], origin: str = "configuration") -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
+        problems = "; ".join(explain(problem, Config) for problem in error.errors())
         raise ConfigError(f"{origin}: {problems}") from error
-
-
-def _explain(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    name = ".".join(location)
-    if problem["type"] != "extra_forbidden":
-        return f"{name} = {problem['input']!r}: {problem['msg']}"
-    known = sorted(_keys_of(location[:-1]))
-    near = difflib.get_close_matches(location[-1], known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"unknown setting {name!r}; {hint}"
-
-
-def _keys_of(table: list[str]) -> list[str]:
-    model: type[BaseModel] = Config
-    for name in table:
-        model = type(model.model_fields[name].get_default())
-    return list(model.model_fields)

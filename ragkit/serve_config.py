@@ -59,5 +59,5 @@ class ServeConfig(BaseModel):
     def _check_public_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if url and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment):
-            raise ValueError(f"public_url = {url!r} is no address such as 'https://ask.example.org/rag'")
+            raise ValueError("this is no address such as 'https://ask.example.org/rag'")
         return url

@@ -36,6 +36,7 @@ GROUND_FLOOR = {
         "extras",
         "config",
         "serve_config",
+        "field_problems",
         "files",
         "devices",
         "pictures",

@@ -3,15 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import RagkitError
+from ragkit.field_problems import explain
 from ragkit.serve.api.connection import ClientGoneError
 from ragkit.serve.api.http_errors import HttpProblem, internal_problem, problem_of
+from ragkit.serve.api.missing_route import no_route
 from ragkit.serve.guards.request_id import request_id_of
 from ragkit.serve.guards.security_headers import with_security_headers
+from ragkit.serve.pages.problem_page import problem_page
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.requests import Request
 
 _CLIENT_GONE = 499
+# Where no route was found, or none for the method.
+_STARLETTES_WORDS = ("Not Found", "Method Not Allowed")
 
 
 def handle_errors(app: "FastAPI") -> None:
@@ -19,22 +25,25 @@ def handle_errors(app: "FastAPI") -> None:
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import HTMLResponse, JSONResponse, Response
 
-    def reply(problem: HttpProblem) -> Response:
+    def reply(request: Request, problem: HttpProblem) -> Response:
+        if page := problem_page(request.scope, problem):
+            return HTMLResponse(page[0], problem.status, page[1])
         return JSONResponse(problem.body(), problem.status, problem.headers)
 
-    async def on_problem(_: Request, error: HttpProblem) -> Response:
-        return reply(error)
+    async def on_problem(request: Request, error: HttpProblem) -> Response:
+        return reply(request, error)
 
     async def on_ragkit_error(request: Request, error: RagkitError) -> Response:
-        return reply(problem_of(error, request_id_of(request)))
+        return reply(request, problem_of(error, request_id_of(request)))
 
-    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
-        return reply(_invalid(error.errors()[0]))
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        return reply(request, _invalid(error.errors()[0], request))
 
-    async def on_http_error(_: Request, error: HTTPException) -> Response:
-        return reply(HttpProblem(error.status_code, str(error.detail), headers=error.headers))
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        told = no_route(request) if error.detail in _STARLETTES_WORDS else str(error.detail)
+        return reply(request, HttpProblem(error.status_code, told, headers=error.headers))
 
     async def on_gone(_: Request, __: ClientGoneError) -> Response:
         return Response(status_code=_CLIENT_GONE)
@@ -42,7 +51,7 @@ def handle_errors(app: "FastAPI") -> None:
     async def on_any(request: Request, error: Exception) -> Response:
         # Starlette calls this outside of the middleware that adds the header.
         request_id = request_id_of(request)
-        response = reply(internal_problem(error, request_id))
+        response = reply(request, internal_problem(error, request_id))
         response.headers["x-request-id"] = request_id
         # The error is raised on, upon which uvicorn closes the connection: the client must not reuse it.
         response.headers["connection"] = "close"
@@ -61,10 +70,21 @@ def handle_errors(app: "FastAPI") -> None:
         app.add_exception_handler(kind, handler)
 
 
-def _invalid(problem: Any) -> HttpProblem:
+def _invalid(problem: Any, request: "Request") -> HttpProblem:
     """The first thing that is wrong with a request's body."""
-    param = ".".join(str(part) for part in problem["loc"] if part != "body")
+    location = tuple(part for part in problem["loc"] if part != "body")
+    param = ".".join(map(str, location)) or None
     if problem["type"] == "json_invalid":
         return HttpProblem(400, f"the body is not valid JSON: {problem['ctx']['error']}")
-    value = "" if problem["type"] == "missing" else f" = {problem['input']!r:.100}"
-    return HttpProblem(400, f"{param or 'body'}{value}: {problem['msg']}", param=param or None)
+    if not location and isinstance(problem.get("input"), bytes):
+        given = request.headers.get("content-type", "")
+        kind = f"has content-type {given!r:.80}" if given else "has no content-type"
+        return HttpProblem(400, f"the body {kind} and was not read; send JSON with content-type: application/json")
+    if not location and problem["type"] == "model_attributes_type":
+        return HttpProblem(400, 'the body is JSON, but no object of fields such as {"model": …}')
+    field = getattr(request.scope.get("route"), "body_field", None)
+    told = explain(
+        {**problem, "loc": location or ("body",)}, None if field is None else field.field_info.annotation, "field"
+    )
+    code = "unknown_parameter" if problem["type"] == "extra_forbidden" else None
+    return HttpProblem(400, told, param=param, code=code)

@@ -10,6 +10,7 @@ import hmac
 import logging
 import os
 import secrets
+import shlex
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from ragkit.errors import ConfigError
+from ragkit.field_problems import explain
 from ragkit.serve.guards.caller import Caller
 
 _log = logging.getLogger("ragkit.serve")
@@ -131,15 +133,22 @@ class ApiKeys:
 def _read(path: Path) -> list[tuple[str, Caller]]:
     try:
         text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no file of API keys {path}; make one: {_how_to(path)}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the API keys in {path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the API keys in {path}: {reason}") from error
     keys = _parse(text, str(path))
     if not keys:
-        raise ConfigError(f"{path} holds no [[key]]; make one: ragkit key NAME --file {path}")
+        raise ConfigError(f"{path} holds no [[key]]; make one: {_how_to(path)}")
     return [
         (key.sha256.lower(), Caller(key.name, None if key.corpora is None else frozenset(key.corpora)))
         for key in keys
     ]
+
+
+def _how_to(path: Path) -> str:
+    return f"ragkit key NAME --file {shlex.quote(str(path))}"
 
 
 def _parse(text: str, origin: str) -> list[_Key]:
@@ -149,7 +158,7 @@ def _parse(text: str, origin: str) -> list[_Key]:
         raise ConfigError(f"{origin} is not valid TOML: {error}") from error
     except ValidationError as error:
         # Without the values: a key that was put where its hash belongs is not repeated.
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        problems = "; ".join(explain(one, _Keys, "field", shows_value=False) for one in error.errors())
         raise ConfigError(f"{origin}: {problems}") from error
     names = [key.name for key in keys]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -42,7 +42,7 @@ class KeyCheckMiddleware:
             caller = self._without_key(scope) or self._caller(scope)
             _check_allowed(caller, scope["method"], scope["path"])
         except HttpProblem as problem:
-            await send_problem(send, problem)
+            await send_problem(send, problem, scope)
             return
         become(caller)
         if record := current_record():
@@ -63,6 +63,12 @@ class KeyCheckMiddleware:
     def _caller(self, scope: Scope) -> Caller:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, key = given[0].decode("latin-1").partition(" ") if given else ("", "", "")
+        if (scheme.lower() != "bearer" or not key.strip()) and _is_signed(scope):
+            raise _unauthorized(
+                "this link to a page has expired or was altered; ask the question again for a new one, or "
+                "send an API key",
+                "link_expired",
+            )
         if scheme.lower() != "bearer" or not key.strip():
             raise _unauthorized("no API key was given; send it as 'Authorization: Bearer KEY'", None)
         caller = self._keys.caller(key.strip())
@@ -85,6 +91,12 @@ class KeyCheckMiddleware:
         if not self._signer.accepts(corpus, documents[0], int(page), single):
             return None
         return Caller(LINK_HOLDER, frozenset({corpus}))
+
+
+def _is_signed(scope: Scope) -> bool:
+    """Whether this was meant as a link that needs no key."""
+    is_page = scope["path"].startswith(f"{PAGES}/") and scope["method"] in ("GET", "HEAD")
+    return is_page and "signature" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def _unauthorized(message: str, code: str | None) -> HttpProblem:

@@ -25,6 +25,17 @@ _PADDING = 0.004
 def page_html(view: PageView, root: str, picture_url: str) -> str:
     """The whole document. root: what leads from it to the server's address, such as "../../"."""
     title = escape(f"{view.document}, page {view.page.number}")
+    body = f"""<header lang="en"><p class="corpus">{escape(view.corpus)}</p><h1 dir="auto">{title}</h1></header>
+<main>
+{_quote(view)}
+{_picture(view, picture_url)}
+{_text(view)}
+</main>"""
+    return html_document(title, body, root)
+
+
+def html_document(title: str, body: str, root: str) -> str:
+    """What every page of a link has around its body. title, body: escaped already."""
     return f"""<!doctype html>
 <html lang="und">
 <head>
@@ -37,12 +48,7 @@ def page_html(view: PageView, root: str, picture_url: str) -> str:
 <link rel="stylesheet" href="{root}web/page.css">
 </head>
 <body>
-<header lang="en"><p class="corpus">{escape(view.corpus)}</p><h1 dir="auto">{title}</h1></header>
-<main>
-{_quote(view)}
-{_picture(view, picture_url)}
-{_text(view)}
-</main>
+{body}
 </body>
 </html>
 """

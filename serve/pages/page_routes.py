@@ -12,6 +12,7 @@ from ragkit.errors import CorpusDamagedError, CorpusError, DocumentError
 from ragkit.serve.api.http_errors import HttpProblem, problem_of
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.guards.request_id import request_id_of
+from ragkit.serve.pages.page_form import wanted_form
 from ragkit.serve.pages.page_html import HEADERS, page_html
 from ragkit.serve.pages.page_links import PATH, Span
 from ragkit.serve.pages.page_view import PageView, view_page
@@ -89,7 +90,7 @@ def page_query(page: str, parameters: Mapping[str, str], accept: str) -> PageQue
         _spans(parameters.get("spans", "")),
         parameters.get("check", ""),
         _width(parameters.get("width")),
-        _form(parameters.get("format")) or _wanted(accept),
+        _form(parameters.get("format")) or wanted_form(accept),
     )
 
 
@@ -123,13 +124,6 @@ def _form(text: str | None) -> str:
     if text is not None and text not in _FORMS:
         raise HttpProblem(400, f"format = {text!r:.40}; known: {', '.join(_FORMS)}", param="format")
     return text or ""
-
-
-def _wanted(accept: str) -> str:
-    """Browsers that open a link name HTML, browsers that show a picture name pictures, others take anything."""
-    kinds = {"text/html": "html", "application/json": "json", "image/": "image"}
-    found = [(accept.find(kind), form) for kind, form in kinds.items() if kind in accept]
-    return min(found)[1] if found else ""
 
 
 def _check_signature(parts: ServerParts, corpus: str, query: PageQuery, parameters: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ragkit.errors import ConfigError
+from ragkit.field_problems import explain
 from ragkit.files import atomic_write
 from ragkit.serve.prompting.reorder import Order, Permutation, ends_positions, rank_positions, reverse_positions
 
@@ -94,7 +95,9 @@ def load_position_curve(path: Path) -> PositionCurve:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read the position curve {path}: {reason}") from error
     except ValidationError as error:
-        problems = "; ".join(_explain(problem["loc"], problem["msg"]) for problem in error.errors())
+        problems = "; ".join(
+            explain(problem, PositionCurve, "field", shows_value=False) for problem in error.errors()
+        )
         raise ConfigError(f"{path} is no position curve of format {FORMAT}: {problems}") from error
 
 
@@ -174,8 +177,3 @@ def _shares(curve: PositionCurve, positions: Sequence[int]) -> NDArray[np.float6
         shares[right - 1] += weight * (1 - part)
         shares[right] += weight * part
     return shares
-
-
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    name = ".".join(map(str, location))
-    return f"{name}: {message}" if name else message

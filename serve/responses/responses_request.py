@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from ragkit.field_problems import explain
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.chat.known_fields import HARMLESS, check_extra
@@ -182,7 +183,8 @@ def _file_search(place: int, tool: dict[str, Any]) -> FileSearch:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, (f"tools[{place}]", *first["loc"])))
-        raise HttpProblem(400, f"{where} = {first['input']!r:.100}: {first['msg']}", param=where) from error
+        told = explain({**first, "loc": (f"tools[{place}]", *first["loc"])}, FileSearch, "field")
+        raise HttpProblem(400, told, param=where) from error
     ranker = search.ranking_options.ranker if search.ranking_options else None
     if ranker not in (None, *_RANKERS):
         raise HttpProblem(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from urllib.request import Request, urlopen
 
+import httpx
 import openai
 import pytest
 from PIL import Image
@@ -303,8 +304,50 @@ def test_images_reach_an_engine_that_reads_them(client: openai.OpenAI) -> None:
 
 
 def test_unknown_paths_have_openais_shape(address: str) -> None:
-    status, reply, _ = post(address, b"{}", "/v1/nothing")
-    assert (status, reply["error"]["message"]) == (404, "Not Found")
+    told = {
+        "/v1/nothing": "nothing is served at POST /v1/nothing; /openapi.json lists what is",
+        "/v1/completions": "nothing is served at POST /v1/completions; did you mean /v1/chat/completions?",
+        "/chat/completions": "nothing is served at POST /chat/completions; did you mean /v1/chat/completions? "
+        "The base_url of clients ends in /v1",
+    }
+    for path, message in told.items():
+        status, reply, _ = post(address, b"{}", path)
+        assert (status, reply["error"]["message"]) == (404, message)
+    status, reply, _ = post(address, b"{}", "/health")
+    assert (status, reply["error"]["message"]) == (405, "nothing is served at POST /health; it takes GET")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (
+            b'{"model": "papers"}',
+            "text/plain",
+            "the body has content-type 'text/plain' and was not read; send JSON",
+        ),
+        (
+            b'{"model": "papers"}',
+            None,
+            "the body has no content-type and was not read; send JSON with content-type: ",
+        ),
+        (b'"secret"', "application/json", "the body is JSON, but no object of fields"),
+    ],
+)
+def test_a_body_that_is_no_object_is_not_repeated(
+    address: str, body: bytes, kind: str | None, message: str
+) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    reply = httpx.post(f"{address}/v1/chat/completions", content=body, headers=headers)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].startswith(message)
+    assert not {"papers", "secret"} & set(reply.text.split('"'))
+
+
+def test_an_unknown_field_below_ragkit_is_told_the_nearest(address: str) -> None:
+    body = {"model": "papers", "messages": QUESTION, "ragkit": {"num_passage": 3}}
+    error = httpx.post(f"{address}/v1/chat/completions", json=body).json()["error"]
+    assert error["message"] == "unknown field 'ragkit.num_passage'; did you mean 'num_passages'?"
+    assert (error["param"], error["code"]) == ("ragkit.num_passage", "unknown_parameter")
 
 
 def test_a_client_that_leaves_a_stream_stops_the_engine(client: openai.OpenAI) -> None:

@@ -147,7 +147,12 @@ def test_several_queries_are_joined_by_the_best_score(server: StoreServer, store
         ({"query": "a", "filters": {"type": "near"}}, "known: eq"),
         ({"query": "a", "filters": {"type": "eq", "key": "colour", "value": 1}}, "no document has the attribute"),
         ({"query": "a", "filters": {"type": "eq", "key": "year", "value": "x"}}, "is a number in every document"),
-        ({"query": "a", "colour": 1}, "colour"),
+        ({"query": "a", "colour": 1}, "unknown field 'colour'; known here: filters, max_num_results"),
+        ({"query": "a", "max_results": 3}, "unknown field 'max_results'; did you mean 'max_num_results'?"),
+        (
+            {"query": "a", "ranking_options": {"score_treshold": 1}},
+            ""unknown field 'ranking_options.score_treshold'; did you mean 'score_threshold'?",
+        ),
         ({"query": "a\ud800"}, "no text"),
     ],
 )

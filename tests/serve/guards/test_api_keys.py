@@ -52,7 +52,10 @@ def test_what_the_file_says_counts_at_once(tmp_path: Path, caplog: pytest.LogCap
         ("[[key]]\nname = 'a'", "sha256: Field required"),
         ("[[key]]\nname = 'a'\nsha256 = 'rk-secret'", "sha256: String should match"),
         (f"[[key]]\nname = 'a b'\nsha256 = '{'0' * 64}'", "name: String should match"),
-        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\ncorpus = ['x']", "corpus: Extra inputs"),
+        (
+            f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\ncorpus = ['x']",
+            "unknown field 'key.0.corpus'; did you mean 'corpora'",
+        ),
         (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n" * 2, "several keys have the name 'a'"),
         ("key = 1", "key: "),
         ("[", "is not valid TOML"),
@@ -66,7 +69,7 @@ def test_malformed_files_are_refused(tmp_path: Path, text: str, message: str) ->
 
 
 def test_a_missing_file_and_a_bad_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the API keys"):
+    with pytest.raises(ConfigError, match="there is no file of API keys"):
         ApiKeys(tmp_path / "keys.toml")
     with pytest.raises(ConfigError, match="name: String should match"):
         make_key('"\nsha256 = "')
@@ -85,3 +88,10 @@ def test_other_machines_need_keys_or_a_word(host: str) -> None:
         check_exposure(host, ServeConfig(), False)
     check_exposure(host, ServeConfig(), True)
     check_exposure(host, ServeConfig(api_keys_file="keys.toml"), False)
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
+    path = tmp_path / "my keys.toml"
+    with pytest.raises(ConfigError) as caught:
+        ApiKeys(path)
+    assert str(caught.value) == f"there is no file of API keys {path}; make one: ragkit key NAME --file '{path}'"

@@ -125,3 +125,24 @@ def test_a_signed_link_opens_its_page_alone(tmp_path: Path) -> None:
             assert status(address, changed) == 401, changed
         assert status(address, link, method="POST") == 401
         assert status(address, f"{PATH}/papers/1") == 401
+
+
+def test_a_link_that_is_over_says_so_in_a_browser(server: tuple[str, str, str]) -> None:
+    over = f"{server[0]}{PATH}/papers/1?document=lake.txt&expires=1&signature=<b>x"
+    reply = httpx.get(over, headers={"accept": "text/html,*/*;q=0.8"})
+    assert (reply.status_code, reply.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert "this link to a page has expired or was altered" in reply.text
+    assert "no API key" not in reply.text
+    assert "script" not in reply.headers["content-security-policy"]
+    assert reply.headers["cache-control"] == "no-store"
+    assert 'href="../../../../web/page.css"' in reply.text
+    for headers, query in (({}, ""), ({"accept": "text/html"}, "&format=json"), ({"accept": "image/webp"}, "")):
+        error = httpx.get(over + query, headers=headers).json()["error"]
+        assert error["code"] == "link_expired"
+        assert error["message"].startswith(
+            "this link to a page has expired or was altered; ask the question again"
+        )
+    # Without a signature it was never such a link; other routes have no pages.
+    for path in (f"{PATH}/papers/1?document=lake.txt", "/v1/models?signature=x"):
+        reply = httpx.get(f"{server[0]}{path}", headers={"accept": "application/json"})
+        assert "no API key was given" in reply.json()["error"]["message"]

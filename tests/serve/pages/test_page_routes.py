@@ -258,6 +258,16 @@ def test_bad_requests_are_told_in_openais_shape(client: httpx.Client, path: str,
     assert "secret-place" not in reply.text
 
 
+def test_a_page_that_is_not_there_is_a_page_in_a_browser(client: httpx.Client):
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    reply = client.get("999?document=<b>lake", headers=browser)
+    assert (reply.status_code, reply.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "has no page 999 of a document &#x27;&lt;b&gt;lake&#x27;" in reply.text
+    assert "<b>" not in reply.text
+    assert client.get("0", headers=browser).headers["content-type"] == "text/html; charset=utf-8"
+    assert client.get("999?document=x&format=json", headers=browser).json()["error"]["code"] == "page_not_found"
+
+
 def test_an_unknown_corpus_is_404(address: str):
     reply = httpx.get(f"{address}/v1/ragkit/pages/nope/1?document=plan.pdf")
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")

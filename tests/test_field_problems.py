@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from ragkit.config import parse_config
+from ragkit.errors import ConfigError
+from ragkit.field_problems import explain, known_fields
+
+
+def _even(number: int) -> int:
+    if number % 2:
+        raise ValueError("this is odd")
+    return number
+
+
+def _named(given: dict[str, int]) -> dict[str, int]:
+    raise ValueError(f"{next(iter(given))!r} cannot name anything")
+
+
+class Leaf(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    colour: str = ""
+
+
+class Bud(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    opened: bool = False
+
+
+class Tree(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    leaves: list[Leaf | Bud] | None = None
+    best: Annotated[Leaf, "of all"] | None = None
+    height: Annotated[int, AfterValidator(_even)] = 0
+    names: Annotated[dict[str, int], AfterValidator(_named)] | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"hight": 2}, "unknown field 'hight'; did you mean 'height'?"),
+        ({"best": {"color": "red"}}, "unknown field 'best.color'; did you mean 'colour'?"),
+        ({"best": {"xyz": 1}}, "unknown field 'best.xyz'; known here: colour"),
+        ({"height": 3}, "height = 3: this is odd"),
+        (
+            {"height": "tall"},
+            "height = 'tall': Input should be a valid integer, unable to parse string as an integer",
+        ),
+        ({"names": {"my key": 1}}, "names: 'my key' cannot name anything"),
+        ("x" * 200, f"'{'x' * 99}: Input should be a valid dictionary or instance of Tree"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(given: Any, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Tree.model_validate(given)
+    assert explain(caught.value.errors()[0], Tree, "field").removeprefix(" = ") == message
+
+
+def test_a_secret_is_not_repeated() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Tree.model_validate({"height": "rk-secret"})
+    told = explain(caught.value.errors()[0], Tree, "field", shows_value=False)
+    assert told.startswith("height: Input should be")
+    assert "secret" not in told
+
+
+def test_fields_are_found_through_lists_and_unions() -> None:
+    assert known_fields(Tree, ["leaves", 3, "Bud"]) == ["colour", "opened"]
+    assert known_fields(Tree | None, []) == ["best", "height", "leaves", "names"]
+    assert known_fields(None, []) == []
+
+
+def test_a_setting_says_its_value_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"serve": {"public_url": "ask.example.org"}}, "ragkit.toml")
+    expected = "ragkit.toml: serve.public_url = 'ask.example.org': this is no address such as "
+    assert str(caught.value) == f"{expected}'https://ask.example.org/rag'"
