@@ -16,6 +16,7 @@ from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.errors import DocumentError
 from ragkit.indexers.catalogue import Catalogue, KnownDocument
 from ragkit.indexers.embed_pictures import FailedDocument, PictureEmbedder, Unpictured
+from ragkit.indexers.embed_steps import EmbedSteps
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
@@ -42,8 +43,6 @@ _COMMIT_PASSAGES = 1024
 _COMMIT_SECONDS = 5.0
 # Each commit writes shards, which readers open one by one: after so many they are merged.
 _COMMITS_TO_MERGE = 16
-# Passages given to the embedder at once: enough to sort by length, few enough to show progress.
-_EMBED_PASSAGES = 256
 
 
 class IndexBuilder:
@@ -79,6 +78,7 @@ class IndexBuilder:
         self._last_commit = time.monotonic()
         self._total = self._num_commits = 0
         self._pages_of_document = (0, 0)
+        self._steps = EmbedSteps()
 
     def run(
         self, files: FileList, records: Sequence[TextRecord] = (), prune_below: Sequence[Path] = ()
@@ -308,12 +308,17 @@ class IndexBuilder:
         if embedder is None:
             return None
         parts = [np.zeros((0, embedder.dim), np.float32)]
-        for start in range(0, len(passages), _EMBED_PASSAGES):
-            batch = passages[start : start + _EMBED_PASSAGES]
+        done = 0
+        while done < len(passages):
+            batch, started = passages[done : done + self._steps.size], time.monotonic()
+            if not done:
+                self._tell("embed", batch[0].document, 0, len(passages))
             vectors = embedder.embed_passages(batch)
+            self._steps.took(time.monotonic() - started, len(batch))
             check_vectors(vectors, len(batch), embedder)
             parts.append(vectors.astype(np.float32, copy=False))
-            self._tell("embed", batch[-1].document, start + len(batch), len(passages))
+            done += len(batch)
+            self._tell("embed", batch[-1].document, done, len(passages))
         return np.concatenate(parts)
 
     def _prune(self, below: Sequence[Path], work: Sequence[Work]) -> None:

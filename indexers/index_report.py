@@ -11,6 +11,8 @@ from ragkit.indexers.readers.find_files import Problem
 class IndexProgress:
     """How far an indexing run has come. `stage`: "read", "embed", or "index" (an index is built).
 
+    passages_done: embedded in this run, passages_pending: waiting for it at this moment; they move while texts are
+    embedded. pages_done: read and, where pictures are embedded, those of which that is done.
     document_pages_done, document_pages: of the document that is read, or was read last.
     """
 

@@ -67,10 +67,13 @@ def _lines() -> Callable[[IndexProgress], None]:
 
 def _doing(step: IndexProgress) -> str:
     name = step.document if len(step.document) <= 40 else "…" + step.document[-39:]
-    waiting = f" ({step.passages_pending} passages waiting)" if step.passages_pending else ""
-    return f"{step.stage} {name}".rstrip() + waiting
+    return f"{step.stage} {name}".rstrip()
 
 
 def _rate(step: IndexProgress, started: float) -> str:
+    if step.passages_pending:
+        # Pages stand still meanwhile: they are all read.
+        passages = step.passages_done + step.passages_pending
+        return f"{step.pages_done} pages read, {step.passages_done} of {passages} passages embedded"
     seconds = max(time.monotonic() - started, 1e-9)
     return f"{step.pages_done} pages at {step.pages_done / seconds:.1f}/s"

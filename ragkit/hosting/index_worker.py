@@ -10,7 +10,7 @@ moment: a corpus is always in one committed state. It ends when stdin does. Mess
          {"job": 3, "do": "remove", "store": …, "document": …}
          {"cancel": 1}
     out: {"ready": true}                                                   the models are loaded
-         {"job": 1, "pages_done": 3, "pages": 12}
+         {"job": 1, "stage": "reading", "pages_done": 3, "pages": 12, "passages_done": 0, "passages": 0}
          {"job": 1, "committed": true}                                     what follows is for the whole store
          {"job": 1, "status": "completed" or "failed" or "cancelled" or "again", "code": …, "message": …,
           "pages": …, "warnings": […]}
@@ -45,6 +45,8 @@ _MOST_OPEN = 8
 _NICE = 10
 _LONGEST_REASON = 1000
 _MOST_WARNINGS = 20
+# What clients call the stages of a run.
+_STAGES = {"read": "reading", "embed": "embedding", "index": "writing"}
 _LOGGED = "the server could not index it; its log says why"
 
 
@@ -157,23 +159,31 @@ class _PageTeller:
     def __init__(self, mailbox: Mailbox, job: int) -> None:
         self._mailbox = mailbox
         self._job = job
-        self._told = (-1, -1)
+        self._told: dict[str, str | int] = {}
         self.pages = 0
 
     def __call__(self, progress: IndexProgress) -> None:
         if self._mailbox.is_cancelled(self._job):
             # What Ctrl-C does: the run ends, and what was committed stays.
             raise KeyboardInterrupt
+        self.pages = max(self.pages, progress.document_pages)
+        done = progress.document_pages_done if progress.stage == "read" else self.pages
+        embedded, passages = self._passages(progress)
+        now: dict[str, str | int] = {"stage": _STAGES[progress.stage], "pages_done": done, "pages": self.pages}
+        now |= {"passages_done": embedded, "passages": passages}
+        if now != self._told:
+            self._told = now
+            self._mailbox.tell({"job": self._job, **now})
         if progress.stage == "index":
             self._mailbox.tell({"job": self._job, "committed": True})
-            return
-        self.pages = max(self.pages, progress.document_pages)
-        # Reading is one half of it where pages are embedded as pictures too; the lesser number is told.
-        done = progress.document_pages_done if progress.stage == "read" else progress.document_pages
-        now = (done, progress.document_pages)
-        if now != self._told and progress.document_pages:
-            self._told = now
-            self._mailbox.tell({"job": self._job, "pages_done": now[0], "pages": now[1]})
+
+    def _passages(self, progress: IndexProgress) -> tuple[int, int]:
+        """Embedded, and of how many: texts; or pictures, of which each page is one."""
+        if progress.stage != "embed":
+            return 0, 0
+        if passages := progress.passages_done + progress.passages_pending:
+            return progress.passages_done, passages
+        return min(progress.pages_done, self.pages), self.pages
 
 
 def _outcome_of(report: IndexReport, record: FileRecord, pages: int, folder: Path) -> Message:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ragkit.extras import require
 from ragkit.serve.stores.paging import Paged
-from ragkit.serve.stores.rows import BatchRow, FileCounts, FileRow, StoreFileRow, StoreRow
+from ragkit.serve.stores.rows import BatchRow, FileCounts, FileProgress, FileRow, StoreFileRow, StoreRow
 
 if TYPE_CHECKING:
     from openai import BaseModel
@@ -54,12 +55,11 @@ def vector_store(row: StoreRow, counts: FileCounts, usage_bytes: int) -> Shape:
     return _dumped(whole)
 
 
-def vector_store_file(row: StoreFileRow, store: StoreRow, progress: tuple[int, int]) -> Shape:
-    """A file of a vector store. progress: pages done and of all, of a file that is worked on.
+def vector_store_file(row: StoreFileRow, store: StoreRow, progress: FileProgress) -> Shape:
+    """A file of a vector store. progress: of one whose indexing has not ended.
 
     `ragkit` holds what OpenAI's shape has no place for: progress, warnings, and the document's name in answers.
     """
-    done, pages = progress if row.status == "in_progress" else (row.pages, row.pages)
     error = None if row.error_code is None else {"code": row.error_code, "message": row.error_message}
     whole = require("openai.types.vector_stores").VectorStoreFile(
         id=row.file,
@@ -71,15 +71,16 @@ def vector_store_file(row: StoreFileRow, store: StoreRow, progress: tuple[int, i
         last_error=error,
         attributes=dict(row.attributes),
         chunking_strategy=_chunking(store),
-        ragkit={
-            "document": row.document,
-            "pages_done": done,
-            "pages": pages,
-            "warnings": list(row.warnings),
-        },
+        ragkit={"document": row.document, **_progress(row, progress), "warnings": list(row.warnings)},
     )
     # As they were given: the type makes floats of all numbers.
     return _dumped(whole) | {"attributes": dict(row.attributes)}
+
+
+def _progress(row: StoreFileRow, progress: FileProgress) -> Shape:
+    if row.status == "in_progress":
+        return asdict(progress)
+    return {"pages_done": row.pages, "pages": row.pages}
 
 
 def file_batch(row: BatchRow, counts: FileCounts) -> Shape:

@@ -10,7 +10,7 @@ from ragkit.serve.api.store_access import StoreAccess, found, page_query
 from ragkit.serve.api.store_shapes import Shape, deleted, file_batch, page_of, vector_store_file
 from ragkit.serve.stores.external_corpora import ExternalCorpora
 from ragkit.serve.stores.paging import PageAsk
-from ragkit.serve.stores.rows import BatchRow, StoreFileRow, StoreRow
+from ragkit.serve.stores.rows import BatchRow, FileProgress, StoreFileRow, StoreRow
 from ragkit.serve.stores.rules import AttachBatch, AttachFile, UpdateAttributes
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _page(access: StoreAccess, store: str, ask: PageAsk, status: Status | None, 
 
 def _shape(access: StoreAccess, store: StoreRow, row: StoreFileRow) -> Shape:
     desk = access.parts.stores.desk if access.parts.stores else None
-    return vector_store_file(row, store, desk.progress_of(row.store, row.file) if desk else (0, 0))
+    return vector_store_file(row, store, desk.progress_of(row.store, row.file) if desk else FileProgress())
 
 
 def _batch(access: StoreAccess, store: str, batch: str) -> Shape:

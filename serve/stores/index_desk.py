@@ -15,7 +15,7 @@ from ragkit.protocols import StoreCorpora
 from ragkit.serve.stores.file_shelf import FileShelf
 from ragkit.serve.stores.index_process import IndexProcess, Limits, NotStartedError, ProcessEndedError
 from ragkit.serve.stores.job_queue import JobQueue
-from ragkit.serve.stores.rows import Job, Outcome, StoreFileRow
+from ragkit.serve.stores.rows import FileProgress, Job, Outcome, StoreFileRow
 from ragkit.serve.stores.store_files import StoreFiles
 from ragkit.serve.stores.store_shelf import StoreShelf
 from ragkit.serve_config import ServeConfig
@@ -55,7 +55,7 @@ class IndexDesk:
         self._woken = asyncio.Event()
         self._job: Job | None = None
         self._unwanted = False
-        self._pages = (0, 0)
+        self._progress = FileProgress()
         self._failed_starts = 0
         self._seen_end: Callable[[str], None] | None = None
 
@@ -85,11 +85,12 @@ class IndexDesk:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._woken.set)
 
-    def progress_of(self, store: str, file: str) -> tuple[int, int]:
-        """Pages done and pages of a file that is worked on; (0, 0) otherwise."""
+    def progress_of(self, store: str, file: str) -> FileProgress:
+        """Of a file that is worked on; one that waits has come nowhere."""
         with self._lock:
             job = self._job
-            return self._pages if job is not None and (job.store, job.file) == (store, file) else (0, 0)
+            is_on_desk = job is not None and job.kind == "add" and (job.store, job.file) == (store, file)
+            return self._progress if is_on_desk else FileProgress()
 
     def stop(self, store: str, file: str | None = None) -> None:
         """End the work on a file, or on any file of a store."""
@@ -142,7 +143,7 @@ class IndexDesk:
 
     async def _do(self, job: Job) -> None:
         with self._lock:
-            self._job, self._unwanted, self._pages = job, False, (0, 0)
+            self._job, self._unwanted, self._progress = job, False, FileProgress()
         try:
             row = await asyncio.to_thread(self._queue.begin, job)
             if row is None and job.kind != "remove":
@@ -168,9 +169,9 @@ class IndexDesk:
         """Of the work on a file. Neither its name is logged nor the reason, which may quote the file."""
         if not await asyncio.to_thread(self._queue.done, job, outcome):
             return
-        fields = {"store": job.store, "file": job.file, "status": outcome.status, "code": outcome.error_code}
-        told = {name: value for name, value in fields.items() if value is not None}
-        told["pages"] = outcome.pages
+        told = {"store": job.store, "file": job.file, "status": outcome.status, "pages": outcome.pages}
+        if outcome.error_code:
+            told["code"] = outcome.error_code
         level = logging.WARNING if outcome.status == "failed" else logging.INFO
         _log.log(level, "indexing of a file has ended", extra={"fields": told})
         if self._seen_end is not None:
@@ -182,7 +183,7 @@ class IndexDesk:
         except KeyError:
             return {"status": "cancelled"}
         try:
-            return await self._process.do(message, self._limits, self._note_pages, lambda: self._unwanted)
+            return await self._process.do(message, self._limits, self._note_progress, lambda: self._unwanted)
         except ProcessEndedError as error:
             _log.error("%s of %s: %s", job.file, job.store, error.reason)
             return {"status": "failed", "code": "server_error", "message": error.reason}
@@ -203,9 +204,9 @@ class IndexDesk:
             message["name"] = self._files.get(job.file).filename
         return message
 
-    def _note_pages(self, done: int, of: int) -> None:
+    def _note_progress(self, progress: FileProgress) -> None:
         with self._lock:
-            self._pages = (done, of)
+            self._progress = progress
 
     async def _keep_up(self) -> None:
         await asyncio.to_thread(self._store_files.forget_gone)

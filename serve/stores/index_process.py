@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ragkit.serve.stores.rows import FileProgress
+
 _log = logging.getLogger("ragkit.serve")
 _LOOK_S = 0.25
 # From being told that its job is not wanted any more.
@@ -90,10 +92,10 @@ class IndexProcess:
         self,
         message: Message,
         limits: Limits,
-        progress: Callable[[int, int], None],
+        progress: Callable[[FileProgress], None],
         unwanted: Callable[[], bool],
     ) -> Message:
-        """How a job ended. progress: called with pages done and of all. unwanted: whether it should end early.
+        """How a job ended. progress: called with each step. unwanted: whether it should end early.
 
         Raises:
             ProcessEndedError: it took more than the limits and was killed, or ended by itself.
@@ -114,7 +116,8 @@ class IndexProcess:
             if heard.get("job") == job and "committed" in heard:
                 limits, deadline = Limits(math.inf, 0), math.inf
             elif heard.get("job") == job:
-                progress(heard["pages_done"], heard["pages"])
+                del heard["job"]
+                progress(FileProgress(**heard))
             if unwanted() and not told_at:
                 told_at = time.monotonic()
                 await self._tell({"cancel": job})

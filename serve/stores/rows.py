@@ -9,6 +9,7 @@ from typing import Literal
 FileStatus = Literal["in_progress", "completed", "cancelled", "failed"]
 ErrorCode = Literal["server_error", "unsupported_file", "invalid_file"]
 JobKind = Literal["add", "attributes", "remove"]
+IndexStage = Literal["waiting", "reading", "embedding", "writing"]
 ApiAttributes = Mapping[str, str | int | float | bool]
 
 
@@ -69,6 +70,21 @@ class StoreFileRow:
     pages: int = 0
     warnings: tuple[str, ...] = ()
     attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """How far the indexing of a file has come.
+
+    pages: read; 0 until it is known how many there are. passages: embedded, texts or pictures of pages, while the
+    stage is "embedding".
+    """
+
+    stage: IndexStage = "waiting"
+    pages_done: int = 0
+    pages: int = 0
+    passages_done: int = 0
+    passages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,9 +125,14 @@ class Line {
   }
 
   indexing(facts) {
-    const { pages_done: done, pages } = facts ?? {};
-    if (pages) this.show(`Indexing, page ${Math.min(done + 1, pages)} of ${pages}`, done / pages);
-    else this.show("Indexing");
+    const { stage, pages_done: read, pages, passages_done: embedded, passages } = facts ?? {};
+    if (stage === "embedding" && passages) this.step("Embedding, passage", embedded, passages);
+    else if (stage === "reading" && pages) this.step("Reading, page", read, pages);
+    else this.show({ waiting: "Waiting", writing: "Writing" }[stage] ?? "Indexing");
+  }
+
+  step(words, done, of) {
+    this.show(`${words} ${Math.min(done + 1, of)} of ${of}`, done / of);
   }
 
   end(state, reason) {

@@ -97,13 +97,15 @@ def test_a_file_or_store_is_deleted_in_the_middle_of_its_indexing(tmp_path: Path
         first, second = (server.client.vector_stores.create().id for _ in range(2))
         big, small = server.upload("big.pdf", content), server.upload("small.txt", SMALL)
         server.client.vector_stores.file_batches.create(first, file_ids=[big, small])
-        server.wait(lambda: server.stores.desk.progress_of(first, big)[0] > 0)
+        server.wait(lambda: server.stores.desk.progress_of(first, big).pages_done > 0)
+        stages = [one.model_extra["ragkit"]["stage"] for one in server.client.vector_stores.files.list(first)]
+        assert stages == ["waiting", "reading"]
         server.client.vector_stores.files.delete(big, vector_store_id=first)
         server.wait(lambda: server.client.vector_stores.retrieve(first).file_counts.completed == 1, 30)
         assert server.texts(first, "nothing new to anybody otter") == [SMALL]
 
         server.client.vector_stores.file_batches.create(second, file_ids=[big, small])
-        server.wait(lambda: server.stores.desk.progress_of(second, big)[0] > 0)
+        server.wait(lambda: server.stores.desk.progress_of(second, big).pages_done > 0)
         server.client.vector_stores.delete(second)
         server.wait(lambda: not (server.folder / "corpora" / second).exists(), 30)
         third = server.store_of({"other.txt": "The heron nests."})
