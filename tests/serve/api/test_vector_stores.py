@@ -151,7 +151,7 @@ def test_several_queries_are_joined_by_the_best_score(server: StoreServer, store
         ({"query": "a", "max_results": 3}, "unknown field 'max_results'; did you mean 'max_num_results'?"),
         (
             {"query": "a", "ranking_options": {"score_treshold": 1}},
-            ""unknown field 'ranking_options.score_treshold'; did you mean 'score_threshold'?",
+            "unknown field 'ranking_options.score_treshold'; did you mean 'score_threshold'?",
         ),
         ({"query": "a\ud800"}, "no text"),
     ],
