@@ -188,6 +188,7 @@ class Corpus:
             lambda: self.embedder,
             self.config.generation,
             lambda: self._own_retriever and self.page_embedder is not None,
+            self._query_embedder,
         )
 
     def add(
@@ -416,6 +417,10 @@ class Corpus:
         for facts in (self.manifest.embedder, self.manifest.page_embedder):
             if facts is not None:
                 choose_index(self.config.index, 0, facts.dim, 0)
+
+    def _query_embedder(self) -> Embedder | None:
+        """The embedder of texts where the corpus's own retriever compares questions by it."""
+        return self.embedder if self._own_retriever and self.config.retrieval.method != "bm25" else None
 
     def _hits_for(self, request: AskRequest) -> list[Hit]:
         count = request.num_passages or self.config.generation.num_passages

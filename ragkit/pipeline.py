@@ -13,6 +13,7 @@ from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
 from ragkit.serve.generate import generate_answer, stream_answer
 from ragkit.serve.prompting.condense import SearchText, search_text
+from ragkit.serve.search_notes import search_notes
 
 _UNSEARCHED_NOTE = (
     "What the question shows as an image was not searched with: this corpus has no page pictures that a model "
@@ -56,6 +57,7 @@ class Pipeline:
         engine, embedder: called when a question comes; they may load a model. embedder: of texts.
         settings: what of the hits the engine is shown, and in which style it answers.
         searches_images: whether the images of a request are searched with; it may load a model.
+        query_embedder: the one of texts where vectors of texts are searched, else None; it may load a model.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Pipeline:
         embedder: Callable[[], Embedder | None],
         settings: GenerationConfig,
         searches_images: Callable[[], bool] = lambda: False,
+        query_embedder: Callable[[], Embedder | None] = lambda: None,
     ) -> None:
         self.name = name
         self._store = store
@@ -75,6 +78,7 @@ class Pipeline:
         self._embedder = embedder
         self._settings = settings
         self._searches_images = searches_images
+        self._query_embedder = query_embedder
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
@@ -123,7 +127,7 @@ class Pipeline:
                 embedder,
                 {"retrieve": 0.0},
                 SearchText(request.found.searched),
-                (),
+                request.found.notes,
             )
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
@@ -138,7 +142,9 @@ class Pipeline:
         unsearched = bool(request.images) and not self._searches_images()
         started = time.perf_counter()
         hits = self._search(request)
-        return hits, (_UNSEARCHED_NOTE,) if unsearched else (), _milliseconds_since(started)
+        took = _milliseconds_since(started)
+        notes = search_notes(request.question, hits, self._store, self._query_embedder())
+        return hits, (*((_UNSEARCHED_NOTE,) if unsearched else ()), *notes), took
 
 
 def _milliseconds_since(started: float) -> float:

@@ -434,12 +434,13 @@ class ChatDelta:
 class Found:
     """Hits that were found before a question is asked, by the text `searched`.
 
-    store: what holds their pages, if not the corpus asked.
+    store: what holds their pages, if not the corpus asked. notes: of the search, as in `Answer`.
     """
 
     hits: tuple[Hit, ...]
     store: PassageStore | None = None
     searched: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.api.server_parts import ServerParts, listed
 from ragkit.serve.chat.retrieval_fields import where_of
 from ragkit.serve.responses.responses_request import FileSearch, ResponsesBody
+from ragkit.serve.search_notes import search_notes
 
 _DEFAULT_RESULTS = 10
 _SHIFT = 48
@@ -106,7 +107,17 @@ class SearchPlan:
             )
             for which, hit in merged
         ]
-        return Found(tuple(hits), UnionStore(tuple(self.corpora), self.shown), request.question)
+        notes = await asyncio.to_thread(self._notes, request.question, lists)
+        return Found(tuple(hits), UnionStore(tuple(self.corpora), self.shown), request.question, notes)
+
+    def _notes(self, question: str, lists: Sequence[Sequence[Hit]]) -> tuple[str, ...]:
+        """Which of the stores hold nothing."""
+        listed = zip(self.corpora, lists, strict=True)
+        return tuple(
+            note
+            for corpus, hits in listed
+            for note in search_notes(question, hits, corpus.store, name=f"The vector store {corpus.name!r}")
+        )
 
 
 def plan_search(parts: ServerParts, body: ResponsesBody, search: FileSearch | None) -> SearchPlan:

@@ -123,3 +123,12 @@ def test_links_of_a_store_asked_by_its_name_open_and_outlive_the_name(server: St
     marked = {page["text"][slice(*span)] for page in pages for span in page["spans"]}
     assert "It is 41 metres deep." in marked
     client.vector_stores.delete(store)
+
+
+def test_a_store_that_holds_nothing_is_noted(server: StoreServer) -> None:
+    full, empty = new_store(server, lake=LAKE), new_store(server)
+    for stores in ([full, empty], [empty], [full]):
+        record = json.loads(ask(server.client, QUESTION, *stores).to_json())["ragkit"]
+        noted = [note for note in record["notes"] if "holds no documents" in note]
+        assert len(noted) == (empty in stores)
+        assert all(empty in note for note in noted) or stores == [empty]
