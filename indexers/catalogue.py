@@ -166,6 +166,14 @@ class Catalogue(Database):
             for id_, source, content, settings, attributes, said in self.rows(sql, (json.dumps(list(ids)),))
         }
 
+    def copies_of(self, id_: str) -> list[str]:
+        """Ids of the other documents that were made of the same bytes, ascending."""
+        sql = (
+            "SELECT other.id FROM documents JOIN documents AS other ON other.content_hash = documents.content_hash"
+            " WHERE documents.id = ? AND other.id != documents.id ORDER BY other.id"
+        )
+        return [other for (other,) in self.rows(sql, (id_,))]
+
     def ids_by_source(self, sources: Iterable[str]) -> dict[str, str]:
         """Path of a file -> id of the document that was read from it."""
         sql = f"SELECT source, id FROM documents WHERE source != '' AND source IN {_LISTED}"

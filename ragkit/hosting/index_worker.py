@@ -45,6 +45,7 @@ _MOST_OPEN = 8
 _NICE = 10
 _LONGEST_REASON = 1000
 _MOST_WARNINGS = 20
+_MOST_COPIES = 3
 # What clients call the stages of a run.
 _STAGES = {"read": "reading", "embed": "embedding", "index": "writing"}
 _LOGGED = "the server could not index it; its log says why"
@@ -95,7 +96,10 @@ class IndexWorker:
         report = corpus.add(record, max_pages=message["max_pages"], progress=teller)
         if self._mailbox.is_cancelled(message["job"]):
             return {"status": "cancelled"}
-        return _outcome_of(report, record, teller.pages, self._folder)
+        outcome = _outcome_of(report, record, teller.pages, self._folder)
+        if outcome["status"] == "completed" and (copies := corpus.copies_of(record.id)):
+            outcome["warnings"].append(_same_bytes(copies))
+        return outcome
 
     def _corpus(self, store: str, passages: Mapping[str, int] | None) -> StoreCorpus:
         from ragkit.hosting.store_corpus import FOLDER, StoreCorpus
@@ -203,6 +207,11 @@ def _outcome_of(report: IndexReport, record: FileRecord, pages: int, folder: Pat
     if len(warnings) > _MOST_WARNINGS:
         warnings[_MOST_WARNINGS:] = [f"and {len(warnings) - _MOST_WARNINGS} more"]
     return {"status": "completed", "pages": report.num_pages or pages, "warnings": warnings}
+
+
+def _same_bytes(copies: list[str]) -> str:
+    more = f" and {len(copies) - _MOST_COPIES} more" if len(copies) > _MOST_COPIES else ""
+    return f"the same bytes are in this vector store as {', '.join(map(repr, copies[:_MOST_COPIES]))}{more}"
 
 
 def _is_unsupported(path: Path, name: str) -> bool:

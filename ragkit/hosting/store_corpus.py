@@ -88,6 +88,10 @@ class StoreCorpus(Corpus):
         """Whether there is a document of that id."""
         return bool(self._catalogue.known_documents([document]))
 
+    def copies_of(self, document: str) -> list[str]:
+        """Ids of the other documents that were made of the same bytes."""
+        return self._catalogue.copies_of(document)
+
     @property
     def is_used(self) -> bool:
         """Whether somebody works with it."""

@@ -204,6 +204,25 @@ def test_files_of_one_name_stay_apart(server: StoreServer) -> None:
     assert {hit.file_id for hit in found} == set(ids)
 
 
+def test_the_same_bytes_in_a_store_twice_are_told(server: StoreServer) -> None:
+    made = server.client.vector_stores.create().id
+    said = []
+    for name, content in (("a.md", LAKE), ("a.md", LAKE), ("b.md", LAKE), ("c.md", BRIDGE)):
+        file = server.client.vector_stores.files.upload_and_poll(
+            vector_store_id=made, file=(name, content.encode())
+        )
+        assert file.model_extra is not None
+        said.append(file.model_extra["ragkit"])
+    copy = said[1]["document"]
+    assert copy.startswith("a~")
+    assert [one["warnings"] for one in said] == [
+        [],
+        ["the same bytes are in this vector store as 'a.md'"],
+        [f"the same bytes are in this vector store as 'a.md', {copy!r}"],
+        [],
+    ]
+
+
 def test_a_file_taken_out_is_not_found_any_more(server: StoreServer) -> None:
     made = server.store_of({"lake.md": LAKE, "bridge.txt": BRIDGE})
     (lake,) = (hit.file_id for hit in server.client.vector_stores.search(made, query="41 metres deep"))
