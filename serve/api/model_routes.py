@@ -15,10 +15,18 @@ def add_model_routes(app: "FastAPI", parts: ServerParts) -> None:
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        listed = [wire.model(name, parts.created).model_dump() for name in parts.library.names()]
+        stores = parts.stores.stores.names() if parts.stores else {}
+        listed = [_model(name, parts.created, stores.get(name)) for name in parts.library.names()]
         return {"object": "list", "data": listed}
 
     @app.get("/v1/models/{name:path}")
     def model(name: str) -> dict[str, Any]:
-        parts.corpus(name)
-        return wire.model(name, parts.created).model_dump()
+        # A vector store may have been asked for by its name.
+        corpus = parts.corpus(name).name
+        return _model(name, parts.created, parts.stores.stores.name_of(corpus) if parts.stores else None)
+
+
+def _model(name: str, created: int, title: str | None) -> dict[str, Any]:
+    """title: of a vector store, "" where it has none; None for a corpus."""
+    kind = "corpus" if title is None else "vector_store"
+    return wire.model(name, created, title or name, kind).model_dump()

@@ -42,6 +42,11 @@ class ServerParts:
         """Of files and vector stores."""
         return None if self.stores is None else self.stores.state
 
+    def title(self, corpus: str) -> str:
+        """What people call it: the name of a vector store that has one, else what clients call it."""
+        name = None if self.stores is None else self.stores.stores.name_of(corpus)
+        return name or corpus
+
     def links(self, request: Request) -> PageLinks:
         """Makes the links of the reply to a request."""
         return PageLinks(base_url(request, self.settings.public_url), self.signer)

@@ -71,9 +71,11 @@ def json_bytes(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def model(name: str, created: int) -> Model:
-    """A corpus as a model of the API."""
-    whole: Model = require("openai.types").Model(id=name, object="model", created=created, owned_by="ragkit")
+def model(name: str, created: int, title: str, kind: str) -> Model:
+    """A corpus as a model of the API. title: what people call it. kind: "corpus" or "vector_store"."""
+    whole: Model = require("openai.types").Model(
+        id=name, object="model", created=created, owned_by="ragkit", ragkit={"name": title, "kind": kind}
+    )
     return whole
 
 

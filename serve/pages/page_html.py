@@ -22,10 +22,13 @@ HEADERS = {
 _PADDING = 0.004
 
 
-def page_html(view: PageView, root: str, picture_url: str) -> str:
-    """The whole document. root: what leads from it to the server's address, such as "../../"."""
-    title = escape(f"{view.document}, page {view.page.number}")
-    body = f"""<header lang="en"><p class="corpus">{escape(view.corpus)}</p><h1 dir="auto">{title}</h1></header>
+def page_html(view: PageView, root: str, picture_url: str, corpus: str) -> str:
+    """The whole document. root: what leads from it to the server's address, such as "../../".
+
+    corpus: what people call it.
+    """
+    title, of = escape(f"{view.document}, page {view.page.number}"), escape(corpus)
+    body = f"""<header lang="en"><p class="corpus" dir="auto">{of}</p><h1 dir="auto">{title}</h1></header>
 <main>
 {_quote(view)}
 {_picture(view, picture_url)}

@@ -70,7 +70,8 @@ def add_page_routes(app: "FastAPI", parts: ServerParts) -> None:
             return _reply(request, view.as_json())
         if form == "html":
             link = _picture_link(request, query)
-            return _reply(request, page_html(view, _TO_ROOT, link))
+            title = await asyncio.to_thread(parts.title, corpus)
+            return _reply(request, page_html(view, _TO_ROOT, link, title))
         return _reply(request, await _picture(press, view, query, request))
 
 

@@ -71,6 +71,15 @@ class StoreShelf:
         """Of all stores, oldest first."""
         return [id_ for (id_,) in self._state.rows("SELECT id FROM stores ORDER BY id")]
 
+    def names(self) -> dict[str, str]:
+        """Of all stores by id; "" of one without a name."""
+        return dict(self._state.rows("SELECT id, name FROM stores"))
+
+    def name_of(self, store: str) -> str | None:
+        """ "" for a store without a name, None where there is no store of that id."""
+        rows = self._state.rows("SELECT name FROM stores WHERE id = ?", [store])
+        return rows[0][0] if rows else None
+
     def find(self, name: str) -> StoreRow:
         """The store of that id, or the only one of that name that is not over. Raises KeyError."""
         query = f"SELECT {STORE_COLUMNS} FROM stores WHERE id = ? OR (name = ? AND name != '')"

@@ -377,6 +377,25 @@ def test_an_expired_store_says_so(server: StoreServer) -> None:
     assert server.client.vector_stores.retrieve(made.id).usage_bytes == 0
 
 
+def test_people_read_names_of_stores_and_programs_their_ids(server: StoreServer) -> None:
+    named = server.store_of({"lake.md": LAKE}, name="Häfen & <Seen>")
+    nameless = server.client.vector_stores.create().id
+    told = {model.id: model.to_dict()["ragkit"] for model in server.client.models.list()}
+    assert told["animals"] == {"name": "animals", "kind": "corpus"}
+    assert told[named] == {"name": "Häfen & <Seen>", "kind": "vector_store"}
+    assert told[nameless] == {"name": nameless, "kind": "vector_store"}
+    for asked in (named, "Häfen & <Seen>"):
+        one = server.client.models.retrieve(asked)
+        assert (one.id, one.to_dict()["ragkit"]) == (asked, told[named])
+    reply = server.client.chat.completions.create(
+        model=named, messages=[{"role": "user", "content": "How deep is Lake Ohm?"}]
+    )
+    link = reply.choices[0].message.annotations[0].url_citation.url
+    page = httpx.get(link, headers={"accept": "text/html"}).text
+    assert '<p class="corpus" dir="auto">Häfen &amp; &lt;Seen&gt;</p>' in page
+    assert httpx.get(link, headers={"accept": "application/json"}).json()["corpus"] == named
+
+
 def test_stores_are_paged(server: StoreServer) -> None:
     ids = [server.client.vector_stores.create(name=f"paged {n}").id for n in range(5)]
     newest = [store.id for store in server.client.vector_stores.list(limit=2)]
