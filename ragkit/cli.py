@@ -256,16 +256,19 @@ def serve(
     from ragkit.hosting.library import FolderLibrary
     from ragkit.hosting.served_engine import served_engine
     from ragkit.hosting.served_stores import served_stores
+    from ragkit.hosting.start_checks import check_address, check_certificate, check_settings
     from ragkit.records import Sampling
     from ragkit.serve.api.app import create_app, run_server
-    from ragkit.serve.guards.exposure import check_exposure
+    from ragkit.serve.stores.state import make_store_folder
 
     if not corpus and store is None:
         raise ConfigError("there is nothing to serve; name a --corpus, or a --store for uploads")
-    if ssl_keyfile is not None and ssl_certfile is None:
-        raise ConfigError("--ssl-keyfile without --ssl-certfile: the server would answer without TLS")
     settings = _with_keys_file(load_config(config), keys)
-    check_exposure(host, settings.serve, no_keys)
+    check_settings(settings.serve, host, no_keys)
+    check_certificate(ssl_certfile, ssl_keyfile)
+    check_address(host, port)
+    if store is not None:
+        make_store_folder(store)
     with ExitStack() as running:
         answering = running.enter_context(served_engine(settings, vllm, vllm_python))
         opened = [_open(folder, answering.config, engine=answering.engine) for folder in corpus or ()]

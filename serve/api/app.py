@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -14,7 +15,7 @@ from ragkit.records import Sampling
 from ragkit.serve.api.embedding_routes import add_embedding_routes
 from ragkit.serve.api.error_handlers import handle_errors
 from ragkit.serve.api.file_routes import add_file_routes
-from ragkit.serve.api.health_routes import add_health_routes
+from ragkit.serve.api.health_routes import add_health_routes, log_readiness
 from ragkit.serve.api.model_routes import add_model_routes
 from ragkit.serve.api.rerank_routes import add_rerank_routes
 from ragkit.serve.api.server_parts import ServerParts
@@ -73,7 +74,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with nullcontext() if stores is None else stores.desk.running():
-            yield
+            looking = asyncio.create_task(log_readiness(upstreams))
+            try:
+                yield
+            finally:
+                looking.cancel()
 
     app = FastAPI(title="ragkit", docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = settings or ServeConfig()

@@ -48,15 +48,18 @@ class ServerState:
     """Opens the database of a folder, making it where there is none. Threads may share it.
 
     Raises:
-        ConfigError: another server uses the folder.
+        ConfigError: another server uses the folder, or it cannot be written to.
         CorpusDamagedError: the database cannot be read, or is of a newer ragkit.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_store_folder(folder)
         self.folder = folder
         self._lock = threading.RLock()
-        self._own = (folder / "server.lock").open("w")
+        try:
+            self._own = (folder / "server.lock").open("w")
+        except OSError as error:
+            raise _unusable(folder, error) from error
         try:
             fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -102,6 +105,21 @@ class ServerState:
             if id_
         ]
         return max(found, default="")
+
+
+def make_store_folder(folder: Path) -> None:
+    """Where there is none. Raises ConfigError where none can be, such as in the place of a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--store {folder} cannot be used as a folder for uploads: {error.strerror}; name a folder that this user "
+        "may write to"
+    )
 
 
 FILE_COLUMNS = "id, filename, bytes, purpose, created_at, expires_at"

@@ -10,7 +10,7 @@ import pytest
 from ragkit.records import Readiness
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.echo_engine import EchoEngine
-from tests.serve.house import FakeAnswerer, FakeLibrary, running
+from tests.serve.house import FakeAnswerer, FakeLibrary, running, wait_until
 
 
 @dataclass
@@ -59,3 +59,14 @@ def test_an_upstream_that_does_not_say_is_not_waited_for(monkeypatch: pytest.Mon
     reply = get("/ready", FakeUpstream(GOOD.found, wait_s=5))
     assert (reply.status_code, reply.json()["engines"][0]["ready"]) == (503, False)
     assert reply.elapsed.total_seconds() < 3
+
+
+def test_the_log_tells_at_the_start_what_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ragkit.serve")
+    app = create_app(FakeLibrary(FakeAnswerer("papers", EchoEngine())), upstreams=(GOOD, BAD))
+    with running(app):
+        wait_until(lambda: len(caplog.messages) >= 2)
+    assert caplog.messages == [
+        "the engine m is ready",
+        "the engine n is not ready: cannot be reached; questions fail until it is",
+    ]
