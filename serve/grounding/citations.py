@@ -89,19 +89,25 @@ class _Citer:
         self.unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
         self._support = Support(known, embedder)
 
-    def quote(self, sentence: str, marker: int) -> Quote:
+    def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """The words of the source for the sentence; none of a picture whose known text does not have it."""
         if marker in self._pictured:
             return self._support.find(sentence, marker) or Quote(self._known[marker], 0, 0)
-        return self._support.quote(sentence, marker)
+        return self._support.quote(sentence, marker, before)
 
     def of_marks(self, text: str) -> list[Citation]:
-        citations = []
-        for start, end in _sentences_with_marks(text):
-            sentence = without_marks(text[start:end])
-            for marker in marks_in(text[start:end]):
-                citations.append(self._pages.citation(self.quote(sentence, marker), start, end))
-        return citations
+        marked = [
+            (span, marker) for span in _sentences_with_marks(text) for marker in marks_in(text[slice(*span)])
+        ]
+        quotes: list[Quote] = []
+        below: dict[int, int] = {}
+        # From the last to the first: a line that heads others stands above them in the source too.
+        for span, marker in reversed(marked):
+            quotes.append(self.quote(without_marks(text[slice(*span)]), marker, below.get(marker)))
+            below[marker] = quotes[-1].start
+        return [
+            self._pages.citation(quote, *span) for (span, _), quote in zip(marked, reversed(quotes), strict=True)
+        ]
 
     def of_sentences(self, text: str) -> CitedText:
         spans = sentence_spans(text)

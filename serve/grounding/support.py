@@ -48,15 +48,18 @@ class Support:
         self._weights = Weights(words for listed in self._words.values() for words in listed)
         self._embedder = embedder
 
-    def quote(self, sentence: str, marker: int) -> Quote:
+    def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """The unit of one source that is the sentence, else the units in a row that hold most of it.
 
-        The whole passage where none holds any.
+        The whole passage where none holds any. before: of several that are the sentence the last one before this
+        character is taken, as of heads of a table's columns; else the first.
         """
         units, source = self._units[marker], self._sources[marker]
         said = one_line(sentence)
-        if same := next((unit for unit in units if defuse_marks(one_line(unit.text)) == said), None):
-            return Quote(source, same.start, same.end)
+        if same := [unit for unit in units if defuse_marks(one_line(unit.text)) == said]:
+            above = [unit for unit in same if before is not None and unit.end <= before]
+            unit = above[-1] if above else same[0]
+            return Quote(source, unit.start, unit.end)
         wanted = self._content.of(sentence)
         first, last, coverage = self._best_window(wanted, marker)
         if not coverage:

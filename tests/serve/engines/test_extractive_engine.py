@@ -111,6 +111,15 @@ def test_it_says_not_found_without_sources() -> None:
     assert reply.text == NOT_FOUND_TEXT
 
 
+def test_a_head_that_stands_there_twice_is_cited_above_its_row() -> None:
+    text = "Costs\nIn thousands\nRent 12\n\nIncome\nIn thousands\nFees from boats 25"
+    source = make_source(1, text, document="a.txt")
+    said = answer("How much were the fees from boats?", source)
+    assert said.split("\n")[-2:] == ["In thousands [1]", "Fees from boats 25 [1]"]
+    *_, head, row = cite(said, [source], FakeStore({})).citations
+    assert (head.page_start, row.page_start) == (text.rindex("In thousands"), text.index("Fees"))
+
+
 class Synonyms:
     """Knows that depth and "41 metres" belong together; trusted, as its known pairs are far apart."""
 
