@@ -13,6 +13,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.pages.page_links import LinkSigner, PageLinks, base_url
 from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve.stores.state import ServerState
+from ragkit.serve.stores.store_shelf import SeveralStoresError
 from ragkit.serve_config import ServeConfig
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ class ServerParts:
         """The corpus that a request's `model` names.
 
         Raises:
-            HttpProblem: 404, naming the models there are.
+            HttpProblem: 404, naming the models there are; 400, several vector stores have the name.
         """
         try:
             return self.library.corpus(name)
+        except SeveralStoresError as error:
+            raise several_stores(error, name, self.library.names(), "model") from error
         except KeyError as error:
             known = listed(self.library.names())
             raise HttpProblem(
@@ -67,6 +70,17 @@ class ServerParts:
                 param="model",
                 code="model_not_found",
             ) from error
+
+
+def several_stores(error: SeveralStoresError, name: str, shown: Sequence[str], param: str) -> HttpProblem:
+    """shown: what the caller may see."""
+    ids = [id_ for id_ in error.ids if id_ in set(shown)]
+    return HttpProblem(
+        400,
+        f"several vector stores have the name {name!r:.120}; name one by its id: {listed(ids)}",
+        param=param,
+        code="ambiguous_name",
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -22,10 +22,11 @@ from ragkit.records import (
     PassageKind,
 )
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.api.server_parts import ServerParts, listed
+from ragkit.serve.api.server_parts import ServerParts, listed, several_stores
 from ragkit.serve.chat.retrieval_fields import where_of
 from ragkit.serve.responses.responses_request import FileSearch, ResponsesBody
 from ragkit.serve.search_notes import search_notes
+from ragkit.serve.stores.store_shelf import SeveralStoresError
 
 _DEFAULT_RESULTS = 10
 _SHIFT = 48
@@ -199,6 +200,8 @@ class UnionStore:
 def _store(parts: ServerParts, name: str) -> ServedCorpus:
     try:
         return parts.library.corpus(name)
+    except SeveralStoresError as error:
+        raise several_stores(error, name, parts.library.names(), "tools") from error
     except KeyError as error:
         raise HttpProblem(
             404, f"there is no vector store {name!r:.120}", param="tools", code="not_found"

@@ -16,6 +16,14 @@ from ragkit.serve.stores.state import STORE_COLUMNS, ServerState, store_row
 _TOUCH_S = 60
 
 
+class SeveralStoresError(KeyError):
+    """A name that several stores have names none of them. ids: of those."""
+
+    def __init__(self, name: str, ids: Sequence[str]) -> None:
+        super().__init__(name)
+        self.ids = tuple(ids)
+
+
 class StoreShelf:
     """Vector stores by id."""
 
@@ -81,13 +89,20 @@ class StoreShelf:
         return rows[0][0] if rows else None
 
     def find(self, name: str) -> StoreRow:
-        """The store of that id, or the only one of that name that is not over. Raises KeyError."""
+        """The store of that id, or the only one of that name that is not over.
+
+        Raises:
+            SeveralStoresError: several have the name.
+            KeyError: none has it.
+        """
         query = f"SELECT {STORE_COLUMNS} FROM stores WHERE id = ? OR (name = ? AND name != '')"
         now = time.time()
         rows = [row for row in map(store_row, self._state.rows(query, [name, name])) if not row.is_expired(now)]
         exact = [row for row in rows if row.id == name] or rows
-        if len(exact) != 1:
+        if not exact:
             raise KeyError(name)
+        if len(exact) > 1:
+            raise SeveralStoresError(name, sorted(row.id for row in exact))
         return exact[0]
 
     def counts(self, stores: Sequence[str]) -> dict[str, tuple[FileCounts, int]]:

@@ -18,11 +18,21 @@ export async function prepareUploads(whenChanged) {
   // The other ones are corpora that the server was started with; they are read-only.
   const open = stores.filter((store) => store.id.startsWith("vs_") && store.status !== "expired");
   const before = at("store").value;
-  const options = open.map((store) => new Option(store.name || store.id, store.id));
+  const names = distinctNames(stores);
+  const options = open.map((store) => new Option(names.get(store.id) ?? store.id, store.id));
   at("store").replaceChildren(...options, new Option("New collection …", ""));
   if (open.some((store) => store.id === before)) at("store").value = before;
   showNameRow();
-  return new Map(stores.filter((store) => store.name).map((store) => [store.id, store.name]));
+  return names;
+}
+
+/** By id the names of those that have one; behind a name that several have stands the id. */
+function distinctNames(stores) {
+  const named = stores.filter((store) => store.name);
+  const times = new Map();
+  for (const store of named) times.set(store.name, (times.get(store.name) ?? 0) + 1);
+  const shown = ({ id, name }) => (times.get(name) > 1 && name !== id ? `${name} (${id})` : name);
+  return new Map(named.map((store) => [store.id, shown(store)]));
 }
 
 /** Whether the server has this and gives it to this reader. */

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ragkit.config import Config
@@ -111,3 +112,16 @@ def test_the_bar_follows_the_bytes(browser: Any, address: str, tmp_path: Path):
     assert len(seen) > 2
     assert all(0 <= value <= 1 for value in seen)
     context.close()
+
+
+def test_collections_of_one_name_are_told_apart(browser: Any, address: str):
+    ids = [
+        httpx.post(f"{address}/v1/vector_stores", json={"name": name}).json()["id"]
+        for name in ("Two", "Two", "One")
+    ]
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(f"#corpus option[value={ids[2]}]", state="attached")
+    for list_ in ("#corpus", "#store"):
+        shown = [page.locator(f"{list_} option[value={id_}]").inner_text() for id_ in ids]
+        assert shown == [f"Two ({ids[0]})", f"Two ({ids[1]})", "One"]

@@ -528,3 +528,24 @@ def test_a_busy_database_does_not_hold_up_the_event_loop(server: StoreServer) ->
             assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
             assert not waiting.done()
         assert waiting.result().status_code == 200
+
+
+def test_a_name_that_two_stores_have_names_neither(server: StoreServer) -> None:
+    client = server.client
+    first, second = (client.vector_stores.create(name="Team ß").id for _ in range(2))
+    told = f"several vector stores have the name 'Team ß'; name one by its id: {first}, {second}"
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="Team ß", messages=QUESTION)
+    assert isinstance(caught.value.body, dict)
+    assert (caught.value.body["message"], caught.value.code, caught.value.param) == (
+        told,
+        "ambiguous_name",
+        "model",
+    )
+    with pytest.raises(openai.BadRequestError, match="several vector stores have the name") as caught:
+        client.responses.create(input="How deep?", tools=[{"type": "file_search", "vector_store_ids": ["Team ß"]}])
+    client.vector_stores.delete(second)
+    assert client.models.retrieve("Team ß")
+    client.vector_stores.delete(first)
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
+        client.chat.completions.create(model="Team ß", messages=QUESTION)
