@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -101,6 +102,10 @@ def run_server(
     start_logging()
     # Threads that search and cite give way to the event loop sooner than by Python's own 5 ms.
     sys.setswitchinterval(_SWITCH_S)
+    # Libraries and models are half a million objects that live as long as the server: a full collection would look
+    # through them for a third of a second, in which nobody is answered.
+    gc.collect()
+    gc.freeze()
     require("uvicorn").run(
         app,
         host=host,
