@@ -125,3 +125,31 @@ def test_collections_of_one_name_are_told_apart(browser: Any, address: str):
     for list_ in ("#corpus", "#store"):
         shown = [page.locator(f"{list_} option[value={id_}]").inner_text() for id_ in ids]
         assert shown == [f"Two ({ids[0]})", f"Two ({ids[1]})", "One"]
+
+
+def test_the_line_of_a_file_goes_on_while_it_is_embedded(browser: Any, address: str, tmp_path: Path):
+    told = {"stage": "embedding", "pages_done": 75, "pages": 75, "passages_done": 32, "passages": 200}
+    state: dict[str, Any] = {"id": "file-1", "status": "in_progress", "ragkit": told}
+    note = tmp_path / "note.txt"
+    note.write_text("The crane was greased.")
+    page = browser.new_page()
+    page.set_default_timeout(30_000)
+    page.route("**/v1/vector_stores/*/files**", lambda route: route.fulfill(json=state))
+    page.goto(address)
+    page.click("#documents-open")
+    page.set_input_files("#files", [note])
+    page.select_option("#store", value="")
+    page.fill("#store-name", "Embedded")
+    page.click("#upload button")
+    line = page.locator("#uploads li").first
+    for stage, words in (
+        ("embedding", "Embedding, passage 33 of 200"),
+        ("reading", "Reading, page 75 of 75"),
+        ("writing", "Writing"),
+        ("waiting", "Waiting"),
+    ):
+        told["stage"] = stage
+        line.filter(has_text=f"note.txt: {words}").wait_for()
+    state["status"] = "completed"
+    line.filter(has_text="note.txt: Ready").wait_for()
+    page.close()
