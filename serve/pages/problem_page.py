@@ -33,5 +33,6 @@ def problem_page(scope: Scope, problem: HttpProblem) -> tuple[str, dict[str, str
 
 def _is_browser(scope: Scope) -> bool:
     accepted = b", ".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-    form = parse_qs(scope["query_string"].decode("latin-1")).get("format", [wanted_form(accepted)])
-    return bool(form[0] == "html")
+    forms = parse_qs(scope["query_string"].decode("latin-1")).get("format", ["html"])
+    # Programs that want a page as HTML still read errors as JSON.
+    return wanted_form(accepted) == "html" and "html" in forms

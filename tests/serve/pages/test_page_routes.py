@@ -265,6 +265,7 @@ def test_a_page_that_is_not_there_is_a_page_in_a_browser(client: httpx.Client):
     assert "has no page 999 of a document &#x27;&lt;b&gt;lake&#x27;" in reply.text
     assert "<b>" not in reply.text
     assert client.get("0", headers=browser).headers["content-type"] == "text/html; charset=utf-8"
+    assert client.get("999?document=x&format=html").json()["error"]["code"] == "page_not_found"
     assert client.get("999?document=x&format=json", headers=browser).json()["error"]["code"] == "page_not_found"
 
 
