@@ -113,7 +113,7 @@ class _Generator:
 
     async def _ask(self, started: float) -> float:
         """Ask one question; returns the seconds of retry-after, or 0."""
-        connection = self._free.pop() if self._free else _Connection(self._host, self._port)
+        connection = self._connection()
         question = self._chance.choice(self._plan.questions)
         body = {
             "model": self._plan.model,
@@ -137,6 +137,14 @@ class _Generator:
                 self.seen.first_s.append(reply.first_at - started)
         return reply.retry_after_s if reply.status == _TOO_MANY else 0.0
 
+    def _connection(self) -> _Connection:
+        """One that is free and that the server has not closed meanwhile, as it may with one that was idle."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_over:
+                return connection
+        return _Connection(self._host, self._port)
+
     def _count(self, status: int) -> None:
         self.seen.statuses[status] = self.seen.statuses.get(status, 0) + 1
 
@@ -159,6 +167,11 @@ class _Connection:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the other side has closed it."""
+        return self._streams is not None and self._streams[0].at_eof()
 
     async def post(self, path: str, body: bytes) -> _Reply:
         reader, writer = self._streams or await asyncio.open_connection(self._host, self._port)

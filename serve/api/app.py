@@ -35,6 +35,8 @@ from ragkit.serve_config import ServeConfig
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+# Longer than proxies keep an idle connection: one that closes first can lose a request that is on its way.
+_KEEP_ALIVE_S = 75
 _SWITCH_S = 0.001
 _ROUTES = (
     add_chat_routes,
@@ -111,6 +113,7 @@ def run_server(
         host=host,
         port=port,
         http=head_limited_protocol(),
+        timeout_keep_alive=_KEEP_ALIVE_S,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         log_config=None,
