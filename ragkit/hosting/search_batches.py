@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +17,6 @@ from ragkit.retrievers.levels import Level
 T = TypeVar("T")
 # They wait more than they work: as many as may be joined, and those that come meanwhile.
 _NUM_THREADS = 64
-# Of the threads that search: enough that the event loop always goes first.
-_NICENESS = 10
 
 SearchMany = Callable[[Sequence[Query], int, Level, Filter | None], list[list[Hit]]]
 
@@ -62,7 +58,7 @@ class SearchBatches:
         self._search_many = search_many
         self._num_workers = num_workers
         # Models and databases keep memory for each thread that uses them: a few threads do all the work.
-        self._workers = ThreadPoolExecutor(num_workers, "ragkit-search-worker", _give_way)
+        self._workers = ThreadPoolExecutor(num_workers, "ragkit-search-worker")
         self._max_queries = max_queries
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
@@ -130,14 +126,6 @@ class SearchBatches:
         for one in batch:
             self._search([one])
             one.woken.set()
-
-
-def _give_way() -> None:
-    """Lower this thread's priority: where cores are few, streams and /health come before searches that begin."""
-    # Elsewhere priorities belong to whole processes.
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 async def in_search_thread(work: Callable[[], T]) -> T:

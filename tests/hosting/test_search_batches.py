@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -62,20 +60,6 @@ def test_one_query_is_searched_at_once() -> None:
     search = Search()
     assert ask_all(SearchBatches(search), [("a", 3, "passage", None)]) == ["a|3|passage|None"]
     assert search.batches == [["a"]]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere priorities belong to whole processes")
-def test_searching_gives_way_to_everything_else() -> None:
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    seen: list[int] = []
-
-    def search(queries: Sequence[Query], k: int, level: Level, where: Filter | None) -> list[list[Hit]]:
-        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return [[] for _ in queries]
-
-    SearchBatches(search).search(Query("a"), 1, "passage", None)
-    assert seen == [max(own, 10)]
-    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_those_that_come_meanwhile_are_searched_together() -> None:
