@@ -19,6 +19,8 @@ from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, FilterError, RagkitError
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from ragkit.corpus import Corpus
     from ragkit.protocols import Engine
 
@@ -253,12 +255,8 @@ def serve(
 
     Give at least one --corpus, or a --store.
     """
-    from ragkit.hosting.library import FolderLibrary
-    from ragkit.hosting.served_engine import served_engine
-    from ragkit.hosting.served_stores import served_stores
     from ragkit.hosting.start_checks import check_address, check_certificate, check_settings
-    from ragkit.records import Sampling
-    from ragkit.serve.api.app import create_app, run_server
+    from ragkit.serve.api.app import run_server
     from ragkit.serve.stores.state import make_store_folder
 
     if not corpus and store is None:
@@ -270,21 +268,36 @@ def serve(
     if store is not None:
         make_store_folder(store)
     with ExitStack() as running:
-        answering = running.enter_context(served_engine(settings, vllm, vllm_python))
-        opened = [_open(folder, answering.config, engine=answering.engine) for folder in corpus or ()]
-        for one in opened:
-            one.load()
-        kept = None if store is None else running.enter_context(served_stores(store, answering))
-        library = FolderLibrary(opened, kept.corpora if kept else None)
-        generation = (opened[0].config if opened else answering.config).generation
-        served = create_app(
-            library,
-            Sampling(generation.max_tokens, generation.temperature),
-            settings.serve,
-            answering.upstreams,
-            kept.stores if kept else None,
-        )
+        served = _served_app(settings, corpus or [], store, (vllm, vllm_python), running)
         run_server(served, host, port, ssl_certfile, ssl_keyfile)
+
+
+def _served_app(
+    settings: Config, folders: list[Path], store: Path | None, vllm: tuple[str, str], running: ExitStack
+) -> FastAPI:
+    """The application over these corpora and the store, with models loaded. vllm: model and its Python.
+
+    running: closes what was started.
+    """
+    from ragkit.hosting.library import FolderLibrary
+    from ragkit.hosting.served_engine import served_engine
+    from ragkit.hosting.served_stores import served_stores
+    from ragkit.records import Sampling
+    from ragkit.serve.api.app import create_app
+
+    answering = running.enter_context(served_engine(settings, *vllm))
+    opened = [_open(folder, answering.config, engine=answering.engine) for folder in folders]
+    for one in opened:
+        one.load()
+    kept = None if store is None else running.enter_context(served_stores(store, answering))
+    generation = (opened[0].config if opened else answering.config).generation
+    return create_app(
+        FolderLibrary(opened, kept.corpora if kept else None),
+        Sampling(generation.max_tokens, generation.temperature),
+        settings.serve,
+        answering.upstreams,
+        kept.stores if kept else None,
+    )
 
 
 @app.command()

@@ -32,6 +32,9 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
+ASKED = {"POST /v1/chat/completions", "POST /v1/responses", "POST /v1/embeddings", "POST /v1/files"}
+
+
 def judge(case: Case) -> None:
     if isinstance(case.body, dict) and isinstance(case.body.get("model"), str) and len(case.body["model"]) % 2:
         # Half of the requests find their corpus, and so reach what is behind.
@@ -70,12 +73,9 @@ def fuzz(schema: Any, max_examples: int) -> list[str]:
 
 
 def test_no_request_breaks_the_server(schema: Any) -> None:
-    tried = fuzz(schema, 15)
-    assert {"POST /v1/chat/completions", "POST /v1/responses", "POST /v1/embeddings", "POST /v1/files"} <= set(
-        tried
-    )
+    assert set(fuzz(schema, 15)) >= ASKED
 
 
 @pytest.mark.slow
 def test_no_request_of_many_breaks_the_server(schema: Any) -> None:
-    fuzz(schema, 500)
+    assert set(fuzz(schema, 500)) >= ASKED
