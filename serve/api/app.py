@@ -104,8 +104,8 @@ def run_server(
     start_logging()
     # Threads that search and cite give way to the event loop sooner than by Python's own 5 ms.
     sys.setswitchinterval(_SWITCH_S)
-    # Libraries and models are half a million objects that live as long as the server: a full collection would look
-    # through them for a third of a second, in which nobody is answered.
+    # Libraries and models are very many objects that live as long as the server: a full collection would look
+    # through them all, and nobody is answered meanwhile.
     gc.collect()
     gc.freeze()
     require("uvicorn").run(
