@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit import __version__
-from ragkit.cli_eval import eval_app
-from ragkit.cli_train import train_app
+from ragkit.commands.eval_app import eval_app
+from ragkit.commands.train_app import train_app
 from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, FilterError, RagkitError
 
@@ -255,7 +255,7 @@ def serve(
 
     Give at least one --corpus, or a --store.
     """
-    from ragkit.hosting.start_checks import check_address, check_certificate, check_settings
+    from ragkit.hosting.start_checks import check_certificate, check_settings, hold_address
     from ragkit.serve.api.app import run_server
     from ragkit.serve.stores.state import make_store_folder
 
@@ -264,12 +264,12 @@ def serve(
     settings = _with_keys_file(load_config(config), keys)
     check_settings(settings.serve, host, no_keys)
     check_certificate(ssl_certfile, ssl_keyfile)
-    check_address(host, port)
     if store is not None:
         make_store_folder(store)
     with ExitStack() as running:
+        sockets = [running.enter_context(one) for one in hold_address(host, port)]
         served = _served_app(settings, corpus or [], store, (vllm, vllm_python), running)
-        run_server(served, host, port, ssl_certfile, ssl_keyfile)
+        run_server(served, sockets, ssl_certfile, ssl_keyfile)
 
 
 def _served_app(

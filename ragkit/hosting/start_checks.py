@@ -20,21 +20,36 @@ def check_settings(settings: ServeConfig, host: str, is_open_wanted: bool) -> No
         ApiKeys(Path(settings.api_keys_file))
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises ConfigError where the host is none of this machine's, or the port cannot be had."""
+def hold_address(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to the port, one for each address of the host; nothing listens on them yet.
+
+    Held while models load, so that no other program can take the port in the meantime.
+
+    Raises:
+        ConfigError: the host is none of this machine's, or the port cannot be had.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"--host {host!r} is not found: {error}") from error
-    failures = [_failure(family, address) for family, _, _, _, address in found]
-    codes = {failure.errno for failure in failures if failure is not None}
+    held: list[socket.socket] = []
+    failures: list[OSError] = []
+    for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+        try:
+            held.append(_bound(family, address))
+        except OSError as error:
+            failures.append(error)
+    codes = {failure.errno for failure in failures}
+    # A machine without IPv6 may still know the name by it: that alone keeps nothing from starting.
+    if held and not codes & {errno.EADDRINUSE, errno.EACCES}:
+        return held
+    for one in held:
+        one.close()
     if errno.EADDRINUSE in codes:
         raise ConfigError(f"port {port} of {host} is in use; end what listens there, or name another --port")
     if errno.EACCES in codes:
         raise ConfigError(f"port {port} of {host} needs rights that this user does not have; name another --port")
-    # A machine without IPv6 may still know the name by it.
-    if None not in failures:
-        raise ConfigError(f"cannot listen at {host}, port {port}: {failures[0]}")
+    raise ConfigError(f"cannot listen at {host}, port {port}: {failures[0]}")
 
 
 def check_certificate(certificates: Path | None, key: Path | None) -> None:
@@ -61,14 +76,15 @@ def check_certificate(certificates: Path | None, key: Path | None) -> None:
             ) from error
 
 
-def _failure(family: int, address: tuple[object, ...]) -> OSError | None:
-    """What comes of listening there as the server will."""
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Bound as the server's event loop would bind it. Raises OSError."""
+    one = socket.socket(family, socket.SOCK_STREAM)
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-    except OSError as error:
-        return error
-    return None
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -98,9 +99,9 @@ def create_app(
 
 
 def run_server(
-    app: FastAPI, host: str, port: int, ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None
+    app: FastAPI, sockets: list[socket.socket], ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None
 ) -> None:
-    """Serve until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
+    """Serve on bound sockets until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
     start_logging()
     # Threads that search and cite give way to the event loop sooner than by Python's own 5 ms.
     sys.setswitchinterval(_SWITCH_S)
@@ -108,10 +109,9 @@ def run_server(
     # through them all, and nobody is answered meanwhile.
     gc.collect()
     gc.freeze()
-    require("uvicorn").run(
+    uvicorn = require("uvicorn")
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=head_limited_protocol(),
         timeout_keep_alive=_KEEP_ALIVE_S,
         ssl_certfile=ssl_certfile,
@@ -120,3 +120,4 @@ def run_server(
         access_log=False,
         server_header=False,
     )
+    uvicorn.Server(config).run(sockets)

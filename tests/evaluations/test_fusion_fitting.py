@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ragkit.cli_train import train_app
+from ragkit.commands.train_app import train_app
 from ragkit.corpus import Corpus
 from ragkit.errors import CorpusError, CorpusLockedError, DataError
 from ragkit.eval.page_sets import read_page_set

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ragkit.cli_eval import eval_app
+from ragkit.commands.eval_app import eval_app
 from ragkit.config import parse_config
 from ragkit.errors import DataError
 from ragkit.eval.clustered_vectors import clustered_queries, clustered_vectors

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit.hosting.start_checks import check_address, check_certificate
+from ragkit.hosting.start_checks import check_certificate, hold_address
 from ragkit.serve.stores.state import ServerState, make_store_folder
 
 
@@ -14,14 +14,27 @@ def test_a_port_that_is_taken_and_a_host_that_is_elsewhere() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"^port {port} of 127.0.0.1 is in use; end what listens there, or"):
-            check_address("127.0.0.1", port)
-    # Free again, and looking at it does not take it.
-    check_address("127.0.0.1", port)
-    check_address("localhost", port)
+            hold_address("127.0.0.1", port)
     with pytest.raises(ConfigError, match="cannot listen at 203.0.113.7, port"):
-        check_address("203.0.113.7", port)
+        hold_address("203.0.113.7", port)
     with pytest.raises(ConfigError, match="--host 'a..b' is not found"):
-        check_address("a..b", port)
+        hold_address("a..b", port)
+
+
+def test_a_port_that_is_held_is_nobody_elses_and_is_served_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (held,) = hold_address("127.0.0.1", port)
+    with held:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        held.listen()
+        socket.create_connection(("127.0.0.1", port)).close()
+    for one in hold_address("localhost", port):
+        assert one.getsockname()[1] == port
+        one.close()
 
 
 def test_files_that_are_no_certificates(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The commands below `ragkit eval` and `ragkit train`, a file each, named by the command."""

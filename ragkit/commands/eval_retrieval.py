@@ -1,0 +1,87 @@
+"""`ragkit eval retrieval`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.config import load_config
+
+
+class Documents(StrEnum):
+    """What of a page-level collection is indexed."""
+
+    auto = "auto"
+    corpus = "corpus"
+    pdfs = "pdfs"
+
+
+class Within(StrEnum):
+    """What a query is run against."""
+
+    all = "all"
+    doc = "doc"
+
+
+class Evidence(StrEnum):
+    """Which judgements count."""
+
+    all = "all"
+    no_text = "no-text"
+
+
+def retrieval(
+    data: Annotated[Path, typer.Option(help="Folder in BEIR's layout.")],
+    split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
+    config: ConfigOption = None,
+    measure: Annotated[
+        list[str] | None, typer.Option("--measure", help="Such as nDCG@10 or Success@5; may be repeated.")
+    ] = None,
+    documents: Annotated[
+        Documents, typer.Option(help="What of a page-level collection is indexed: its pdfs/ or its corpus.jsonl.")
+    ] = Documents.auto,
+    within: Annotated[
+        Within, typer.Option(help="Rank all pages, or those of the query's own document.")
+    ] = Within.all,
+    max_pages_per_document: Annotated[
+        int | None, typer.Option(min=1, help="Leave out longer documents and the queries about them.")
+    ] = None,
+    documents_from: Annotated[
+        Path | None, typer.Option(help="File that names the documents to keep, one a line.")
+    ] = None,
+    evidence: Annotated[
+        Evidence, typer.Option(help="Judge all evidence pages, or only those without a text layer.")
+    ] = Evidence.all,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
+    ] = None,
+    run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure retrieval on a judged collection.
+
+    Of a page-level collection, whose ids are <document>#p<page>, the PDFs are indexed with --documents pdfs, and
+    with auto where documents.ocr = "always" or page pictures are embedded, or a corpus is named.
+    """
+    from ragkit.eval.page_sets import PageScope, read_names
+    from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
+    from ragkit.eval.trec import write_run
+    from ragkit.evaluations.evaluation import evaluate_beir
+    from ragkit.evaluations.page_evaluation import evaluate_pages, needs_page_set
+    from ragkit.progress import index_progress
+
+    only = None if documents_from is None else read_names(documents_from)
+    scope = PageScope(documents.value, within.value, max_pages_per_document, only, evidence.value)
+    settings, measures = load_config(config), measure or DEFAULT_MEASURES
+    with index_progress() as progress:
+        if corpus is not None or needs_page_set(scope, settings):
+            report = evaluate_pages(data, settings, scope, split, measures, progress, corpus)
+        else:
+            report = evaluate_beir(data, settings, split, measures, progress)
+    if run_out is not None:
+        write_run(run_out, report.run)
+    show_report(report, as_json)
