@@ -109,7 +109,7 @@ class ComparisonReport:
             "p: two-sided paired randomisation test of the mean difference, over all ways to set the signs where "
             f"these are at most {RANDOMIZATION_RESAMPLES:,}, else over so many drawn (seed {comparison.seed}).",
             f"p (Holm): corrected for all {len(comparison.differences)} differences (pairs and measures) shown.",
-            "A win is a query for which the system named first in a table of differences scores higher.",
+            "W/L/T: queries for which the system named first scores higher (wins), lower (losses), alike (ties).",
         ]
 
     def _coverage_notes(self) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.eval.comparison_report import ComparisonReport
-from ragkit.eval.comparison_tables import grade_text, interval_text, number, number_tables, p_text
+from ragkit.eval.comparison_tables import grade_text, interval_text, number, number_tables, p_text, queries_text
 from ragkit.eval.report_plots import Plot, difference_plot, latency_plot, recall_plot
 from ragkit.eval.text_tables import latex_page, markdown_page, one_line
 from ragkit.extras import require
@@ -55,7 +55,7 @@ def report_html(report: ComparisonReport) -> str:
         title=_TITLE,
         report=report,
         comparison=report.comparison,
-        means=number_tables(report.comparison)[0],
+        queries=queries_text(report.comparison),
         plots=plots,
         missing=missing,
         command=reproducing_command(report),

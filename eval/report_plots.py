@@ -23,14 +23,16 @@ RECALL_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a34a80", "#5c5c5c", "#8a6d00", "#4b4ba6", "#000000")
 _MARKERS = "osD^vPX*"
 _BETTER, _WORSE = "#0072b2", "#d55e00"
-_SIZE_INCHES = (5.8, 3.3)
+_SIZE_INCHES = (5.8, 3.0)
 _NAME_CHARACTERS = 32
+# Of a legend: what fits beside one another in any usual font, and what the mark before a name takes of it.
+_LINE_CHARACTERS, _KEY_CHARACTERS, _LINE_INCHES = 64, 6, 0.2
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.labelpad": 7,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -61,11 +63,12 @@ def difference_plot(comparison: Comparison, a: str, b: str) -> Plot:
         axes.stairs([min(value, 0.0) for value in values], edges, fill=True, color=_WORSE)
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.margins(x=0.01)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("queries, sorted by difference")
         axes.set_ylabel(f"difference of {measure}", parse_math=False)
 
     description = (
-        f"{b} is better by {measure} for {better} queries, worse for {worse}, and alike for "
+        f"{b} is better by {measure} for {better} of {len(values)} queries, worse for {worse}, and alike for "
         f"{len(values) - better - worse}; the differences reach from {number(values[-1])} to {number(values[0])}."
     )
     return Plot(f"{b} less {a}, query by query", _svg(draw, description), description)
@@ -153,8 +156,12 @@ def _look(number_: int) -> dict[str, Any]:
 
 
 def _legend(axes: Any) -> None:
-    """Below the plot, where it covers nothing."""
-    legend = axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    """Below the plot, where it covers nothing; the figure grows by its lines."""
+    names = axes.get_legend_handles_labels()[1]
+    columns = max(1, min(3, _LINE_CHARACTERS // (max(map(len, names)) + _KEY_CHARACTERS)))
+    width, height = _SIZE_INCHES
+    axes.figure.set_size_inches(width, height + _LINE_INCHES * -(-len(names) // columns))
+    legend = axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

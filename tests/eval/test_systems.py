@@ -63,7 +63,7 @@ def test_systems_of_two_kinds_are_refused(tmp_path):
     paths, _ = write_runs(tmp_path)
     answers = write_answers_folder(tmp_path / "answers", {"q1": {"f1": 0.5}})
     with pytest.raises(
-        DataError, match=r"old\.run holds a ranking and .*answers holds answers; compare .* one kind"
+        DataError, match=r"old\.run holds a ranking and .*answers answers; compare .* one kind"
     ):
         read_systems([paths[0], answers])
 
