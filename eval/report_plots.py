@@ -106,7 +106,8 @@ def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
             bars = [[mean.value - mean.interval.low], [mean.interval.high - mean.value]]
             look = {**_look(number_), "linestyle": "none", "markersize": 6}
             axes.errorbar([1e3 * seconds[name]], [mean.value], yerr=bars, capsize=3, label=_short(name), **look)
-        axes.set_xlim(0, 1.15e3 * max(seconds.values()))
+        axes.margins(x=0.15)
+        axes.set_xlim(left=0)
         axes.set_xlabel("mean time of a query, ms")
         axes.set_ylabel(f"mean {measure}", parse_math=False)
         _legend(axes)

@@ -32,3 +32,5 @@ def report(
     for path, text in ((markdown, report_markdown), (latex, report_latex)):
         if path is not None:
             write_tables(path, text(found))
+    written = ", ".join(str(path) for path in (out, markdown, latex) if path is not None)
+    typer.echo(f"written: {written}", err=True)

@@ -127,6 +127,8 @@ def test_the_command_writes_all_three(tmp_path):
     words = [*paths, "--qrels", qrels, "--out", out[0], "--markdown", out[1], "--latex", out[2]]
     done = CliRunner().invoke(eval_app, ["report", *map(str, words)])
     assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert " ".join(done.stderr.split()) == f"written: {', '.join(map(str, out))}"
     assert [path.read_text("utf-8")[:15] for path in out] == [
         "<!DOCTYPE html>",
         "## Comparison o",
