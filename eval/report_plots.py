@@ -81,8 +81,8 @@ def recall_plot(systems: Sequence[System], qrels: Qrels) -> Plot:
     curves = {system.name: score_run(qrels, system.run or {}, names).means for system in systems}
 
     def draw(axes: Any) -> None:
-        for number_, (name, means) in enumerate(curves.items()):
-            axes.plot(depths, [means[one] for one in names], **_look(number_), label=_short(name))
+        for place, (name, means) in enumerate(curves.items()):
+            axes.plot(depths, [means[one] for one in names], **_look(place), label=_short(name))
         axes.set_xscale("log")
         axes.set_xticks(depths, [str(depth) for depth in depths], rotation=45)
         axes.minorticks_off()
@@ -102,9 +102,9 @@ def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
     means = {name: comparison.means[name][measure] for name in seconds}
 
     def draw(axes: Any) -> None:
-        for number_, (name, mean) in enumerate(means.items()):
+        for place, (name, mean) in enumerate(means.items()):
             bars = [[mean.value - mean.interval.low], [mean.interval.high - mean.value]]
-            look = {**_look(number_), "linestyle": "none", "markersize": 6}
+            look = {**_look(place), "linestyle": "none", "markersize": 6}
             axes.errorbar([1e3 * seconds[name]], [mean.value], yerr=bars, capsize=3, label=_short(name), **look)
         axes.margins(x=0.15)
         axes.set_xlim(left=0)
@@ -147,10 +147,10 @@ def _deepest(systems: Sequence[System]) -> int:
     return max(10, *(len(scores) for system in systems for scores in (system.run or {}).values()))
 
 
-def _look(number_: int) -> dict[str, Any]:
+def _look(place: int) -> dict[str, Any]:
     return {
-        "color": _COLOURS[number_ % len(_COLOURS)],
-        "marker": _MARKERS[number_ % len(_MARKERS)],
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
         "markersize": 4,
         "linewidth": 1.5,
     }

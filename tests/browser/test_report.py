@@ -48,7 +48,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     timed = [
         write_retrieval_folder(folder / name, name, seconds) for name, seconds in (("new", 0.01), ("odd", 0.4))
     ]
-    write_report(folder / "small.html", compare_paths([paths[0], *timed], qrels))
+    write_report(folder / "small.html", compare_paths([paths[0], *timed], qrels), "1.0")
     rng = np.random.default_rng(0)
     many = []
     documents = [f"d0{HARM}", f"d1{LONG}", *(f"d{place}" for place in range(2, 20))]
@@ -67,7 +67,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         many.append(folder / f"{name}.run")
     write_qrels(folder / "many.qrels", {f"q{query}": {f"d0{HARM}": 1} for query in range(300)})
     measures = ["nDCG@10", "RR@10", "AP", "R@10", "P@5", "Success@1"]
-    write_report(folder / "large.html", compare_paths(many, folder / "many.qrels", measures))
+    write_report(folder / "large.html", compare_paths(many, folder / "many.qrels", measures), "1.0")
     return [folder / "small.html", folder / "large.html"]
 
 

@@ -8,6 +8,7 @@ from ragkit.commands.eval_app import eval_app
 from ragkit.eval.compare_paths import compare_paths
 from ragkit.eval.report_page import report_html, report_latex, report_markdown, reproducing_command
 from ragkit.eval.trec import write_qrels, write_run
+from ragkit.evaluations.run_plan import code_version
 from tests.compared_runs import write_answers_folder, write_collection, write_retrieval_folder, write_runs
 
 HARM = "<script>alert(1)</script>"
@@ -45,7 +46,7 @@ def report(folder):
 
 @pytest.fixture(scope="module")
 def page(report):
-    return report_html(report)
+    return report_html(report, code_version())
 
 
 def test_the_page_needs_nothing_else(page):
@@ -77,6 +78,7 @@ def test_the_page_tells_how_it_is_made_again(page, report, folder):
     text = Elements(page).text
     assert all(system.fingerprint in text for system in report.systems)
     assert report.judgements.fingerprint in text
+    assert f"Made by ragkit {code_version()}" in text
     command = reproducing_command(report)
     assert command in text
     words = command.split()[2:]
@@ -91,7 +93,9 @@ def test_what_stands_in_files_is_shown_and_not_obeyed(page, tmp_path):
     for name, score in (("a<b>&$x_1$", 1.0), ("_b", 3.0)):
         write_run(tmp_path / f"{name}.run", {evil: {evil: 2.0, "<i>other</i>": score}})
     write_qrels(tmp_path / "qrels", {evil: {evil: 1}})
-    hostile = report_html(compare_paths([tmp_path / "a<b>&$x_1$.run", tmp_path / "_b.run"], tmp_path / "qrels"))
+    hostile = report_html(
+        compare_paths([tmp_path / "a<b>&$x_1$.run", tmp_path / "_b.run"], tmp_path / "qrels"), "1"
+    )
     found = Elements(hostile)
     assert not {tag for tag, _ in found.tags} & {"script", "i", "b>"}
     assert evil in found.text
@@ -139,7 +143,7 @@ def test_the_command_writes_all_three(tmp_path):
 def test_answers_are_reported_without_recall(tmp_path):
     a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5}, "q2": {"f1": 0.0}})
     b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}, "q2": {"f1": 1.0}})
-    text = Elements(report_html(compare_paths([a, b]))).text
+    text = Elements(report_html(compare_paths([a, b]), "1")).text
     assert "Recall at k" not in text
     assert "Latency against quality" in text
     assert "answer of b to q1" in text
