@@ -120,9 +120,10 @@ class ComparisonReport:
             unanswered, unjudged = self.judgements.unanswered(system), self.judgements.unjudged(system)
             if unanswered:
                 judged = len(self.judgements.qrels)
-                notes.append(f"{system.name} lacks {unanswered} of {judged} judged queries; they count as 0.")
+                notes.append(f"{system.name}: {unanswered} of {judged} judged queries missing; they count as 0.")
             if unjudged:
-                notes.append(f"{system.name} has {unjudged} queries that are not judged; they do not count.")
+                own = len(system.run or {})
+                notes.append(f"{system.name}: {unjudged} of its {own} queries not judged; they do not count.")
         return notes
 
     def _measure_notes(self) -> list[str]:

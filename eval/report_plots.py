@@ -21,7 +21,8 @@ from ragkit.extras import require
 RECALL_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 # Told apart by people who see few colours (Okabe and Ito 2008), the light ones left out.
 _COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a34a80", "#5c5c5c", "#8a6d00", "#4b4ba6", "#000000")
-_MARKERS = "osD^vPX*"
+# One fewer than colours, so that it takes 56 systems until two look the same.
+_MARKERS = "osD^vPX"
 _BETTER, _WORSE = "#0072b2", "#d55e00"
 _SIZE_INCHES = (5.8, 3.0)
 _NAME_CHARACTERS = 32
@@ -103,7 +104,9 @@ def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
 
     def draw(axes: Any) -> None:
         for place, (name, mean) in enumerate(means.items()):
-            bars = [[mean.value - mean.interval.low], [mean.interval.high - mean.value]]
+            # A corrected interval of very skewed values may leave the mean out.
+            ends = (mean.value - mean.interval.low, mean.interval.high - mean.value)
+            bars = [[max(end, 0.0)] for end in ends]
             look = {**_look(place), "linestyle": "none", "markersize": 6}
             axes.errorbar([1e3 * seconds[name]], [mean.value], yerr=bars, capsize=3, label=_short(name), **look)
         axes.margins(x=0.15)

@@ -71,11 +71,11 @@ def test_queries_that_are_missing_or_not_judged_are_counted_and_said(tmp_path):
     write_run(tmp_path / "part.run", {**part, "x1": ranking(1)})
     report = compare_paths([paths[0], tmp_path / "part.run"], qrels, ["RR"])
     assert report.notes() == [
-        "part lacks 2 of 4 judged queries; they count as 0.",
-        "part has 1 queries that are not judged; they do not count.",
+        "part: 2 of 4 judged queries missing; they count as 0.",
+        "part: 1 of its 3 queries not judged; they do not count.",
     ]
     assert report.comparison.means["part"]["RR"].value == 0.5
-    assert "part lacks 2 of 4 judged queries" in command(
+    assert "part: 2 of 4 judged queries missing" in command(
         "compare", paths[0], tmp_path / "part.run", "--qrels", qrels
     )
     write_run(tmp_path / "other.run", {"x1": ranking(1)})
