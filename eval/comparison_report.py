@@ -92,8 +92,11 @@ class ComparisonReport:
         from ragkit.eval.text_tables import one_line
 
         tables = [*number_tables(self.comparison), *changed_tables(self)]
-        said = [Text(f"{one_line(sentence)}\n") for sentence in (*self.notes(), *self.conventions())]
-        return Group(*(table.rich() for table in tables), *said)
+        notes, said = (
+            [Text(f"{one_line(sentence)}\n") for sentence in sentences]
+            for sentences in (self.notes(), self.conventions())
+        )
+        return Group(*notes, *(table.rich() for table in tables), *said)
 
     def notes(self) -> list[str]:
         """What a reader must know of these systems: queries that are missing, data that differ."""
