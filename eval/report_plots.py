@@ -98,7 +98,7 @@ def recall_plot(systems: Sequence[System], qrels: Qrels) -> Plot:
 
 
 def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
-    """Mean milliseconds a query against the mean of the first measure, with its interval."""
+    """Median milliseconds a query against the mean of the first measure, with its interval."""
     measure = comparison.measures[0]
     means = {name: comparison.means[name][measure] for name in seconds}
 
@@ -111,14 +111,14 @@ def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
             axes.errorbar([1e3 * seconds[name]], [mean.value], yerr=bars, capsize=3, label=_short(name), **look)
         axes.margins(x=0.15)
         axes.set_xlim(left=0)
-        axes.set_xlabel("mean time of a query, ms")
+        axes.set_xlabel("median time of a query, ms")
         axes.set_ylabel(f"mean {measure}", parse_math=False)
         _legend(axes)
 
     each = "; ".join(
         f"{name} takes {1e3 * seconds[name]:.2f} ms for {number(mean.value)}" for name, mean in means.items()
     )
-    description = f"Mean time of a query against mean {measure}: {each}."
+    description = f"Median time of a query against mean {measure}: {each}."
     return Plot("Latency against quality", _svg(draw, description), description)
 
 

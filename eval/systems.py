@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ragkit.errors import ConfigError, DataError
@@ -39,9 +40,9 @@ class System:
 
     @property
     def query_seconds(self) -> float | None:
-        """Mean seconds a query took; None where nothing says so."""
+        """Median seconds a query took, for the first ones wait for models; None where nothing says so."""
         seconds = [float(row["seconds"]) for row in self.rows.values() if "seconds" in row]
-        return sum(seconds) / len(seconds) if seconds else None
+        return median(seconds) if seconds else None
 
 
 def read_systems(paths: Sequence[Path]) -> list[System]:

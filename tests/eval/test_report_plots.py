@@ -37,7 +37,7 @@ def test_latency_is_in_milliseconds():
     scores = {"a": {"AP": {"q1": 0.25, "q2": 0.75}}, "b": {"AP": {"q1": 0.5, "q2": 1.0}}}
     plot = latency_plot(compare(scores), {"a": 0.0125, "b": 0.5})
     assert plot.description == (
-        "Mean time of a query against mean AP: a takes 12.50 ms for 0.5000; b takes 500.00 ms for 0.7500."
+        "Median time of a query against mean AP: a takes 12.50 ms for 0.5000; b takes 500.00 ms for 0.7500."
     )
 
 

@@ -38,6 +38,15 @@ def test_a_folder_of_a_run_brings_its_manifest_and_times(tmp_path):
     assert old.manifest is None
 
 
+def test_times_are_medians_so_that_loading_models_does_not_count(tmp_path):
+    folder = tmp_path / "run"
+    with RunFolder(folder, {"command": "eval retrieval"}) as kept:
+        times = {"q1": 60.0, "q2": 0.25, "q3": 0.5}
+        kept.record({query: {"ranking": [["r", 1.0]], "seconds": seconds} for query, seconds in times.items()})
+        kept.complete()
+    assert read_systems([folder, write_runs(tmp_path)[0][0]])[0].query_seconds == 0.5
+
+
 def test_rankings_are_read_from_the_rows_where_there_is_no_trec_run(tmp_path):
     folders = [write_retrieval_folder(tmp_path / name, name, 0.5) for name in ("old", "new")]
     whole = read_systems(folders)
