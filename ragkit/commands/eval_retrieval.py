@@ -59,6 +59,12 @@ def retrieval(
     corpus: Annotated[
         Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
+    topics: Annotated[
+        Path | None, typer.Option(help="TREC topics (<top> blocks, or id<TAB>text) in place of queries.jsonl.")
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements in TREC's form or BEIR's, in place of qrels/<split>.tsv.")
+    ] = None,
     run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,7 +77,7 @@ def retrieval(
     from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
     from ragkit.eval.trec import write_run
     from ragkit.evaluations.evaluation import evaluate_beir
-    from ragkit.evaluations.page_evaluation import evaluate_pages, needs_page_set
+    from ragkit.evaluations.page_evaluation import check_own_queries, evaluate_pages, needs_page_set
     from ragkit.progress import index_progress
 
     only = None if documents_from is None else read_names(documents_from)
@@ -79,9 +85,10 @@ def retrieval(
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
     with index_progress() as progress:
         if corpus is not None or needs_page_set(scope, settings):
+            check_own_queries(topics, qrels)
             report = evaluate_pages(data, settings, scope, split, measures, progress, corpus)
         else:
-            report = evaluate_beir(data, settings, split, measures, progress)
+            report = evaluate_beir(data, settings, split, measures, progress, topics, qrels)
     if run_out is not None:
         write_run(run_out, report.run)
     show_report(report, as_json)

@@ -33,13 +33,15 @@ def evaluate_beir(
     split: str = "test",
     measures: Sequence[str] = DEFAULT_MEASURES,
     progress: Callable[[IndexProgress], None] | None = None,
+    topics: Path | None = None,
+    qrels: Path | None = None,
 ) -> RetrievalReport:
     """Index a BEIR folder as users' documents are indexed, run its judged queries, measure.
 
     A document scores by its best passage. The corpus is kept in the cache and used again as long as
-    documents and indexing settings stay the same.
+    documents and indexing settings stay the same. For `topics` and `qrels` see `read_beir`.
     """
-    collection = read_beir(data, split)
+    collection = read_beir(data, split, topics, qrels)
     started = time.perf_counter()
     with Corpus.open(_cached_corpus(collection, config), config=config) as corpus:
         report = corpus.add(collection.records(), progress=progress)

@@ -68,6 +68,15 @@ def needs_page_set(scope: PageScope, config: Config) -> bool:
     return scope not in (PageScope(), PageScope(documents="corpus")) or source_of(scope, config) == "pdfs"
 
 
+def check_own_queries(topics: Path | None, qrels: Path | None) -> None:
+    """Raises ConfigError where queries or judgements are given besides those of a page-level collection."""
+    if topics is not None or qrels is not None:
+        raise ConfigError(
+            "--topics and --qrels take the place of the queries of documents in corpus.jsonl; a set of pages or "
+            "pictures is run with its own queries and judgements"
+        )
+
+
 def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
     """What is indexed, "auto" resolved.
 
