@@ -12,10 +12,10 @@ from ragkit.errors import ConfigError
 from ragkit.extras import require
 
 CONVENTIONS = (
-    "Documents are ordered as trec_eval orders them: by score as float32, best first, equal scores by document id, "
-    "descending. nDCG gains are the grades themselves (below 0 as 0), discounted by log2(rank + 1), over the best "
-    "order of all judged documents. For all other measures grades from 1 on are relevant, or from n on with (rel=n). "
-    "Means are over all judged queries; one without results, or without relevant documents, counts as 0."
+    "Documents are ordered as trec_eval orders them: by score as float32, best first, equal scores by document "
+    "id, descending. nDCG gains are the grades themselves (below 0 as 0), discounted by log2(rank + 1), over the "
+    "best order of all judged documents. For all other measures grades from 1 on are relevant, or from n on with "
+    "(rel=n). Means are over all judged queries; one without results, or without relevant documents, counts as 0."
 )
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "R@100")
 

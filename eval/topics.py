@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from ragkit.errors import DataError
@@ -66,7 +67,7 @@ def _number_and_title(block: str, place: str) -> tuple[str, str]:
     """The two fields that count; a field reaches to the next tag, as SGML lets closing tags be left out."""
     fields: dict[str, str] = {}
     tags = list(_TAG.finditer(block))
-    for tag, following in zip(tags, tags[1:], strict=False):
+    for tag, following in pairwise(tags):
         if not tag[1]:
             fields.setdefault(tag[2].lower(), " ".join(block[tag.end() : following.start()].split()))
     number = _NUMBER.sub("", fields.get("num", ""), count=1).strip()

@@ -65,6 +65,9 @@ def retrieval(
     qrels: Annotated[
         Path | None, typer.Option(help="Judgements in TREC's form or BEIR's, in place of qrels/<split>.tsv.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run: kept, killed and gone on with, compared and reported.")
+    ] = None,
     run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,9 +89,9 @@ def retrieval(
     with index_progress() as progress:
         if corpus is not None or needs_page_set(scope, settings):
             check_own_queries(topics, qrels)
-            report = evaluate_pages(data, settings, scope, split, measures, progress, corpus)
+            report = evaluate_pages(data, settings, scope, split, measures, progress, corpus, out)
         else:
-            report = evaluate_beir(data, settings, split, measures, progress, topics, qrels)
+            report = evaluate_beir(data, settings, split, measures, progress, out, topics, qrels)
     if run_out is not None:
         write_run(run_out, report.run)
     show_report(report, as_json)
