@@ -146,8 +146,7 @@ def _finite(text: str, place: str) -> float:
 
 def _check_ids(ids: Iterable[str]) -> None:
     for identifier in ids:
-        if identifier.split() != [identifier] or identifier.startswith("\ufeff"):
-            raise DataError(
-                f"the id {identifier!r} is empty, holds white space or begins with a byte order mark; TREC files "
-                "cannot carry it"
-            )
+        if identifier.split() != [identifier]:
+            raise DataError(f"the id {identifier!r} is empty or holds white space; TREC files cannot carry it")
+        if identifier.startswith("\ufeff"):
+            raise DataError(f"the id {identifier!r} begins with a byte order mark; TREC files cannot carry it")
