@@ -105,6 +105,11 @@ def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
 
 
 def page_corpus(page_set: PageSet, source: Literal["corpus", "pdfs"], config: Config) -> Path:
+    """A folder of the cache for these documents and the settings that decide what is indexed."""
+    return cached_pages(page_set.collection.folder, source, page_set.fingerprint(source), config)
+
+
+def cached_pages(data: Path, source: str, fingerprint: str, config: Config) -> Path:
     """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
     tables = {
         name: {key: value for key, value in table.items() if key not in _NOT_OF_THE_INDEX}
@@ -112,8 +117,8 @@ def page_corpus(page_set: PageSet, source: Literal["corpus", "pdfs"], config: Co
         if name in ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction")
     }
     # A corpus knows files by their path: a copy of the collection elsewhere would be other documents to it.
-    folder = page_set.collection.folder.resolve()
-    facts = f"{source}\n{folder}\n{page_set.fingerprint(source)}\n{tables!r}"
+    folder = data.resolve()
+    facts = f"{source}\n{folder}\n{fingerprint}\n{tables!r}"
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
     return cache_folder() / "eval" / f"{folder.name}-{source}-{name}"
 
