@@ -87,15 +87,6 @@ def parse_measure(text: str) -> Measure:
     return Measure(name, int(form["cutoff"]) if form["cutoff"] else None, int(form["rel"] or 1))
 
 
-def canonical_measures(texts: Sequence[str]) -> list[str]:
-    """Names as reports write them, each once: "MRR@10" becomes "RR@10".
-
-    Raises:
-        ConfigError: as `parse_measure`.
-    """
-    return list(dict.fromkeys(str(parse_measure(text)) for text in texts))
-
-
 def score_run(
     qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], measures: Sequence[str]
 ) -> RankingScores:
