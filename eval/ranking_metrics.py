@@ -77,7 +77,7 @@ def parse_measure(text: str) -> Measure:
     plain = re.sub("[_-]", "", written).lower()
     if form is None or plain not in _NAMES:
         near = difflib.get_close_matches(plain, _NAMES, n=1)
-        hint = f"; did you mean {_NAMES[near[0]]}?" if near else ""
+        hint = f"; did you mean {_NAMES[near[0]]}?" if near else "."
         raise ConfigError(f"unknown measure {text!r}{hint} Known: {_KNOWN}; with (rel=n), as in P(rel=2)@10")
     name = _NAMES[plain]
     if _CUTOFF[name] == "must" and form["cutoff"] is None:

@@ -60,7 +60,8 @@ def retrieval(
         Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
     topics: Annotated[
-        Path | None, typer.Option(help="TREC topics (<top> blocks, or id<TAB>text) in place of queries.jsonl.")
+        Path | None,
+        typer.Option(help="TREC topics (<top> blocks, XML, id<TAB>text) in place of queries.jsonl."),
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Judgements in TREC's form or BEIR's, in place of qrels/<split>.tsv.")

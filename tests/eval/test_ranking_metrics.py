@@ -192,7 +192,7 @@ def dcg(gains: list[int]) -> float:
     [
         ("nDGC@10", r"did you mean nDCG\? Known: nDCG, nDCG@k, AP"),
         ("recal@10", r"unknown measure 'recal@10'; did you mean R\?"),
-        ("BLEU", r"Known: .*Success@k"),
+        ("BLEU", r"unknown measure 'BLEU'\. Known: .*Success@k"),
         ("P", r"needs a cutoff, as in P@10"),
         ("precision(rel=2)", r"needs a cutoff, as in P@10"),
         ("nDCG@0", r"unknown measure 'nDCG@0'"),
