@@ -53,7 +53,7 @@ def _columns(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, st
 def _elements(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:
     """Of XML as the Web, COVID and clinical trials tracks wrote it."""
     try:
-        root = ElementTree.fromstringlist(f"{line}\n" for _, line in lines)
+        root = ElementTree.fromstring("".join(f"{line}\n" for _, line in lines))
     except ElementTree.ParseError as error:
         number = lines[min(error.position[0], len(lines)) - 1][0]
         raise DataError(f"{path}:{number}: neither XML nor <top> blocks ({error.msg})") from error

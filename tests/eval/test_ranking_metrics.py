@@ -28,7 +28,7 @@ OWN = ["nDCG@10", "RR@10", "RR", "AP", "R@10", "R@100", "P@5"]
 
 @pytest.fixture(scope="module")
 def scores():
-    return score_run(INPUT["qrels"], INPUT["run"], [*PYTREC_NAME, "RR@10"])
+    return score_run(INPUT["qrels"], INPUT["run"], [*PYTREC_NAME, "RR@10", "P(rel=2)@5"])
 
 
 @pytest.mark.parametrize("measure", list(PYTREC_NAME))
@@ -45,7 +45,7 @@ def test_every_query_scores_as_worked_out_in_trec_order(scores, measure):
     assert scores.by_query[measure] == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("measure", ["nDCG@10", "AP", "R@100", "P@5"])
+@pytest.mark.parametrize("measure", ["nDCG@10", "AP", "AP@10", "RR", "R@10", "R@100", "P@5", "P(rel=2)@5"])
 def test_means_count_missing_queries_as_zero(scores, measure):
     # ir-measures counts q06 too; its RR@10 follows another rule on ties.
     assert scores.means[measure] == pytest.approx(EXPECTED["ir_measures"]["aggregate"][measure], abs=1e-9)
