@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from ragkit.commands.eval_load import load
+from ragkit.commands.eval_mteb import mteb
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_retrieval import retrieval
+from ragkit.commands.eval_score import score
 from ragkit.commands.eval_speed import speed
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, speed, ocr, load):
+for _command in (retrieval, score, speed, ocr, load, mteb):
     eval_app.command()(_command)
