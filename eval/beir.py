@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class BeirCollection:
     def fingerprint(self) -> str:
         """Hex SHA-256 of corpus.jsonl: equal as long as an index of the documents remains valid."""
         return sha256_of(self.folder / "corpus.jsonl")
+
+    def judged_fingerprint(self) -> str:
+        """Hex SHA-256 of the judged queries and their judgements: equal as long as a run answers them."""
+        judged = json.dumps([self.queries, self.qrels], ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(judged.encode()).hexdigest()
 
 
 def read_beir(folder: Path, split: str = "test") -> BeirCollection:

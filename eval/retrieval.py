@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import DataError
 from ragkit.eval.beir import BeirCollection
 from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure, score_run
+from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.trec import Run
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def evaluate_retrieval(
     *,
     seconds: Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    kept: RunFolder | None = None,
 ) -> RetrievalReport:
     """Run every judged query and score what is found.
 
@@ -69,6 +71,7 @@ def evaluate_retrieval(
         k: documents asked for a query.
         seconds: of the stages before (such as "index"), to stand in the report.
         progress: called with the number of queries done and of all.
+        kept: has the rankings of finished queries, and gets those of the others.
 
     Raises:
         ConfigError: a measure is unknown.
@@ -77,7 +80,7 @@ def evaluate_retrieval(
     for measure in measures:
         parse_measure(measure)
     start = time.perf_counter()
-    run = run_queries(collection.queries, search, k, progress)
+    run = run_queries(collection.queries, search, k, progress, kept)
     return report_run(collection, run, measures, {**(seconds or {}), "search": time.perf_counter() - start})
 
 
@@ -101,6 +104,7 @@ def run_within(
     search_in: Callable[[str], Search],
     k: int,
     progress: Callable[[int, int], None] | None = None,
+    kept: RunFolder | None = None,
 ) -> Run:
     """As `run_queries`, each query run against its own document alone.
 
@@ -113,27 +117,51 @@ def run_within(
         groups.setdefault(document_of[query], {})[query] = text
     found: Run = {}
     for document, group in groups.items():
-        found.update(run_queries(group, search_in(document), k))
+        found.update(run_queries(group, search_in(document), k, None, kept))
         if progress is not None:
             progress(len(found), len(queries))
     return {query: found[query] for query in queries}
 
 
 def run_queries(
-    queries: Mapping[str, str], search: Search, k: int, progress: Callable[[int, int], None] | None = None
+    queries: Mapping[str, str],
+    search: Search,
+    k: int,
+    progress: Callable[[int, int], None] | None = None,
+    kept: RunFolder | None = None,
 ) -> Run:
-    """Search for every query, some at a time; scores by query and document id, best first."""
-    ids = list(queries)
-    run: Run = {}
-    for start in range(0, len(ids), _BATCH_QUERIES):
-        batch = ids[start : start + _BATCH_QUERIES]
-        found = search([queries[query] for query in batch], k)
-        if len(found) != len(batch):
-            raise DataError(f"the search answered {len(batch)} queries with {len(found)} lists")
-        for query, ranked in zip(batch, found, strict=True):
-            run[query] = {document: float(score) for document, score in ranked}
-            if len(run[query]) != len(ranked):
-                raise DataError(f"the search found a document twice for query {query!r}; search at document level")
+    """Search for every query, some at a time; scores by query and document id, best first.
+
+    kept: has the rankings of finished queries, which are not searched for again, and gets those of the others.
+    """
+    run: Run = {} if kept is None else {query: _ranking(row) for query, row in kept.finished.items()}
+    waiting = [query for query in queries if query not in run]
+    for start in range(0, len(waiting), _BATCH_QUERIES):
+        batch = waiting[start : start + _BATCH_QUERIES]
+        began = time.perf_counter()
+        found = _rankings(batch, search([queries[query] for query in batch], k))
+        if kept is not None:
+            seconds = (time.perf_counter() - began) / len(batch)
+            kept.record(
+                {query: {"ranking": list(ranked.items()), "seconds": seconds} for query, ranked in found.items()}
+            )
+        run.update(found)
         if progress is not None:
-            progress(len(run), len(ids))
+            progress(len(queries) - len(waiting) + start + len(batch), len(queries))
+    return {query: run[query] for query in queries}
+
+
+def _rankings(batch: Sequence[str], found: Sequence[Sequence[tuple[str, float]]]) -> Run:
+    if len(found) != len(batch):
+        raise DataError(f"the search answered {len(batch)} queries with {len(found)} lists")
+    run: Run = {}
+    for query, ranked in zip(batch, found, strict=True):
+        run[query] = {document: float(score) for document, score in ranked}
+        if len(run[query]) != len(ranked):
+            raise DataError(f"the search found a document twice for query {query!r}; search at document level")
     return run
+
+
+def _ranking(row: Mapping[str, Any]) -> dict[str, float]:
+    """Of a row of `RunFolder`."""
+    return {str(document): float(score) for document, score in row["ranking"]}

@@ -23,12 +23,10 @@ def model_folder(name: str) -> Path:
     Raises:
         ConfigError: there is no such folder, and the hub does not give it.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    local = local_model_folder(name)
+    if local is not None:
+        return local
     hub = require("huggingface_hub")
-    cached = _cached_folder(name)
-    if cached is not None:
-        return cached
     try:
         folder = Path(hub.snapshot_download(name, ignore_patterns=_NOT_FETCHED))
     except _not_to_be_had() as error:
@@ -47,6 +45,11 @@ def model_folder(name: str) -> Path:
 def is_cached(name: str) -> bool:
     """Whether the hub's cache holds all weights of a model."""
     return _cached_folder(name) is not None
+
+
+def local_model_folder(name: str) -> Path | None:
+    """The folder that `name` is, or the hub's copy of that model in the cache; None where neither is there."""
+    return Path(name) if Path(name).is_dir() else _cached_folder(name)
 
 
 def _cached_folder(name: str) -> Path | None:

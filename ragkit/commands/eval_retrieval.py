@@ -59,6 +59,9 @@ def retrieval(
     corpus: Annotated[
         Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run: kept, killed and gone on with, compared and reported.")
+    ] = None,
     run_out: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,9 +82,9 @@ def retrieval(
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
     with index_progress() as progress:
         if corpus is not None or needs_page_set(scope, settings):
-            report = evaluate_pages(data, settings, scope, split, measures, progress, corpus)
+            report = evaluate_pages(data, settings, scope, split, measures, progress, corpus, out)
         else:
-            report = evaluate_beir(data, settings, split, measures, progress)
+            report = evaluate_beir(data, settings, split, measures, progress, out)
     if run_out is not None:
         write_run(run_out, report.run)
     show_report(report, as_json)

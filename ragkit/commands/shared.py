@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -19,9 +19,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 class Report(Protocol):
     """What a measuring command ends with."""
 
-    def to_json(self) -> dict[str, object]: ...
+    def to_json(self) -> object: ...
 
-    def table(self) -> Table: ...
+    def table(self) -> RenderableType: ...
 
 
 def show_report(report: Report, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from ragkit.eval.retrieval import RetrievalReport, evaluate_retrieval
 from ragkit.eval.speed import Comparison, Fact, SpeedReport, compare, machine_facts
 from ragkit.eval.speed_baselines import BareEncoder, BareSearch, search_vectors
 from ragkit.eval.synthetic import RandomPassageEmbedder, synthetic_texts
+from ragkit.evaluations.retrieval_run import finish_run, kept_run
 from ragkit.files import cache_folder
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.models.text_embedder import local_name
@@ -33,20 +34,29 @@ def evaluate_beir(
     split: str = "test",
     measures: Sequence[str] = DEFAULT_MEASURES,
     progress: Callable[[IndexProgress], None] | None = None,
+    out: Path | None = None,
 ) -> RetrievalReport:
     """Index a BEIR folder as users' documents are indexed, run its judged queries, measure.
 
     A document scores by its best passage. The corpus is kept in the cache and used again as long as
     documents and indexing settings stay the same.
+
+    Args:
+        out: folder of a run, begun or gone on with: `ragkit.evaluations.retrieval_run`.
     """
     collection = read_beir(data, split)
     started = time.perf_counter()
-    with Corpus.open(_cached_corpus(collection, config), config=config) as corpus:
+    with (
+        Corpus.open(_cached_corpus(collection, config), config=config) as corpus,
+        kept_run(out, collection, config, corpus) as kept,
+    ):
         report = corpus.add(collection.records(), progress=progress)
         if report.interrupted:
             raise KeyboardInterrupt
         seconds = {"index": time.perf_counter() - started}
-        return evaluate_retrieval(collection, _document_search(corpus), measures, seconds=seconds)
+        result = evaluate_retrieval(collection, _document_search(corpus), measures, seconds=seconds, kept=kept)
+        finish_run(kept, result)
+        return result
 
 
 def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list[tuple[str, float]]]]:

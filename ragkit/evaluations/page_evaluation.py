@@ -16,7 +16,9 @@ from ragkit.errors import ConfigError, DataError
 from ragkit.eval.page_sets import PageScope, PageSet, page_id, read_page_set
 from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure
 from ragkit.eval.retrieval import RetrievalReport, Search, report_run, run_queries, run_within
+from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.trec import Run
+from ragkit.evaluations.retrieval_run import finish_run, kept_run
 from ragkit.files import cache_folder
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress
@@ -35,6 +37,7 @@ def evaluate_pages(
     measures: Sequence[str] = DEFAULT_MEASURES,
     progress: Callable[[IndexProgress], None] | None = None,
     folder: Path | None = None,
+    out: Path | None = None,
 ) -> RetrievalReport:
     """Index the documents of a page-level collection, rank their pages for its judged queries, measure.
 
@@ -44,6 +47,7 @@ def evaluate_pages(
     Args:
         folder: of the corpus, instead of one in the cache; "auto" then stands for the PDFs. What it holds
             besides is not searched.
+        out: folder of a run, begun or gone on with.
 
     Raises:
         ConfigError: the settings ask for more of a page than its text, and the scope for corpus.jsonl.
@@ -55,12 +59,20 @@ def evaluate_pages(
     source = "pdfs" if folder is not None and scope.documents == "auto" else source_of(scope, config)
     page_set = read_page_set(data, split, scope)
     started = time.perf_counter()
-    with Corpus.open(folder or page_corpus(page_set, source, config), config=config) as corpus:
+    facts = _facts(page_set, source, scope)
+    with (
+        Corpus.open(folder or page_corpus(page_set, source, config), config=config) as corpus,
+        kept_run(
+            out, page_set.collection, config, corpus, facts | {"pages": page_set.fingerprint(source)}
+        ) as kept,
+    ):
         _index(corpus, page_set, source, progress)
         indexed = time.perf_counter()
-        run = _run(corpus, page_set, source, scope)
-    seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
-    return report_run(page_set.collection, run, measures, seconds, _facts(page_set, source, scope))
+        run = _run(corpus, page_set, source, scope, kept)
+        seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
+        report = report_run(page_set.collection, run, measures, seconds, facts)
+        finish_run(kept, report)
+        return report
 
 
 def needs_page_set(scope: PageScope, config: Config) -> bool:
@@ -119,7 +131,13 @@ def _index(
         raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
 
 
-def _run(corpus: Corpus, page_set: PageSet, source: Literal["corpus", "pdfs"], scope: PageScope) -> Run:
+def _run(
+    corpus: Corpus,
+    page_set: PageSet,
+    source: Literal["corpus", "pdfs"],
+    scope: PageScope,
+    kept: RunFolder | None,
+) -> Run:
     search: Callable[[Corpus, Filter | None], Search]
     if source == "pdfs":
         ids = _ids_of_files(corpus, page_set)
@@ -138,10 +156,11 @@ def _run(corpus: Corpus, page_set: PageSet, source: Literal["corpus", "pdfs"], s
         def search_in(document: str) -> Search:
             return search(corpus, Filter(documents=names[document]))
 
-        return run_within(queries, page_set.document_of, search_in, _MOST_PAGES)
+        return run_within(queries, page_set.document_of, search_in, _MOST_PAGES, kept=kept)
     everything = frozenset().union(*names.values())
     has_others = {document.id for document in corpus.documents()} - everything
-    return run_queries(queries, search(corpus, Filter(documents=everything) if has_others else None), _MOST_PAGES)
+    where = Filter(documents=everything) if has_others else None
+    return run_queries(queries, search(corpus, where), _MOST_PAGES, kept=kept)
 
 
 def _ids_of_files(corpus: Corpus, page_set: PageSet) -> dict[str, str]:
