@@ -47,7 +47,7 @@ def evaluate_beir(
     collection = read_beir(data, split)
     started = time.perf_counter()
     with (
-        Corpus.open(_cached_corpus(collection, config), config=config) as corpus,
+        Corpus.open(cached_corpus(collection, config), config=config) as corpus,
         kept_run(out, collection, config, corpus) as kept,
     ):
         report = corpus.add(collection.records(), progress=progress)
@@ -67,7 +67,7 @@ def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list
     return search
 
 
-def _cached_corpus(collection: BeirCollection, config: Config) -> Path:
+def cached_corpus(collection: BeirCollection, config: Config) -> Path:
     """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
     facts = [collection.fingerprint(), *(repr(table) for table in (config.passages, config.embedder))]
     name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
