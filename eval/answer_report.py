@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-
 @dataclass(frozen=True, slots=True)
 class AnswerReport:
     """by_query: measure, question id, value. failures: why the engine failed, by question."""

@@ -70,8 +70,8 @@ class AnswerRow:
 def row_of(question: Question, answer: Answer, place_of: Mapping[str, Place], seconds: float) -> AnswerRow:
     """The row of an answer.
 
-    place_of: what the set of questions calls the corpus's documents, where it calls them otherwise; with a page where
-    each page of the set is a document of the corpus.
+    place_of: what the set of questions calls the corpus's documents, where it calls them otherwise; with a page
+    where each page of the set is a document of the corpus.
     """
 
     def named(document: str, page: int) -> Place:
@@ -118,4 +118,6 @@ def row_from_json(query: str, row: Mapping[str, Any]) -> AnswerRow:
             completion_tokens=row["usage"]["completion_tokens"],
         )
     except (KeyError, TypeError) as error:
-        raise DataError(f"query {query!r} has no row of an answer ({error!r}); was it ragkit eval answers?") from error
+        raise DataError(
+            f"query {query!r} has no row of an answer ({error!r}); was it ragkit eval answers?"
+        ) from error

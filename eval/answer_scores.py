@@ -1,7 +1,7 @@
-"""What one answer scores, by measure. A measure that a question does not have (no gold number, no gold pages) is left out.
+"""What one answer scores, by measure.
 
-A refusal scores 0 in every measure of an answerable question's words. Of a question that the documents do not answer
-only `right_refusal` is measured.
+A measure that a question does not have (no gold number, no gold pages) is left out. A refusal scores 0 in all
+measures of words and numbers. Of a question that the documents do not answer only `right_refusal` is measured.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ MEASURES = {
 }
 
 
-def score_answer(
-    question: Question, text: str, cited: Collection[Place], *, is_refusal: bool
-) -> dict[str, float]:
-    """By the names of `MEASURES`. text: the answer with its citation marks; is_refusal: it says that there is none."""
+def score_answer(question: Question, text: str, cited: Collection[Place], *, is_refusal: bool) -> dict[str, float]:
+    """By the names of `MEASURES`. text: with its citation marks; is_refusal: it says that there is no answer."""
     if not question.is_answerable:
         return {"right_refusal": float(is_refusal)}
     scores = _of_words(question, "" if is_refusal else text) if question.answers else {}

@@ -1,7 +1,7 @@
 """How far a judge agrees with answers that a person has labelled.
 
-The labelled set is judge_labels.jsonl beside this file: questions, reference answers, answers and labels of our own
-writing, a line each. It is small: read the interval, not the figure.
+The labelled set is judge_labels.jsonl beside this file: questions, reference answers, answers and labels of our
+own writing, a line each. It is small: read the interval, not the figure.
 """
 
 from __future__ import annotations

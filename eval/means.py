@@ -43,7 +43,8 @@ def _interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
     """Percentile bootstrap (Efron, Annals of Statistics 7, 1979)."""
     rng = np.random.default_rng(seed)
     means = [
-        values[rng.integers(0, len(values), (_BATCH, len(values)))].mean(axis=1) for _ in range(_RESAMPLES // _BATCH)
+        values[rng.integers(0, len(values), (_BATCH, len(values)))].mean(axis=1)
+        for _ in range(_RESAMPLES // _BATCH)
     ]
     low, high = np.percentile(np.concatenate(means), _PERCENTILES)
     return float(low), float(high)

@@ -30,9 +30,9 @@ Progress = Callable[[IndexProgress], None]
 class AskedCorpus:
     """A corpus in which all documents of a set of questions are indexed.
 
-    fingerprint: of the documents. place_of: as `row_of` wants it. ids_of: the corpus's documents by the set's names;
-    within: whether a question is asked over its own document alone. ours: what to ask over otherwise, where the corpus
-    has other documents too. index_s: seconds that indexing took.
+    fingerprint: of the documents. ids_of: the corpus's documents by the set's names; place_of: the other way
+    round, as `row_of` wants it. within: whether a question is asked over its own document alone. ours: what to ask over
+    otherwise, where the corpus has other documents too. index_s: seconds that indexing took.
     """
 
     corpus: Corpus
@@ -64,7 +64,7 @@ def open_asked_corpus(
     scope: PageScope,
     progress: Progress | None = None,
 ) -> Iterator[AskedCorpus]:
-    """Index a set's documents as users' documents are, in `folder` or in the cache; a corpus of one's own is opened.
+    """Index a set's documents as users' are, in `folder` or in the cache; a corpus of one's own is opened.
 
     Raises:
         ConfigError: the set has no documents of its own and no corpus is named.
@@ -113,9 +113,7 @@ def _pages(
     return AskedCorpus(corpus, fingerprint, within, names, places, _beside_others(corpus, names), took)
 
 
-def _texts(
-    corpus: Corpus, documents: BeirCollection, within: bool, progress: Progress | None
-) -> AskedCorpus:
+def _texts(corpus: Corpus, documents: BeirCollection, within: bool, progress: Progress | None) -> AskedCorpus:
     started = time.perf_counter()
     records = list(documents.records())
     report = corpus.add(records, progress=progress)

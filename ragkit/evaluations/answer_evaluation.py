@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ragkit.config import Config
@@ -29,7 +29,7 @@ class AnswerPlan:
 
     data: Path
     split: str = "test"
-    scope: PageScope = PageScope()
+    scope: PageScope = field(default_factory=PageScope)
     limit: int | None = None
     seed: int = 0
     at_once: int = 0
@@ -58,7 +58,9 @@ def evaluate_answers(
     asked = read_question_set(plan.data, plan.split, plan.scope)
     questions = choose_questions(asked.questions, plan.limit, plan.seed)
     with open_asked_corpus(asked, config, corpus, plan.scope, indexing) as opened:
-        facts = plan_of(COMMAND, opened.corpus.config, opened.corpus, _data(plan, questions, opened), generates=True)
+        facts = plan_of(
+            COMMAND, opened.corpus.config, opened.corpus, _data(plan, questions, opened), generates=True
+        )
         session = {**session_facts(opened.corpus), "index_s": round(opened.index_s, 3)}
         with RunFolder(out, facts, session) as kept:
             left = [question for question in questions if question.id not in kept.finished]

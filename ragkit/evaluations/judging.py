@@ -14,7 +14,7 @@ from ragkit import assemble
 from ragkit.config import Config
 from ragkit.errors import EngineError
 from ragkit.eval.answer_rows import AnswerRow
-from ragkit.eval.judge import Verdict, judge_request, prompt_fingerprint, read_verdict
+from ragkit.eval.judge import judge_request, prompt_fingerprint, read_verdict
 from ragkit.eval.judge_agreement import labelled_answers, measure_agreement
 from ragkit.eval.judge_report import JudgeReport, judge_report
 from ragkit.eval.run_folder import RunFolder, read_finished, read_manifest

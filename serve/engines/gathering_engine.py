@@ -1,4 +1,4 @@
-"""Single chats that come at the same time, worked on together as one batch: for offline work with vLLM in process."""
+"""Chats that come at the same time, worked on together as one batch: for offline work with vLLM in process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class _Waiting:
 class GatheringEngine:
     """An engine's `chat_batch` behind `chat`; replies are those of the engine.
 
-    A batch begins when for `quiet_s` no other chat has come, or `max_requests` are there. A request that the engine
-    refuses fails alone: its batch is halved until it is found. All chats belong to one event loop at a time.
+    A batch begins when for `quiet_s` no other chat has come, or `max_requests` are there. A request that the
+    engine refuses fails alone: its batch is halved until it is found. All chats belong to one event loop.
     """
 
     def __init__(self, engine: Engine, *, max_requests: int = 256, quiet_s: float = 0.05) -> None:
