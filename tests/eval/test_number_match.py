@@ -70,7 +70,10 @@ def test_which_gold_answers_are_a_number(gold, counts):
         # A year is not 5 % off, and never another number.
         ("1903", "1901", 0.0),
         ("It was in 1901.", "1901", 1.0),
-        ("2000 m", "2,000", 0.0),
+        # Where there is nothing else, what looks like a year may be the number.
+        ("2000 m", "2,000", 1.0),
+        ("It opened in 1999.", "2,000", 0.0),
+        ("2,000", "2000", 1.0),
         # A percentage is met by the first percentage, not by the sum before it.
         ("Sales of $5 bn grew by 3.4 %", "3.4%", 1.0),
         ("0.165", "16.5%", 1.0),

@@ -39,7 +39,7 @@ class Judge(EchoEngine):
         known = [
             label
             for (question, answer), label in LABELS.items()
-            if question == request.question and shown.endswith(f'"""{answer}"""')
+            if question == request.question and f'\nAnswer: """{answer}"""\n' in shown
         ]
         verdict = str(known[0]).upper() if known else "CORRECT"
         return ChatReply(f"Because.\nVERDICT: {verdict}")
