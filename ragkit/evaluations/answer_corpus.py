@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
@@ -93,13 +94,12 @@ def open_asked_corpus(
 
 
 def _pages(
-    corpus: Corpus, documents: PageSet, source: str, within: bool, progress: Progress | None
+    corpus: Corpus, documents: PageSet, source: Literal["corpus", "pdfs"], within: bool, progress: Progress | None
 ) -> AskedCorpus:
     started = time.perf_counter()
-    kind = "pdfs" if source == "pdfs" else "corpus"
-    index_pages(corpus, documents, kind, progress)
+    index_pages(corpus, documents, source, progress)
     took = time.perf_counter() - started
-    if kind == "pdfs":
+    if source == "pdfs":
         ids = ids_of_files(corpus, documents)
         places = {id_: Place(name) for name, id_ in ids.items()}
         names = {name: frozenset({id_}) for name, id_ in ids.items()}
@@ -109,7 +109,7 @@ def _pages(
             for name, numbers in documents.pages.items()
         }
         places = {id_: Place(*parse_page_id(id_)) for ids_ in names.values() for id_ in ids_}
-    fingerprint = hashlib.sha256(documents.fingerprint(kind).encode()).hexdigest()
+    fingerprint = hashlib.sha256(documents.fingerprint(source).encode()).hexdigest()
     return AskedCorpus(corpus, fingerprint, within, names, places, _beside_others(corpus, names), took)
 
 
@@ -145,7 +145,8 @@ def _beside_others(corpus: Corpus, ids_of: Mapping[str, frozenset[str]]) -> Filt
 def _check_documents(asked: QuestionSet, found: AskedCorpus) -> None:
     """A gold place under a name that the corpus does not have would count as never cited."""
     for question in asked.questions:
-        named = {place.document for place in question.places} | ({question.document} - {None})
+        named = {place.document for place in question.places}
+        named |= set() if question.document is None else {question.document}
         unknown = sorted(name for name in named if name not in found.ids_of)
         if unknown:
             near = difflib.get_close_matches(unknown[0], found.ids_of, n=1)
