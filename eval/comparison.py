@@ -84,35 +84,53 @@ class Comparison:
 def compare(systems: Mapping[str, Scores], *, seed: int = 0) -> Comparison:
     """Compare two systems or more that have values of the same measures for the same queries."""
     names, measures = tuple(systems), tuple(next(iter(systems.values())))
-    means: dict[str, dict[str, Mean]] = {name: {} for name in names}
-    found: list[Difference] = []
+    found: dict[str, tuple[list[Mean], list[Difference]]] = {}
+    # Measures of the same queries are worked out together: they share the draws, which cost most.
+    groups: dict[tuple[str, ...], list[str]] = {}
     for measure in measures:
-        queries = list(systems[names[0]][measure])
-        values = np.array([[systems[name][measure][query] for query in queries] for name in names], np.float64)
-        for name, row, interval in zip(names, values, _intervals(values, seed), strict=True):
-            means[name][measure] = Mean(float(row.mean()), interval)
-        found += _differences(names, measure, values, seed)
-    corrected = holm([one.p for one in found])
-    with_holm = [replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True)]
+        groups.setdefault(tuple(systems[names[0]][measure]), []).append(measure)
+    for queries, group in groups.items():
+        values = {
+            measure: np.array([[systems[name][measure][query] for query in queries] for name in names], np.float64)
+            for measure in group
+        }
+        found |= _compare_group(names, values, seed)
+    means = {name: {measure: found[measure][0][place] for measure in measures} for place, name in enumerate(names)}
     # By pair first: what a reader compares.
-    order = {pair: place for place, pair in enumerate(combinations(names, 2))}
-    differences = tuple(sorted(with_holm, key=lambda one: order[one.a, one.b]))
+    pairs = range(len(names) * (len(names) - 1) // 2)
+    ordered = [found[measure][1][pair] for pair in pairs for measure in measures]
+    corrected = holm([one.p for one in ordered])
+    differences = tuple(replace(one, p_holm=p) for one, p in zip(ordered, corrected, strict=True))
     return Comparison(names, measures, means, differences, dict(systems), seed)
 
 
-def _intervals(values: NDArray[np.float64], seed: int) -> list[Interval]:
-    return bootstrap_intervals(values, confidence=CONFIDENCE, seed=seed)
-
-
-def _differences(names: Sequence[str], measure: str, values: NDArray[np.float64], seed: int) -> list[Difference]:
+def _compare_group(
+    names: Sequence[str], values: Mapping[str, NDArray[np.float64]], seed: int
+) -> dict[str, tuple[list[Mean], list[Difference]]]:
+    """Means and differences by measure, not corrected yet. values: of each measure, float64 (systems, q)."""
     pairs = list(combinations(range(len(names)), 2))
-    rows = np.array([values[b] - values[a] for a, b in pairs])
-    rows[np.abs(rows) <= _TIE] = 0.0
-    found = []
-    parts = zip(pairs, rows, _intervals(rows, seed), randomization_p(rows, seed=seed), strict=True)
-    for (a, b), row, interval, p in parts:
-        wins, losses = int((row > 0).sum()), int((row < 0).sum())
-        ties = len(row) - wins - losses
-        mean = float(row.mean())
-        found.append(Difference(names[a], names[b], measure, mean, interval, float(p), 1.0, wins, losses, ties))
-    return found
+    changes = {measure: np.array([rows[b] - rows[a] for a, b in pairs]) for measure, rows in values.items()}
+    for rows in changes.values():
+        rows[np.abs(rows) <= _TIE] = 0.0
+    stacked = np.concatenate([*values.values(), *changes.values()])
+    intervals = iter(bootstrap_intervals(stacked, confidence=CONFIDENCE, seed=seed))
+    p_values = iter(randomization_p(np.concatenate(list(changes.values())), seed=seed))
+    means = {
+        measure: [Mean(float(row.mean()), next(intervals)) for row in rows] for measure, rows in values.items()
+    }
+    differences = {
+        measure: [
+            _difference(names[a], names[b], measure, row, next(intervals), float(next(p_values)))
+            for (a, b), row in zip(pairs, rows, strict=True)
+        ]
+        for measure, rows in changes.items()
+    }
+    return {measure: (means[measure], differences[measure]) for measure in values}
+
+
+def _difference(
+    a: str, b: str, measure: str, row: NDArray[np.float64], interval: Interval, p: float
+) -> Difference:
+    wins, losses = int((row > 0).sum()), int((row < 0).sum())
+    ties = len(row) - wins - losses
+    return Difference(a, b, measure, float(row.mean()), interval, p, 1.0, wins, losses, ties)

@@ -77,5 +77,5 @@ def test_a_thousand_queries_take_seconds_at_most():
     }
     start = time.process_time()
     compare(systems)
-    # A second on one core; a loop over scipy's tests, one after the other, takes ten.
-    assert time.process_time() - start < 6
+    # Between one and two seconds on an idle core; measure by measure it took three times as long.
+    assert time.process_time() - start < 8
