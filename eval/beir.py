@@ -88,7 +88,7 @@ def _read_qrels(folder: Path, split: str) -> Qrels:
     return qrels
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def read_rows(path: Path, id_key: str = "_id") -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Place, id and fields of each line of a JSON Lines file; ids are unique.
 
     Raises:
@@ -105,20 +105,20 @@ def read_rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             raise DataError(f"{place}: not JSON ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f"{place}: {type(row).__name__}, expected an object")
-        identifier = _id_of(row, place)
+        identifier = _id_of(row, id_key, place)
         if identifier in seen:
             raise DataError(f"{place}: the id {identifier!r} has appeared before")
         seen.add(identifier)
         yield place, identifier, row
 
 
-def _id_of(row: dict[str, Any], place: str) -> str:
+def _id_of(row: dict[str, Any], key: str, place: str) -> str:
     """Ids are text; some collections write whole numbers, which qrels name by their digits."""
-    identifier = row.get("_id")
+    identifier = row.get(key)
     if type(identifier) is int:
         return str(identifier)
     if not isinstance(identifier, str) or not identifier:
-        raise DataError(f'{place}: "_id" is {identifier!r}, expected text')
+        raise DataError(f'{place}: "{key}" is {identifier!r}, expected text')
     return identifier
 
 
