@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from ragkit.commands.eval_context import context
 from ragkit.commands.eval_load import load
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_retrieval import retrieval
 from ragkit.commands.eval_speed import speed
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, speed, ocr, load):
+for _command in (retrieval, speed, ocr, load, context):
     eval_app.command()(_command)
