@@ -9,7 +9,8 @@ from ragkit.commands.eval_load import load
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_retrieval import retrieval
 from ragkit.commands.eval_speed import speed
+from ragkit.commands.eval_tradeoff import tradeoff
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, speed, ocr, load, context):
+for _command in (retrieval, speed, ocr, load, context, tradeoff):
     eval_app.command()(_command)

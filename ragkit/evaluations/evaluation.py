@@ -47,19 +47,19 @@ def evaluate_beir(
     collection = read_beir(data, split)
     started = time.perf_counter()
     with (
-        Corpus.open(_cached_corpus(collection, config), config=config) as corpus,
+        Corpus.open(cached_corpus(collection, config), config=config) as corpus,
         kept_run(out, collection, config, corpus) as kept,
     ):
         report = corpus.add(collection.records(), progress=progress)
         if report.interrupted:
             raise KeyboardInterrupt
         seconds = {"index": time.perf_counter() - started}
-        result = evaluate_retrieval(collection, _document_search(corpus), measures, seconds=seconds, kept=kept)
+        result = evaluate_retrieval(collection, document_search(corpus), measures, seconds=seconds, kept=kept)
         finish_run(kept, result)
         return result
 
 
-def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list[tuple[str, float]]]]:
+def document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list[tuple[str, float]]]]:
     def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         found = corpus.search_many(queries, k, level="document")
         return [[(hit.passage.document, hit.score) for hit in hits] for hits in found]
@@ -67,7 +67,7 @@ def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list
     return search
 
 
-def _cached_corpus(collection: BeirCollection, config: Config) -> Path:
+def cached_corpus(collection: BeirCollection, config: Config) -> Path:
     """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
     facts = [collection.fingerprint(), *(repr(table) for table in (config.passages, config.embedder))]
     name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
@@ -157,7 +157,7 @@ def _quality(collection: BeirCollection, folder: Path, config: Config, bare: Bar
     records = list(collection.records())
     with Corpus.open(folder, config=config.model_copy(update=changes)) as corpus:
         corpus.add(records)
-        ours = evaluate_retrieval(collection, _document_search(corpus)).measures[_QUALITY_MEASURE]
+        ours = evaluate_retrieval(collection, document_search(corpus)).measures[_QUALITY_MEASURE]
     texts = [Passage(-1, "", 1, 0, 0, record.text, record.title).titled_text for record in records]
     search = search_vectors(bare.encode, [record.id for record in records], bare.encode(texts))
     theirs = evaluate_retrieval(collection, search).measures[_QUALITY_MEASURE]
