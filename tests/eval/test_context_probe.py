@@ -73,9 +73,7 @@ def test_no_distractor_of_a_probe_holds_an_answer():
     words = ["tide", "Ohm", "the", "ohm.", "lock", "Lockport", "pond", "a", "OHM-meter", "dam"]
     drawn, admitted, refused = random.Random(5), 0, 0
     for _ in range(400):
-        ranking = [
-            distractor(" ".join(drawn.choices(words, k=4)), drawn.choice([*words, ""])) for _ in range(12)
-        ]
+        ranking = [distractor(" ".join(drawn.choices(words, k=4)), drawn.choice([*words, ""])) for _ in range(12)]
         answers = tuple(drawn.sample(["Ohm", "lock", "the dam", "tide pond"], 2))
         found = probe_passages(ask(GOLD, answers=answers), ranking, drawn.randint(1, 12))
         assert len({passage.name for passage in found}) == len(found)

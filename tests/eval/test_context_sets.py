@@ -53,7 +53,9 @@ def test_the_form_of_rgb(tmp_path: Path):
     question = read_context_set(write(tmp_path / "fact.jsonl", RGB)).questions[0]
     assert (question.id, question.answers) == ("7", ("July 1 2017", "1 July 2017"))
     assert question.wrong_answers == ("May 2 2007",)
-    texts = {role: [one.text for one in question.of_role(role)] for role in ("gold", "distractor", "counterfactual")}
+    texts = {
+        role: [one.text for one in question.of_role(role)] for role in ("gold", "distractor", "counterfactual")
+    }
     assert texts == {
         "gold": ["It opened on July 1 2017."],
         "distractor": ["It is a bridge.", "It has a lift."],
