@@ -36,7 +36,7 @@ def tradeoff(
 ) -> None:
     """Measure what each way to keep vectors takes on disk, how fast it is searched, and how well it ranks."""
     from ragkit.eval.tradeoff import TradeoffPlan, parse_kinds, parse_pool_factors, parse_token_dtypes
-    from ragkit.eval.tradeoff_report import save_plot
+    from ragkit.eval.tradeoff_plot import save_plot
     from ragkit.evaluations.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
@@ -47,5 +47,5 @@ def tradeoff(
             data, load_config(config), plan, out, split, progress, lambda line: told.print(line, highlight=False)
         )
     if plot is not None:
-        save_plot(report, plot)
+        save_plot(report.summaries, plot)
     show_report(report, as_json)
