@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 Fact = str | int | float
+_CAPTION = "bytes of files: all (vectors + index + token vectors); search: median (95th percentile)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +38,27 @@ class TradeoffReport:
         from rich.console import Group
         from rich.table import Table
 
-        has_tokens = any(summary.result.token_bytes for summary in self.summaries)
-        columns = ["variant", "built", "bytes a passage", "vectors", "index"]
-        columns += ["tokens"] if has_tokens else []
-        table = Table(*columns, "p50, ms", "p95, ms", "recall@10", MEASURE, "change", caption="bytes are of files")
+        table = Table(caption=_CAPTION)
+        for name in ("variant", "built"):
+            table.add_column(name, no_wrap=True)
+        for name in ("bytes a passage", "search, ms", "recall@10", MEASURE, "change"):
+            table.add_column(name)
         for summary in self.summaries:
-            table.add_row(*_cells(summary, has_tokens))
+            table.add_row(*_cells(summary))
         said = "; ".join(f"{name}: {value}" for name, value in self.facts.items())
         return Group(table, said, *self.notes)
 
 
-def _cells(summary: VariantSummary, has_tokens: bool) -> list[str]:
+def _cells(summary: VariantSummary) -> list[str]:
     result = summary.result
-    parts = [result.vector_bytes, result.index_bytes, *([result.token_bytes] if has_tokens else [])]
+    parts = [result.vector_bytes, result.index_bytes, *([result.token_bytes] if result.token_bytes else [])]
+    sizes = " + ".join(f"{part / max(1, result.num_passages):,.0f}" for part in parts)
     change = summary.change_interval
     return [
         result.variant.name,
         result.factory,
-        f"{summary.bytes_per_passage:,.0f}",
-        *(f"{part / max(1, result.num_passages):,.0f}" for part in parts),
-        f"{summary.p50_ms:.2f}",
-        f"{summary.p95_ms:.2f}",
+        f"{summary.bytes_per_passage:,.0f} ({sizes})",
+        f"{summary.p50_ms:.2f} ({summary.p95_ms:.2f})",
         f"{result.recall:.3f}",
         f"{summary.ndcg:.4f} ({summary.ndcg_interval.low:.4f} to {summary.ndcg_interval.high:.4f})",
         f"{summary.change:+.4f} ({change.low:+.4f} to {change.high:+.4f})",

@@ -89,8 +89,9 @@ def test_the_table_and_its_json(report: TradeoffReport, capsys):
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if "IVF2" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells[:8] == ["ivf-pq", "IVF2,PQ8np", "420", "400", "20", "2.00", "2.00", "0.900"]
-    assert cells[8].startswith("0.3000 (")
+    assert cells[:5] == ["ivf-pq", "IVF2,PQ8np", "420 (400 + 20)", "2.00 (2.00)", "0.900"]
+    assert cells[5].startswith("0.3000 (")
+    assert cells[6].startswith("-0.2000 (-0.4")
     assert "A note." in printed
     told = json.loads(json.dumps(report.to_json()))["variants"][1]
     assert (told["name"], told["bytes"], told["index_bytes"], told["ndcg"]) == ("ivf-pq", 4200, 200, 0.3)
