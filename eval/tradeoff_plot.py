@@ -41,7 +41,7 @@ class _Scale:
 
 def save_plot(summaries: Sequence[VariantSummary], path: Path) -> None:
     """Two plots side by side: bytes a passage and milliseconds a search (p50), each against nDCG@10."""
-    ticks = _ticks(
+    ticks = round_ticks(
         min(one.ndcg_interval.low for one in summaries), max(one.ndcg_interval.high for one in summaries)
     )
     rows = math.ceil(len(summaries) / (2 * _WIDTH // _LEGEND_COLUMN))
@@ -67,7 +67,7 @@ def save_plot(summaries: Sequence[VariantSummary], path: Path) -> None:
 def _panel(
     summaries: Sequence[VariantSummary], across: Sequence[float], ticks: Sequence[float], title: str, left: int
 ) -> list[str]:
-    x_ticks = _ticks(0.0, max(across))
+    x_ticks = round_ticks(0.0, max(across))
     x = _Scale(x_ticks[0], x_ticks[-1], left + _LEFT, left + _WIDTH - _RIGHT)
     y = _Scale(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP)
     lines = [_grid(x.at(tick), _TOP, x.at(tick), _HEIGHT - _BOTTOM) for tick in x_ticks]
@@ -117,7 +117,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Round numbers, some five of them, from at most `low` to at least `high`."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))

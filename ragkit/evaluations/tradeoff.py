@@ -22,6 +22,7 @@ from ragkit.evaluations.run_plan import plan_of, session_facts
 from ragkit.evaluations.tradeoff_data import TradeoffData
 from ragkit.files import sha256_of
 from ragkit.indexers.index_report import IndexProgress
+from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.vectors.index_kinds import check_kind
 from ragkit.indexers.vectors.token_vectors import FOLDER as TOKENS
 from ragkit.indexers.vectors.vector_shards import SPACES
@@ -140,7 +141,8 @@ class _Sweep:
         config, half = _settings(self._config, variant), folder.with_name(f"{folder.name}.unfinished")
         shutil.rmtree(half, ignore_errors=True)
         made = self._source.index(_with_tokens(self._config, variant), self._progress)
-        shutil.copytree(made, half, copy_function=_copied)
+        with writer_lock(made):
+            shutil.copytree(made, half, copy_function=_copied)
         with self._source.open(config, half) as corpus:
             problems = corpus.compact().warnings
         if problems:

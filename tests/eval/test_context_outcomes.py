@@ -15,7 +15,6 @@ from ragkit.eval.context_outcomes import (
     wilson_interval,
 )
 from ragkit.eval.context_probe import Cell
-from ragkit.eval.context_report import report_sweep
 from ragkit.eval.context_sets import ContextQuestion
 from ragkit.eval.significance import Interval
 
@@ -110,18 +109,3 @@ def test_p_values_are_corrected_for_all_pairs_of_the_sweep():
     assert [one.p for one in found.values()] == pytest.approx([1 / 32, 1.0, 1 / 32])
     assert [one.holm_p for one in found.values()] == pytest.approx([3 / 32, 1.0, 3 / 32])
     assert found["rank", "reverse"].interval == Interval(0.0, 0.0)
-
-
-def test_the_report_says_n_a_and_why(capsys):
-    from rich.console import Console
-
-    report = report_sweep({RANK: {"a": RIGHT, "b": WRONG}, LONG: {"a": SKIPPED, "b": SKIPPED}}, 0, {"engine": "e"})
-    Console(width=200).print(report.table())
-    shown = capsys.readouterr().out
-    lines = [line.replace("│", " ").split() for line in shown.splitlines()]
-    assert ["9", "rank", "0", *["n/a"] * 5] in lines
-    assert [line[:4] for line in lines if line[:2] == ["2", "rank"]] == [["2", "rank", "2", "0.500"]]
-    assert "not asked, set, k = 9: 2, longer than the context" in shown
-    told = report.to_json()
-    assert json.loads(json.dumps(told))["cells"][1]["accuracy"] is None
-    assert told["questions_in_every_cell"] == 2

@@ -17,7 +17,6 @@ from ragkit.eval.tradeoff import (
     parse_token_dtypes,
     summarise_variants,
 )
-from ragkit.eval.tradeoff_report import TradeoffReport
 
 FLAT = VariantResult(
     Variant("flat"), 10, 5, "exact", "why", 1.0, 4000, 0, 0, {"a": 1.0, "b": 0.5, "c": 0.0, "d": 0.5}
@@ -75,24 +74,3 @@ def test_figures_of_a_variant():
 
 def test_rows_are_read_back_as_they_were():
     assert VariantResult.from_row(json.loads(json.dumps(CODES.to_row()))) == CODES
-
-
-@pytest.fixture
-def report() -> TradeoffReport:
-    return TradeoffReport(tuple(summarise_variants([FLAT, CODES], SECONDS)), {"passages": 10}, ("A note.",))
-
-
-def test_the_table_and_its_json(report: TradeoffReport, capsys):
-    from rich.console import Console
-
-    Console(width=220).print(report.table())
-    printed = capsys.readouterr().out
-    row = next(line for line in printed.splitlines() if "IVF2" in line)
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells[:5] == ["ivf-pq", "IVF2,PQ8np", "420 (400 + 20)", "2.00 (2.00)", "0.900"]
-    assert cells[5].startswith("0.3000 (")
-    assert cells[6].startswith("-0.2000 (-0.4")
-    assert "A note." in printed
-    told = json.loads(json.dumps(report.to_json()))["variants"][1]
-    assert (told["name"], told["bytes"], told["index_bytes"], told["ndcg"]) == ("ivf-pq", 4200, 200, 0.3)
-    assert "by_query" not in told

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragkit.eval.tradeoff import Variant, VariantResult, VariantSummary, summarise_variants
-from ragkit.eval.tradeoff_plot import _ticks, save_plot
+from ragkit.eval.tradeoff_plot import round_ticks, save_plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -59,7 +59,7 @@ def test_axes_are_named_and_the_drawing_is_the_same_each_time(tmp_path: Path):
     ],
 )
 def test_ticks_are_round_and_hold_all_values(low: float, high: float, expected: list[float]):
-    found = _ticks(low, high)
+    found = round_ticks(low, high)
     assert found[0] <= low + 1e-9
     assert found[-1] >= high - 1e-9
     assert found == pytest.approx(expected)
