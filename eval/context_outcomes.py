@@ -123,7 +123,7 @@ def common_questions(outcomes: Outcomes) -> frozenset[str]:
 
 def summarise(cell: Cell, outcomes: Mapping[str, Outcome], common: frozenset[str], seed: int) -> CellSummary:
     """Means and intervals over the questions that were asked in a cell."""
-    skipped = Counter(outcome.skipped for outcome in outcomes.values() if outcome.skipped)
+    skipped: Counter[str] = Counter(outcome.skipped for outcome in outcomes.values() if outcome.skipped)
     asked = _asked(outcomes)
     if not asked:
         return CellSummary(cell, 0, dict(skipped))

@@ -32,18 +32,10 @@ class ContextPool:
 
     Args:
         embedder: in place of the configured one.
-
-    Raises:
-        DataError: a passage cannot be indexed.
     """
 
     def __init__(
-        self,
-        context_set: ContextSet,
-        config: Config,
-        seed: int,
-        progress: Callable[[IndexProgress], None] | None = None,
-        embedder: Embedder | None = None,
+        self, context_set: ContextSet, config: Config, seed: int, embedder: Embedder | None = None
     ) -> None:
         self._set, self._seed, self._embedder = context_set, seed, embedder
         self._places = {name: place for place, name in enumerate(context_set.pool)}
@@ -51,12 +43,7 @@ class ContextPool:
         self._folder = _cached_folder(context_set, self._config)
         self._open = ExitStack()
         self._corpora: dict[str, Corpus] = {}
-        try:
-            self.corpus = self._by(self._config.retrieval.method)
-            self._index(progress)
-        except BaseException:
-            self._open.close()
-            raise
+        self.corpus = self._by(self._config.retrieval.method)
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +52,20 @@ class ContextPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+    def index(self, progress: Callable[[IndexProgress], None] | None) -> None:
+        """Put all passages of the set into the corpus, unless they are there.
+
+        Raises:
+            DataError: a passage cannot be indexed.
+        """
+        records = (TextRecord(one.name, one.text, one.title) for one in self._set.pool.values())
+        report = self.corpus.add(records, progress=progress)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if report.failed:
+            first = report.failed[0]
+            raise DataError(f"{len(report.failed)} passages cannot be indexed: {first.path}: {first.reason}")
 
     def probe(self, question: ContextQuestion, negatives: Negatives, k: int) -> tuple[ContextPassage, ...]:
         """As `probe_passages`, over the ranking that the kind of negatives stands for."""
@@ -124,15 +125,6 @@ class ContextPool:
                 Corpus.open(self._folder, config=config, embedder=embedder)
             )
         return self._corpora[method]
-
-    def _index(self, progress: Callable[[IndexProgress], None] | None) -> None:
-        records = (TextRecord(one.name, one.text, one.title) for one in self._set.pool.values())
-        report = self.corpus.add(records, progress=progress)
-        if report.interrupted:
-            raise KeyboardInterrupt
-        if report.failed:
-            first = report.failed[0]
-            raise DataError(f"{len(report.failed)} passages cannot be indexed: {first.path}: {first.reason}")
 
 
 def _for_passages(config: Config) -> Config:

@@ -61,10 +61,11 @@ def sweep_contexts(
     config = with_context_defaults(config)
     context_set = read_context_set(data, form)
     questions = context_set.sample(sweep.num_questions, sweep.seed)
-    with ContextPool(context_set, config, sweep.seed, progress, embedder) as pool:
+    with ContextPool(context_set, config, sweep.seed, embedder) as pool:
         facts = {"fingerprint": context_set.fingerprint(), "form": context_set.form, **asdict(sweep)}
         plan = plan_of("eval context", config, pool.corpus, facts, generates=True)
         with RunFolder(out, plan, session_facts(pool.corpus)) as run:
+            pool.index(progress)
             engine = engine or make_engine(config, pool.corpus.embedder)
             ContextAsker(config.generation, engine, pool, run, tell).ask_all(questions, sweep)
             report = _report(context_set, questions, sweep, run, engine.name)

@@ -7,23 +7,22 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.errors import ConfigError, DataError
+from ragkit.errors import DataError
 from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.speed import machine_facts
 from ragkit.eval.tradeoff import TradeoffPlan, Variant, VariantResult, summarise_variants
 from ragkit.eval.tradeoff_report import TradeoffReport
 from ragkit.evaluations.run_plan import plan_of, session_facts
 from ragkit.evaluations.tradeoff_data import TradeoffData
-from ragkit.files import sha256_of
+from ragkit.evaluations.tradeoff_settings import check_kinds, settings_of, with_token_vectors, with_tokens
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.lock import writer_lock
-from ragkit.indexers.vectors.index_kinds import check_kind
 from ragkit.indexers.vectors.token_vectors import FOLDER as TOKENS
 from ragkit.indexers.vectors.vector_shards import SPACES
 from ragkit.protocols import Embedder
@@ -59,17 +58,15 @@ def measure_tradeoff(
         ConfigError: the settings search no vectors, or a kind is unknown.
         DataError: the collection is malformed, or `out` holds a run with another plan.
     """
-    plan = _with_token_vectors(plan, config)
+    plan = with_token_vectors(plan, config)
     source = TradeoffData(data, config, split, embedder)
     variants = list(plan.variants())
-    first = _with_tokens(config, variants[0])
-    with source.open(first, source.index(first, progress)) as corpus:
-        _check_kinds(corpus, plan)
-        facts = {"fingerprint": source.fingerprint(), "split": split, **asdict(plan)}
-        facts["judgements"] = sha256_of(data / "qrels" / f"{split}.tsv")
-        facts["queries"] = sha256_of(data / "queries.jsonl")
-        plan_facts, session = plan_of("eval tradeoff", config, corpus, facts), session_facts(corpus)
-    with RunFolder(out, plan_facts, session) as run:
+    first = with_tokens(config, variants[0])
+    with source.open(first, source.folder(first)) as corpus:
+        check_kinds(corpus, plan)
+        facts = plan_of("eval tradeoff", config, corpus, source.facts() | asdict(plan))
+        session = session_facts(corpus)
+    with RunFolder(out, facts, session) as run:
         sweep = _Sweep(config, source, run, progress, tell)
         results = [sweep.result(variant) for variant in variants]
         report = _report(results, sweep.times(variants))
@@ -115,7 +112,7 @@ class _Sweep:
         return SearchTimes(**self._run.finished[_TIMES])
 
     def _measured(self, variant: Variant) -> VariantResult:
-        folder, config = self._built(variant), _settings(self._config, variant)
+        folder, config = self._built(variant), settings_of(self._config, variant)
         with self._source.open(config, folder) as corpus:
             info = corpus.info()
         built = list(info.indexes.values())
@@ -138,9 +135,9 @@ class _Sweep:
         folder = self._run.folder / _CORPORA / quote(variant.name, safe="")
         if folder.is_dir():
             return folder
-        config, half = _settings(self._config, variant), folder.with_name(f"{folder.name}.unfinished")
+        config, half = settings_of(self._config, variant), folder.with_name(f"{folder.name}.unfinished")
         shutil.rmtree(half, ignore_errors=True)
-        made = self._source.index(_with_tokens(self._config, variant), self._progress)
+        made = self._source.indexed(with_tokens(self._config, variant), self._progress)
         with writer_lock(made):
             shutil.copytree(made, half, copy_function=_copied)
         with self._source.open(config, half) as corpus:
@@ -157,7 +154,7 @@ class _Sweep:
             corpora: dict[str, Corpus] = {}
             for variant in variants:
                 shared = next(iter(corpora.values()), None)
-                opening = self._source.open(_settings(self._config, variant), self._built(variant), shared)
+                opening = self._source.open(settings_of(self._config, variant), self._built(variant), shared)
                 corpora[variant.name] = opened.enter_context(opening)
             queries = self._source.queries(next(iter(corpora.values())))
             for corpus in corpora.values():
@@ -175,51 +172,6 @@ def _seconds_of(corpus: Corpus, query: Query) -> float:
     started = time.perf_counter()
     corpus.search(query, _TOP)
     return time.perf_counter() - started
-
-
-def _with_token_vectors(plan: TradeoffPlan, config: Config) -> TradeoffPlan:
-    """The settings' own type and pooling where the corpus has token vectors and no others are asked for.
-
-    Raises:
-        ConfigError: there are none, and they are asked for; or nothing searches vectors at all.
-    """
-    settings = config.late_interaction
-    if config.retrieval.method == "bm25" and config.pages.embed in ("auto", "text"):
-        raise ConfigError('retrieval.method = "bm25" searches no vectors, so there is nothing to sweep')
-    if settings.name == "none":
-        if plan.token_dtypes or plan.pool_factors:
-            raise ConfigError(
-                "--dtype and --pooling are of token vectors, and late_interaction.name is none: name a "
-                "late-interaction model, or sweep kinds of index alone"
-            )
-        return plan
-    return replace(
-        plan,
-        token_dtypes=plan.token_dtypes or (settings.dtype,),
-        pool_factors=plan.pool_factors or (settings.pool_factor,),
-    )
-
-
-def _settings(config: Config, variant: Variant) -> Config:
-    """Every shard gets the variant's index, however few vectors it has."""
-    index = config.index.model_copy(update={"kind": variant.kind, "min_vectors": 1})
-    return _with_tokens(config, variant).model_copy(update={"index": index})
-
-
-def _with_tokens(config: Config, variant: Variant) -> Config:
-    """What the variant's corpus is copied from: its index is the settings' own."""
-    if variant.token_dtype is None:
-        return config
-    late = {"dtype": variant.token_dtype, "pool_factor": variant.pool_factor}
-    return config.model_copy(update={"late_interaction": config.late_interaction.model_copy(update=late)})
-
-
-def _check_kinds(corpus: Corpus, plan: TradeoffPlan) -> None:
-    made_by = corpus.manifest.embedder or corpus.manifest.page_embedder
-    if made_by is None:
-        raise ConfigError('embedder.name = "none": the corpus has no vectors, so there is nothing to sweep')
-    for kind in plan.kinds:
-        check_kind(kind, made_by.dim)
 
 
 def _bytes_in(folder: Path) -> tuple[int, int]:

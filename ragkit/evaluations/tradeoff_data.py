@@ -18,7 +18,7 @@ from ragkit.evaluations.evaluation import cached_corpus, document_search
 from ragkit.evaluations.page_evaluation import evaluate_pages, page_corpus, source_of
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.protocols import Embedder
-from ragkit.records import Query, TextRecord
+from ragkit.records import Query
 
 _DEPTH = 100
 _PDFS = PageScope("pdfs")
@@ -40,23 +40,32 @@ class TradeoffData:
         self._collection = read_beir(data, split) if self._pages is None else self._pages.collection
         self._indexed: set[Path] = set()
 
-    def fingerprint(self) -> str:
-        """Equal as long as the documents are."""
-        return self._collection.fingerprint() if self._pages is None else self._pages.fingerprint("pdfs")
+    def facts(self) -> dict[str, object]:
+        """Of documents, queries and judgements."""
+        collection, pages = self._collection, self._pages
+        return {
+            "name": collection.folder.resolve().name,
+            "split": collection.split,
+            "fingerprint": collection.fingerprint() if pages is None else pages.fingerprint("pdfs"),
+            "queries": collection.judged_fingerprint(),
+        }
 
-    def index(self, config: Config, progress: Callable[[IndexProgress], None] | None) -> Path:
-        """The cached corpus of all documents.
+    def folder(self, config: Config) -> Path:
+        """Of the corpus in the cache."""
+        if self._pages is None:
+            return cached_corpus(self._collection, config)
+        return page_corpus(self._pages, "pdfs", config)
+
+    def indexed(self, config: Config, progress: Callable[[IndexProgress], None] | None) -> Path:
+        """The folder of the cache, when all documents are in its corpus.
 
         Raises:
             DataError: a document cannot be indexed.
         """
-        sources: list[TextRecord] | list[Path]
-        if self._pages is None:
-            folder, sources = cached_corpus(self._collection, config), [*self._collection.records()]
-        else:
-            folder, sources = page_corpus(self._pages, "pdfs", config), [*self._pages.files()]
+        folder = self.folder(config)
         if folder in self._indexed:
             return folder
+        sources = self._collection.records() if self._pages is None else self._pages.files()
         with self.open(config, folder) as corpus:
             report = corpus.add(sources, progress=progress)
         if report.interrupted:

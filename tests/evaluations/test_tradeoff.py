@@ -140,7 +140,7 @@ def test_another_plan_is_refused_with_what_differs(data: Path, tmp_path: Path):
             ),
         )
     (data / "qrels/test.tsv").write_text((data / "qrels/test.tsv").read_text().replace("d9\t1", "d10\t1"))
-    with pytest.raises(DataError, match=r"data\.judgements: "):
+    with pytest.raises(DataError, match=r"data\.queries: "):
         measure(data, tmp_path / "run", "flat")
 
 
