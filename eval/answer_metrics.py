@@ -1,8 +1,8 @@
 """How well an answer's words agree with gold answers. Of several gold answers the best counts.
 
-Exact match and token F1 are SQuAD's (Rajpurkar et al., EMNLP 2016, arXiv 1606.05250, as its evaluation script
-normalises); ANLS is that of DocVQA (Biten et al., ICCV 2019, arXiv 1905.13648; Mathew et al., WACV 2021). Words are
-parted by white space, so Chinese and Japanese answers count as single words.
+Exact match and token F1 are SQuAD's (Rajpurkar et al., EMNLP 2016, arXiv 1606.05250), normalised as its evaluation
+script does; ANLS is that of DocVQA (Biten et al., ICCV 2019, arXiv 1905.13648; Mathew et al., WACV 2021). Words
+are parted by white space, so Chinese and Japanese answers count as single words.
 """
 
 from __future__ import annotations

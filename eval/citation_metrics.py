@@ -1,7 +1,7 @@
 """How well an answer's citations agree with gold places: pages, or whole documents where no pages are known.
 
-Precision and recall over the set of cited places, each counted once however often it is cited. Gold places are what
-somebody noted down: a citation of any other place counts as wrong, though that place may say the same.
+Precision and recall over the set of cited places, each counted once however often it is cited. Gold places are
+what somebody noted down: a citation of any other place counts as wrong, though that place may say the same.
 """
 
 from __future__ import annotations

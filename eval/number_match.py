@@ -1,7 +1,7 @@
 """Whether an answer gives the right number, within ±5 %.
 
-The tolerance is that of ChartQA's relaxed accuracy (Masry et al., ACL Findings 2022, arXiv 2203.10244). What counts
-as the answer's number is a rule of ours, for answers are sentences:
+The tolerance is that of ChartQA's relaxed accuracy (Masry et al., ACL Findings 2022, arXiv 2203.10244). What
+counts as the answer's number is a rule of ours, for answers are sentences:
 
 - A gold answer counts where it is one number and at most three words ("$1.2 billion", "47 new stores"). Others
   have no number to be met, and `number_match` is None.
@@ -95,12 +95,14 @@ def _is_met(said: Sequence[ReadNumber], gold: ReadNumber, implied: float) -> boo
 
 
 def _readings(first: ReadNumber, gold: ReadNumber, implied: float) -> list[tuple[float, float]]:
-    """Values to compare: as they stand, and where one of them leaves per cent or scale unsaid, with the other's."""
+    """Values to compare: as they stand, and where one leaves per cent or scale unsaid, with the other's."""
     pairs = [(first.value, gold.value)]
     if first.is_percent != gold.is_percent:
         pairs.append((first.value / 100, gold.value) if first.is_percent else (first.value, gold.value / 100))
     elif not gold.is_percent and first.is_scaled != gold.is_scaled:
-        pairs.append((first.value, gold.value * implied) if first.is_scaled else (first.value * implied, gold.value))
+        pairs.append(
+            (first.value, gold.value * implied) if first.is_scaled else (first.value * implied, gold.value)
+        )
     return pairs
 
 

@@ -7,13 +7,14 @@ and only citations are measured. pages: where the answer stands, documents by th
 shows, pages from 1; without "page" the whole document. document: optional, the one that is asked about.
 
 BEIR folders carry answers in ``metadata.answers`` (or ``metadata.answer``) of queries.jsonl; gold places are the
-relevant documents. Page-level collections (pdfs/ beside BEIR files) carry them in questions.jsonl: question, answer,
-relevant_doc, relevant_pages, and answerable where that is known.
+relevant documents. Page-level collections (pdfs/ beside BEIR files) carry them in questions.jsonl: question,
+answer, relevant_doc, relevant_pages, and answerable where that is known.
 """
 
 from __future__ import annotations
 
 import ast
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from ragkit.eval.questions import Place, Question
 
 # What sets write in the place of an answer where the documents hold none (MMLongBench-Doc, SQuAD 2.0's users).
 _UNANSWERABLE = frozenset({"not answerable", "unanswerable"})
+# Of a file of one's own; a line may hold other keys too.
+_KEYS = ("id", "question", "answers", "pages", "document")
 _PAGE_LEVEL_FILE = "questions.jsonl"
 
 
@@ -60,6 +63,9 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _own(place: str, row: dict[str, Any]) -> Question:
+    for key in sorted(row.keys() - set(_KEYS)):
+        if near := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
+            raise DataError(f"{place}: {key!r} is not read; did you mean {near[0]!r}?")
     answers = _texts(row, "answers", place) if "answers" in row else None
     return Question(
         row["id"],

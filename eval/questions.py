@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ragkit.errors import ConfigError
 
@@ -38,7 +39,7 @@ class Question:
     is_answerable: bool = True
     places: frozenset[Place] = frozenset()
     document: str | None = None
-    origin: str = ""
+    origin: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, object]:
         """All but the origin: what decides how an answer is asked for and scored."""
@@ -50,6 +51,18 @@ class Question:
             "places": [place.to_json() for place in sorted(self.places, key=_order)],
             "document": self.document,
         }
+
+
+def question_from_json(row: Mapping[str, Any]) -> Question:
+    """What `Question.to_json` wrote. Raises KeyError or TypeError where something is missing."""
+    return Question(
+        row["id"],
+        row["question"],
+        tuple(row["answers"]),
+        row["answerable"],
+        frozenset(Place(place["document"], place["page"]) for place in row["places"]),
+        row["document"],
+    )
 
 
 def choose_questions(questions: Sequence[Question], limit: int | None, seed: int) -> list[Question]:

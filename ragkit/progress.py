@@ -77,3 +77,17 @@ def _rate(step: IndexProgress, started: float) -> str:
         return f"{step.pages_done} pages read, {step.passages_done} of {passages} passages embedded"
     seconds = max(time.monotonic() - started, 1e-9)
     return f"{step.pages_done} pages at {step.pages_done / seconds:.1f}/s"
+
+
+def count_progress(done_word: str) -> Callable[[int, int], None]:
+    """Gives the function to call with how many are done, of how many; writes a line now and then to stderr."""
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            print(f"{done} of {total} {done_word}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return show

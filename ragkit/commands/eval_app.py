@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from ragkit.commands.eval_context import context
+from ragkit.commands.eval_answers import answers
+from ragkit.commands.eval_judge import judge
 from ragkit.commands.eval_load import load
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_retrieval import retrieval
@@ -12,5 +13,5 @@ from ragkit.commands.eval_speed import speed
 from ragkit.commands.eval_tradeoff import tradeoff
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, speed, ocr, load, context, tradeoff):
+for _command in (retrieval, answers, judge, speed, ocr, load):
     eval_app.command()(_command)

@@ -66,7 +66,7 @@ def evaluate_pages(
             out, page_set.collection, config, corpus, facts | {"pages": page_set.fingerprint(source)}
         ) as kept,
     ):
-        _index(corpus, page_set, source, progress)
+        index_pages(corpus, page_set, source, progress)
         indexed = time.perf_counter()
         run = _run(corpus, page_set, source, scope, kept)
         seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
@@ -116,12 +116,17 @@ def _reads_pictures(config: Config) -> str:
     return f"pages.embed = {embed!r}" if embed in ("image", "both") else ""
 
 
-def _index(
+def index_pages(
     corpus: Corpus,
     page_set: PageSet,
     source: Literal["corpus", "pdfs"],
     progress: Callable[[IndexProgress], None] | None,
 ) -> None:
+    """Index the PDFs, or the pages' texts, of a page-level collection; what is indexed already stays.
+
+    Raises:
+        DataError: a document cannot be indexed.
+    """
     documents = page_set.files() if source == "pdfs" else page_set.records()
     report = corpus.add(documents, progress=progress)
     if report.interrupted:
@@ -140,7 +145,7 @@ def _run(
 ) -> Run:
     search: Callable[[Corpus, Filter | None], Search]
     if source == "pdfs":
-        ids = _ids_of_files(corpus, page_set)
+        ids = ids_of_files(corpus, page_set)
         document_of = {id_: document for document, id_ in ids.items()}
         search = partial(_page_search, document_of=document_of)
         names = {document: frozenset({id_}) for document, id_ in ids.items()}
@@ -163,7 +168,7 @@ def _run(
     return run_queries(queries, search(corpus, where), _MOST_PAGES, kept=kept)
 
 
-def _ids_of_files(corpus: Corpus, page_set: PageSet) -> dict[str, str]:
+def ids_of_files(corpus: Corpus, page_set: PageSet) -> dict[str, str]:
     """What the corpus calls the document of each PDF of the collection.
 
     Raises:

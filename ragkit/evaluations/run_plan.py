@@ -47,6 +47,17 @@ def plan_of(
     }
 
 
+def plan_of_engine(command: str, config: Config, data: Mapping[str, object]) -> dict[str, object]:
+    """As `plan_of`, of work that an engine does without a corpus."""
+    return {
+        "command": command,
+        "ragkit": __version__,
+        "data": dict(data),
+        "config": {"generation": _settings(config, generates=True)["generation"]},
+        "models": {"generator": _generator(config)},
+    }
+
+
 def session_facts(corpus: Corpus | None = None) -> dict[str, object]:
     """Where and with what code a session runs: it may be another in the next session."""
     info = None if corpus is None else corpus.info()
@@ -98,9 +109,13 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
     if config.rerank.kind != "none":
         models["reranker"] = _named(config.rerank.model, config.rerank.kind)
     if generates:
-        generation = config.generation
-        models["generator"] = {"engine": generation.engine, **_named(generation.model, generation.engine)}
+        models["generator"] = _generator(config)
     return models
+
+
+def _generator(config: Config) -> dict[str, str]:
+    generation = config.generation
+    return {"engine": generation.engine, **_named(generation.model, generation.engine)}
 
 
 def _named(model: str, kind: str) -> dict[str, str]:
