@@ -6,12 +6,14 @@ import typer
 
 from ragkit.commands.eval_compare import compare
 from ragkit.commands.eval_load import load
+from ragkit.commands.eval_mteb import mteb
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_report import report
 from ragkit.commands.eval_retrieval import retrieval
+from ragkit.commands.eval_score import score
 from ragkit.commands.eval_speed import speed
 from ragkit.commands.eval_tradeoff import tradeoff
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, compare, report, speed, ocr, load):
+for _command in (retrieval, score, speed, ocr, load, mteb):
     eval_app.command()(_command)
