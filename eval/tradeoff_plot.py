@@ -40,14 +40,14 @@ class _Scale:
 
 
 def save_plot(summaries: Sequence[VariantSummary], path: Path) -> None:
-    """Two plots side by side: bytes a passage and milliseconds a search (p50), each against nDCG@10."""
+    """Two plots side by side: bytes a page and milliseconds a search (p50), each against nDCG@10."""
     ticks = round_ticks(
         min(one.ndcg_interval.low for one in summaries), max(one.ndcg_interval.high for one in summaries)
     )
     rows = math.ceil(len(summaries) / (2 * _WIDTH // _LEGEND_COLUMN))
     height = _HEIGHT + rows * _ROW + 12
     panels = [
-        _panel(summaries, [one.bytes_per_passage for one in summaries], ticks, "bytes a passage on disk", 0),
+        _panel(summaries, [one.bytes_per_page for one in summaries], ticks, "bytes a page on disk", 0),
         _panel(summaries, [one.p50_ms for one in summaries], ticks, "ms a search, median", _WIDTH),
     ]
     legend = [_legend_entry(number, one) for number, one in enumerate(summaries)]

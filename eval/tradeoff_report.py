@@ -41,7 +41,7 @@ class TradeoffReport:
         table = Table(caption=_CAPTION)
         for name in ("variant", "built"):
             table.add_column(name, no_wrap=True)
-        for name in ("bytes a passage", "search, ms", "recall@10", MEASURE, "change"):
+        for name in ("bytes a page", "search, ms", "recall@10", MEASURE, "change"):
             table.add_column(name)
         for summary in self.summaries:
             table.add_row(*_cells(summary))
@@ -52,12 +52,12 @@ class TradeoffReport:
 def _cells(summary: VariantSummary) -> list[str]:
     result = summary.result
     parts = [result.vector_bytes, result.index_bytes, *([result.token_bytes] if result.token_bytes else [])]
-    sizes = " + ".join(f"{part / max(1, result.num_passages):,.0f}" for part in parts)
+    sizes = " + ".join(f"{part / max(1, result.num_pages):,.0f}" for part in parts)
     change = summary.change_interval
     return [
         result.variant.name,
         result.factory,
-        f"{summary.bytes_per_passage:,.0f} ({sizes})",
+        f"{summary.bytes_per_page:,.0f} ({sizes})",
         f"{summary.p50_ms:.2f} ({summary.p95_ms:.2f})",
         f"{result.recall:.3f}",
         f"{summary.ndcg:.4f} ({summary.ndcg_interval.low:.4f} to {summary.ndcg_interval.high:.4f})",

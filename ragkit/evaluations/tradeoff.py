@@ -200,7 +200,8 @@ def _report(results: Sequence[VariantResult], times: SearchTimes) -> TradeoffRep
     facts = {**machine_facts(), "queries": len(results[0].by_query), "passages": results[0].num_passages}
     facts |= {"pages": results[0].num_pages, "searches of each variant": _SEARCHES}
     notes = [
-        "Bytes: every kind keeps the float32 vectors, from which scores are made exact; index: what it adds.",
+        "Bytes: every kind keeps the float32 vectors, from which scores are made exact; index: what it adds. A "
+        "document without pages is one page.",
         f"Times: single searches for {_TOP} hits, the variants in turns, {embedding}; token vectors of a query "
         "are always made within.",
         f"Changes are against {results[0].variant.name}. index.min_vectors was lowered to 1, so that each kind is "

@@ -44,7 +44,7 @@ def test_axes_are_named_and_the_drawing_is_the_same_each_time(tmp_path: Path):
         save_plot(summaries(), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     texts = [element.text for element in ET.parse(tmp_path / "one.svg").iter(f"{SVG}text")]
-    assert {"bytes a passage on disk", "ms a search, median", "IVF<2>", "0", "100", "4"} <= set(texts)
+    assert {"bytes a page on disk", "ms a search, median", "IVF<2>", "0", "100", "4"} <= set(texts)
     assert texts.count("nDCG@10, 95% intervals") == 2
 
 

@@ -30,7 +30,7 @@ def test_the_table_and_its_json(report: TradeoffReport, capsys):
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if "IVF2" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells[:5] == ["ivf-pq", "IVF2,PQ8np", "420 (400 + 20)", "2.00 (2.00)", "0.900"]
+    assert cells[:5] == ["ivf-pq", "IVF2,PQ8np", "840 (800 + 40)", "2.00 (2.00)", "0.900"]
     assert cells[5].startswith("0.3000 (")
     assert cells[6].startswith("-0.2000 (-0.4")
     assert "A note." in printed
