@@ -44,14 +44,14 @@ def context(
         ),
     ] = "",
     curve_out: Annotated[
-        Path | None, typer.Option(help="Write the position curve, for [generation] position_curve.")
+        Path | None, typer.Option(help="Write the position curve, for generation.position_curve.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure answers by the number of passages, their order, and the strength of hard negatives.
 
-    The engine is that of [generation]; smollm2, with answers of 32 tokens, where the file does not say.
+    The engine is generation.engine; smollm2, with answers of 32 tokens, where the file does not say.
     """
     from ragkit.eval.context_probe import make_sweep
     from ragkit.evaluations.context_sweep import check_curve, position_curve, sweep_contexts
