@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ragkit.errors import ConfigError
@@ -106,7 +106,8 @@ def probe_passages(
         if len(chosen) >= k:
             break
         if passage.name not in chosen and not is_answer_bearing(passage, question.answers):
-            chosen[passage.name] = passage
+            # What is gold to another question is none here.
+            chosen[passage.name] = replace(passage, role="distractor") if passage.role == "gold" else passage
     return tuple(chosen.values())
 
 
@@ -123,7 +124,7 @@ def shuffled(passages: Sequence[ContextPassage], question: ContextQuestion, seed
 
 
 def with_gold_at(passages: Sequence[ContextPassage], position: int) -> list[ContextPassage]:
-    """The others as they are given, and the gold passages together, so that one of them stands at `position`.
+    """The others as they are given, and the gold passages together around `position`.
 
     Of g gold passages among k the first is at 1 + (position - 1)(k - g) / (k - 1), rounded half up: they begin at
     the first place for position 1, and end at the last for position k.

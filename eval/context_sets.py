@@ -59,6 +59,10 @@ class ContextSet:
     questions: tuple[ContextQuestion, ...]
     pool: Mapping[str, ContextPassage]
 
+    @property
+    def has_counterfactuals(self) -> bool:
+        return any(question.of_role("counterfactual") for question in self.questions)
+
     def fingerprint(self) -> str:
         """Hex SHA-256 of the file."""
         return sha256_of(self.path)

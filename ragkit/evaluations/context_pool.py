@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -92,14 +93,13 @@ class ContextPool:
 
     def arranged(self, question: ContextQuestion, hits: Sequence[Hit], cell: Cell) -> list[Hit]:
         """The hits, best first, as the cell wants them to stand in the prompt."""
-        roles = {passage.name: passage for passage in question.passages}
+        golds = {passage.name: passage for passage in question.of_role("gold")}
         by_name = {hit.passage.document: hit for hit in hits}
-        passages = [roles.get(name) or self._set.pool[name] for name in by_name]
+        passages = [golds.get(name) or replace(self._set.pool[name], role="distractor") for name in by_name]
         match cell.order:
             case None:
                 assert cell.position is not None
-                golds = [one.name for one in with_gold_at(passages, cell.position)]
-                return [by_name[name] for name in golds]
+                return [by_name[one.name] for one in with_gold_at(passages, cell.position)]
             case "document":
                 return [by_name[name] for name in sorted(by_name, key=self._place)]
             case "shuffle":

@@ -56,10 +56,13 @@ def sweep_contexts(
         engine, embedder: in place of the configured ones.
 
     Raises:
+        ConfigError: counterfactual passages are asked for, and the set has none.
         DataError: the set is malformed, or `out` holds a run with another plan.
     """
     config = with_context_defaults(config)
     context_set = read_context_set(data, form)
+    if "counterfactual" in sweep.negatives and not context_set.has_counterfactuals:
+        raise ConfigError(f"--negatives counterfactual: {context_set.path} has no counterfactual passages")
     questions = context_set.sample(sweep.num_questions, sweep.seed)
     with ContextPool(context_set, config, sweep.seed, embedder) as pool:
         facts = {"fingerprint": context_set.fingerprint(), "form": context_set.form, **asdict(sweep)}

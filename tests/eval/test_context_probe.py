@@ -49,6 +49,12 @@ def test_the_first_distractors_without_an_answer_are_admitted():
     assert probe_passages(question, ranking, 9) == tuple(expected)
 
 
+def test_the_gold_passage_of_another_question_is_a_distractor():
+    other = ContextPassage("Mill", "It grinds.", "gold")
+    wrong = ContextPassage("", "Bo Volt dug it.", "counterfactual")
+    assert probe_passages(ask(GOLD), [other, wrong], 3) == (GOLD, distractor("It grinds.", "Mill"), wrong)
+
+
 def test_all_gold_passages_are_there_also_where_they_are_more_than_k():
     question = ask(distractor("Fish."), GOLD, SECOND)
     assert probe_passages(question, question.passages, 1) == (GOLD, SECOND)

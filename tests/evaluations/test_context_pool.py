@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ragkit.config import parse_config
+from ragkit.errors import ConfigError
 from ragkit.eval.context_probe import make_sweep
 from ragkit.evaluations.context_sweep import sweep_contexts
 from tests.evaluations.context_house import BIRDS, CONFIG, PlaceEngine, shown, sweep, write_set
@@ -91,3 +92,19 @@ def test_counterfactual_passages_come_first_and_answers_from_them_are_counted(tm
     ]
     wrong = [float("Bonn" in shown(request)[-1]) for request in engine.asked]
     assert [summary.misled for summary in report.cells] == wrong
+
+
+def test_counterfactual_passages_are_refused_where_the_set_has_none(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"birds\.jsonl has no counterfactual passages"):
+        sweep(tmp_path, PlaceEngine(), make_sweep("2", "rank", "counterfactual", "", 1, 0))
+
+
+def test_the_questions_own_gold_passage_alone_is_placed(tmp_path: Path):
+    engine = PlaceEngine(place=3)
+    report = sweep(tmp_path, engine, make_sweep("12", "", "random", "1,4,12", 100, 0))
+    # Among eleven passages of other questions there are gold ones, too.
+    others = {text for request in engine.asked for text in shown(request) if "weighs" in text}
+    assert len(others) == len(BIRDS)
+    assert [summary.accuracy for summary in report.cells] == [0.0, 1.0, 0.0]
+    rows = [json.loads(line) for line in (tmp_path / "run/finished.jsonl").read_text().splitlines()]
+    assert {(row["query"].rpartition("-")[2], *row["gold_at"]) for row in rows} == {("1", 1), ("4", 4), ("12", 12)}
