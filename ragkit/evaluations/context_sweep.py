@@ -68,11 +68,15 @@ def sweep_contexts(
         facts = {"fingerprint": context_set.fingerprint(), "form": context_set.form, **asdict(sweep)}
         plan = plan_of("eval context", config, pool.corpus, facts, generates=True)
         with RunFolder(out, plan, session_facts(pool.corpus)) as run:
+            done, total = run.manifest.completed, len(questions) * len(list(sweep.cells()))
+            if done is not None and len(run.finished) == total:
+                # No model is loaded to show again what is there.
+                return _report(context_set, questions, sweep, run, str(done["engine"]))
             pool.index(progress)
             engine = engine or make_engine(config, pool.corpus.embedder)
             ContextAsker(config.generation, engine, pool, run, tell).ask_all(questions, sweep)
             report = _report(context_set, questions, sweep, run, engine.name)
-            run.complete({"cells": report.to_json()["cells"]})
+            run.complete({"engine": engine.name, "cells": report.to_json()["cells"]})
     return report
 
 

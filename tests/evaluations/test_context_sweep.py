@@ -13,6 +13,7 @@ from ragkit.cli import app
 from ragkit.config import Config, parse_config
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.context_probe import make_sweep
+from ragkit.evaluations import context_sweep
 from ragkit.evaluations.context_sweep import check_curve, position_curve, with_context_defaults
 from ragkit.serve.prompting.order_choice import chosen_order
 from ragkit.serve.prompting.position_curve import load_position_curve, save_position_curve
@@ -90,7 +91,7 @@ def test_the_settings_say_what_they_do_not_leave_open():
     assert with_context_defaults(parse_config({"generation": {"style": "evidence"}})).generation.max_tokens == 2048
 
 
-def test_the_command_prints_a_table_and_writes_the_curve(tmp_path: Path):
+def test_the_command_prints_a_table_and_writes_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_set(tmp_path)
     config = tmp_path / "settings.toml"
     config.write_text(
@@ -124,6 +125,7 @@ def test_the_command_prints_a_table_and_writes_the_curve(tmp_path: Path):
     # Quoting the sentence with the question's word twice is right wherever it stands.
     assert [cell["accuracy"] for cell in cells] == [1.0] * 7
     assert [point.position for point in load_position_curve(tmp_path / "curve").positions] == [1, 2, 3]
+    monkeypatch.setattr(context_sweep, "make_engine", lambda *_: pytest.fail("no model is needed any more"))
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 0, again.output
     assert "negatives: set" in again.stdout
