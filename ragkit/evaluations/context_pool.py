@@ -60,6 +60,9 @@ class ContextPool:
         Raises:
             DataError: a passage cannot be indexed.
         """
+        if {document.id for document in self.corpus.documents()} >= self._set.pool.keys():
+            # Another sweep of the same set may be writing, or at work beside this one.
+            return
         records = (TextRecord(one.name, one.text, one.title) for one in self._set.pool.values())
         report = self.corpus.add(records, progress=progress)
         if report.interrupted:

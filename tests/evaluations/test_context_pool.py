@@ -11,7 +11,10 @@ import pytest
 from ragkit.config import parse_config
 from ragkit.errors import ConfigError
 from ragkit.eval.context_probe import make_sweep
+from ragkit.eval.context_sets import read_context_set
+from ragkit.evaluations.context_pool import ContextPool
 from ragkit.evaluations.context_sweep import sweep_contexts
+from ragkit.indexers.lock import writer_lock
 from tests.evaluations.context_house import BIRDS, CONFIG, PlaceEngine, shown, sweep, write_set
 from tests.fakes import HashEmbedder
 
@@ -97,6 +100,16 @@ def test_counterfactual_passages_come_first_and_answers_from_them_are_counted(tm
 def test_counterfactual_passages_are_refused_where_the_set_has_none(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"birds\.jsonl has no counterfactual passages"):
         sweep(tmp_path, PlaceEngine(), make_sweep("2", "rank", "counterfactual", "", 1, 0))
+
+
+def test_sweeps_of_one_set_may_run_side_by_side(tmp_path: Path):
+    context_set, config = read_context_set(write_set(tmp_path)), parse_config(CONFIG)
+    with ContextPool(context_set, config, 0) as first:
+        first.index(None)
+        with writer_lock(first.corpus.path), ContextPool(context_set, config, 0) as second:
+            second.index(None)
+            question = context_set.questions[0]
+            assert len(second.ranked(question, second.probe(question, "set", 4))) == 4
 
 
 def test_the_questions_own_gold_passage_alone_is_placed(tmp_path: Path):
