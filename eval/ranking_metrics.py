@@ -77,7 +77,7 @@ def parse_measure(text: str) -> Measure:
     plain = re.sub("[_-]", "", written).lower()
     if form is None or plain not in _NAMES:
         near = difflib.get_close_matches(plain, _NAMES, n=1)
-        hint = f"; did you mean {_NAMES[near[0]]}?" if near else ""
+        hint = f"; did you mean {_NAMES[near[0]]}?" if near else "."
         raise ConfigError(f"unknown measure {text!r}{hint} Known: {_KNOWN}; with (rel=n), as in P(rel=2)@10")
     name = _NAMES[plain]
     if _CUTOFF[name] == "must" and form["cutoff"] is None:
@@ -85,15 +85,6 @@ def parse_measure(text: str) -> Measure:
     if form["rel"] and name == "nDCG":
         raise ConfigError(f"measure {text!r}: nDCG weighs all grades and takes no rel; ask for nDCG")
     return Measure(name, int(form["cutoff"]) if form["cutoff"] else None, int(form["rel"] or 1))
-
-
-def canonical_measures(texts: Sequence[str]) -> list[str]:
-    """Names as reports write them, each once: "MRR@10" becomes "RR@10".
-
-    Raises:
-        ConfigError: as `parse_measure`.
-    """
-    return list(dict.fromkeys(str(parse_measure(text)) for text in texts))
 
 
 def score_run(

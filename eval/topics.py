@@ -1,4 +1,4 @@
-"""TREC's topics: queries in ``<top>`` blocks with ``<num>`` and ``<title>``, or as lines of ``id<TAB>text``."""
+"""TREC's topics: queries in ``<top>`` blocks, XML with ``<topic number="...">``, or lines of ``id<TAB>text``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 from ragkit.errors import DataError
 from ragkit.eval.trec import numbered_lines
@@ -16,7 +17,9 @@ _TOPIC = re.compile(r"Topic\s*:", re.IGNORECASE)
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Texts of queries by id, in the order of the file; of a ``<top>`` block the title is the text.
+    """Texts of queries by id, in the order of the file.
+
+    The text is the title of a ``<top>`` block; in XML the query, else the title, else all that the topic says.
 
     Raises:
         DataError: the file has neither form, a topic lacks its number or title, or an id appears twice.
@@ -25,7 +28,11 @@ def read_topics(path: Path) -> dict[str, str]:
     if not lines:
         raise DataError(f"{path} holds no topic")
     topics: dict[str, str] = {}
-    found = _blocks(path, lines) if lines[0][1].lstrip().startswith("<") else _columns(path, lines)
+    first = lines[0][1].lstrip().lower()
+    if first.startswith("<") and not first.startswith("<top>"):
+        found = _elements(path, lines)
+    else:
+        found = _blocks(path, lines) if first.startswith("<") else _columns(path, lines)
     for place, identifier, text in found:
         if identifier in topics:
             raise DataError(f"{place}: the topic {identifier!r} has appeared before")
@@ -41,6 +48,25 @@ def _columns(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, st
                 f"{path}:{number}: {line[:60]!r}, expected an id, a tab and the query's text (or <top> blocks)"
             )
         yield f"{path}:{number}", fields[0], fields[1]
+
+
+def _elements(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:
+    """Of XML as the Web, COVID and clinical trials tracks wrote it."""
+    try:
+        root = ElementTree.fromstring("".join(f"{line}\n" for _, line in lines))
+    except ElementTree.ParseError as error:
+        number = lines[min(error.position[0], len(lines)) - 1][0]
+        raise DataError(f"{path}:{number}: neither XML nor <top> blocks ({error.msg})") from error
+    topics = list(root.iter("topic"))
+    if not topics:
+        raise DataError(f"{path}: XML without a <topic>")
+    for place, topic in enumerate(topics, 1):
+        named = topic.find("query") if topic.find("query") is not None else topic.find("title")
+        text = " ".join("".join((topic if named is None else named).itertext()).split())
+        identifier = (topic.get("number") or topic.findtext("number") or "").strip()
+        if not identifier or not text:
+            raise DataError(f"{path}: topic {place} of the file has no {'text' if identifier else 'number'}")
+        yield f"{path}, topic {place}", identifier, text
 
 
 def _blocks(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:

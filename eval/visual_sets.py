@@ -78,15 +78,19 @@ class VisualSet(BeirCollection):
             yield place, row.get(self.id_column), row["image"]
 
 
-def is_visual_set(folder: Path) -> bool:
+def is_visual_set(folder: Path, reads_pictures: bool) -> bool:
     """Whether the documents of a collection are pictures.
+
+    Args:
+        reads_pictures: whether the settings ask for pictures; a corpus.jsonl that has texts as well is one of
+            pictures then, and of texts otherwise.
 
     Raises:
         DataError: corpus.jsonl cannot be read.
     """
     if (folder / "corpus.jsonl").is_file():
         first = next(read_rows(folder / "corpus.jsonl"), None)
-        return first is not None and "image" in first[2]
+        return first is not None and bool(first[2].get("image")) and (reads_pictures or not first[2].get("text"))
     return folder.is_dir() and bool(tables_below(folder))
 
 

@@ -60,7 +60,8 @@ def retrieval(
         Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
     topics: Annotated[
-        Path | None, typer.Option(help="TREC topics (<top> blocks, or id<TAB>text) in place of queries.jsonl.")
+        Path | None,
+        typer.Option(help="TREC topics (<top> blocks, XML, id<TAB>text) in place of queries.jsonl."),
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Judgements in TREC's form or BEIR's, in place of qrels/<split>.tsv.")
@@ -82,7 +83,12 @@ def retrieval(
     from ragkit.eval.trec import write_run
     from ragkit.eval.visual_sets import is_visual_set
     from ragkit.evaluations.evaluation import evaluate_beir
-    from ragkit.evaluations.page_evaluation import check_own_queries, evaluate_pages, needs_page_set
+    from ragkit.evaluations.page_evaluation import (
+        check_own_queries,
+        evaluate_pages,
+        needs_page_set,
+        reads_pictures,
+    )
     from ragkit.evaluations.visual_evaluation import check_whole_set, evaluate_visual
     from ragkit.progress import index_progress
 
@@ -90,7 +96,7 @@ def retrieval(
     scope = PageScope(documents.value, within.value, max_pages_per_document, only, evidence.value)
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
     with index_progress() as progress:
-        if is_visual_set(data):
+        if is_visual_set(data, bool(reads_pictures(settings))):
             check_whole_set(scope, corpus)
             check_own_queries(topics, qrels)
             report = evaluate_visual(data, settings, split, measures, progress, out)

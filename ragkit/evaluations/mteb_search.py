@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ragkit import __version__
 from ragkit.config import Config
@@ -19,21 +19,15 @@ from ragkit.errors import ConfigError, DataError
 from ragkit.eval.retrieval import run_queries
 from ragkit.eval.trec import Run
 from ragkit.evaluations.evaluation import document_search
+from ragkit.evaluations.mteb_pictures import Rows, picture_files
+from ragkit.evaluations.page_evaluation import reads_pictures
+from ragkit.evaluations.visual_evaluation import picture_search
 from ragkit.extras import require
-from ragkit.files import cache_folder
-from ragkit.records import Filter, TextRecord
+from ragkit.files import cache_folder, sha256_of
+from ragkit.records import FileRecord, Filter, TextRecord
 
-_INDEX_TABLES = ("documents", "passages", "embedder", "lexical")
+_INDEX_TABLES = ("documents", "passages", "embedder", "lexical", "pages", "page_embedder", "late_interaction")
 _KINDS = {"bm25": "sparse", "dense": "dense", "hybrid": "hybrid"}
-
-
-class Rows(Protocol):
-    """What ragkit uses of a `datasets.Dataset`."""
-
-    @property
-    def column_names(self) -> list[str]: ...
-
-    def __iter__(self) -> Any: ...
 
 
 class RagkitSearch:
@@ -50,6 +44,7 @@ class RagkitSearch:
         self._given_folder = folder
         self._name = name
         self._corpus: Corpus | None = None
+        self._has_pictures = False
 
     @property
     def mteb_model_meta(self) -> Any:
@@ -59,24 +54,36 @@ class RagkitSearch:
             "name": f"ragkit/{self._name}",
             "revision": f"{__version__}-{settings}",
             "model_type": [_KINDS[self._config.retrieval.method]],
+            "modalities": ["text", "image"] if reads_pictures(self._config) else ["text"],
         }
         return require("mteb.models.model_meta").ModelMeta.create_empty(facts)
 
-    def index(self, corpus: Rows, *, task_metadata: Any, **_others: object) -> None:
+    def index(
+        self, corpus: Rows, *, task_metadata: Any, hf_subset: str = "", hf_split: str = "", **_others: object
+    ) -> None:
         """Index a task's documents; what the folder holds already is not embedded again.
 
+        Where documents have pictures and the settings read pictures, these are what is indexed.
+
         Raises:
-            ConfigError: they are no texts.
+            ConfigError: they are neither texts, nor pictures that the settings read.
             DataError: one cannot be indexed.
         """
-        if "text" not in corpus.column_names:
-            raise ConfigError(
-                f"the documents of {task_metadata.name} have {', '.join(corpus.column_names)}, and no text; "
-                "ragkit runs tasks over texts through mteb, and sets of pictures through ragkit eval retrieval"
-            )
         self.close()
-        self._corpus = Corpus.open(self._given_folder or self._cached(corpus), config=self._config)
-        report = self._corpus.add(_records(corpus))
+        self._has_pictures = "image" in corpus.column_names and bool(reads_pictures(self._config))
+        if self._has_pictures:
+            revision = str(task_metadata.dataset["revision"])
+            name = f"mteb-{task_metadata.name}-{hf_subset}-{hf_split}-{revision[:12]}"
+            documents: list[TextRecord | FileRecord] = [*picture_files(corpus, cache_folder() / "eval" / name)]
+        elif "text" in corpus.column_names:
+            documents = [*_records(corpus)]
+        else:
+            raise ConfigError(
+                f"the documents of {task_metadata.name} have {', '.join(corpus.column_names)}: no text, and no "
+                "picture that the settings read; for pictures set pages.embed = 'image' and page_embedder.name"
+            )
+        self._corpus = Corpus.open(self._given_folder or self._cached(documents), config=self._config)
+        report = self._corpus.add(documents)
         if report.interrupted:
             raise KeyboardInterrupt
         if report.failed:
@@ -100,13 +107,14 @@ class RagkitSearch:
             ConfigError: a query is no text.
         """
         assert self._corpus is not None, "mteb indexes before it searches"
+        make_search = picture_search if self._has_pictures else document_search
         texts = {str(row["id"]): _query_text(row) for row in queries}
         if top_ranked is None:
-            return run_queries(texts, document_search(self._corpus), top_k)
+            return run_queries(texts, make_search(self._corpus), top_k)
         found: Run = {}
         for query, text in texts.items():
             only = Filter(documents=frozenset(top_ranked[query]))
-            found |= run_queries({query: text}, document_search(self._corpus, only), top_k)
+            found |= run_queries({query: text}, make_search(self._corpus, only), top_k)
         return found
 
     def close(self) -> None:
@@ -121,11 +129,12 @@ class RagkitSearch:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _cached(self, corpus: Rows) -> Path:
+    def _cached(self, documents: Iterable[TextRecord | FileRecord]) -> Path:
         """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
         digest = hashlib.sha256()
-        for record in _records(corpus):
-            digest.update(json.dumps([record.id, record.title, record.text]).encode())
+        for record in documents:
+            facts = [record.title, record.text] if isinstance(record, TextRecord) else [sha256_of(record.path)]
+            digest.update(json.dumps([record.id, *facts]).encode())
         digest.update(repr([getattr(self._config, table) for table in _INDEX_TABLES]).encode())
         return cache_folder() / "eval" / f"mteb-{digest.hexdigest()[:16]}"
 

@@ -96,7 +96,7 @@ def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
     Raises:
         ConfigError: the settings read pictures of pages, and corpus.jsonl is asked for.
     """
-    pictures = _reads_pictures(config)
+    pictures = reads_pictures(config)
     if scope.documents == "corpus" and pictures:
         raise ConfigError(f"{pictures} reads pictures of pages, which corpus.jsonl has not: --documents pdfs")
     if scope.documents == "auto":
@@ -123,7 +123,7 @@ def cached_pages(data: Path, source: str, fingerprint: str, config: Config) -> P
     return cache_folder() / "eval" / f"{folder.name}-{source}-{name}"
 
 
-def _reads_pictures(config: Config) -> str:
+def reads_pictures(config: Config) -> str:
     """The setting that makes pictures of pages be read, or ""."""
     if config.documents.ocr == "always":
         return "documents.ocr = 'always'"

@@ -24,7 +24,7 @@ from ragkit.files import atomic_write, cache_folder
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.readers.media_types import IMAGES, kind_by_content
-from ragkit.records import FileRecord
+from ragkit.records import FileRecord, Filter
 
 _MOST_PICTURES = 1000
 
@@ -61,7 +61,7 @@ def evaluate_visual(
     ):
         _index(corpus, records, progress)
         indexed = time.perf_counter()
-        run = run_queries(pictures.queries, _picture_search(corpus), _MOST_PICTURES, kept=kept)
+        run = run_queries(pictures.queries, picture_search(corpus), _MOST_PICTURES, kept=kept)
         seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
         report = report_run(pictures, run, measures, seconds, facts)
         finish_run(kept, report)
@@ -126,12 +126,12 @@ def _index(
         raise DataError(f"{len(report.failed)} pictures cannot be indexed: {first.path}: {first.reason}")
 
 
-def _picture_search(corpus: Corpus) -> Search:
+def picture_search(corpus: Corpus, where: Filter | None = None) -> Search:
     """Pictures by their pages; of a file with several frames the best counts."""
 
     def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         ranked: list[list[tuple[str, float]]] = []
-        for hits in corpus.search_many(queries, k, level="page"):
+        for hits in corpus.search_many(queries, k, level="page", where=where):
             best: dict[str, float] = {}
             for hit in hits:
                 best.setdefault(hit.passage.document, hit.score)

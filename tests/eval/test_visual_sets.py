@@ -48,7 +48,7 @@ def write_three_tables(folder: Path, mark: str = "-", names: str = "test-00000-o
 
 
 def check(folder: Path, split: str = "test") -> None:
-    assert is_visual_set(folder)
+    assert is_visual_set(folder, False)
     found = read_visual_set(folder, split)
     assert found.queries == {"7": "dark", "8": "light"}
     assert found.qrels == QRELS
@@ -135,7 +135,7 @@ def test_paths_of_pictures_beside_beir_files(tmp_path: Path):
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "dark"}\n')
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
-    assert is_visual_set(tmp_path)
+    assert is_visual_set(tmp_path, False)
     found = read_visual_set(tmp_path)
     assert (found.queries, found.qrels) == ({"q": "dark"}, {"q": {"a": 1}})
     assert list(found.pictures()) == [Picture("a", tmp_path / "images" / "a.png")]
@@ -161,10 +161,16 @@ def test_the_fingerprint_is_of_the_pictures(tmp_path: Path):
 
 
 def test_texts_are_no_visual_set(tmp_path: Path):
-    assert not is_visual_set(tmp_path)
-    assert not is_visual_set(tmp_path / "nowhere")
+    assert not is_visual_set(tmp_path, False)
+    assert not is_visual_set(tmp_path / "nowhere", True)
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "x"}\n')
-    assert not is_visual_set(tmp_path)
+    assert not is_visual_set(tmp_path, True)
+
+
+def test_texts_with_pictures_are_what_the_settings_read(tmp_path: Path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "a caption", "image": "a.png"}\n')
+    assert is_visual_set(tmp_path, True)
+    assert not is_visual_set(tmp_path, False)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_what_is_no_text_is_refused(data: Path):
 
     with RagkitSearch(parse_config(BM25)) as search:
         pictures = Dataset.from_list([{"id": "d", "image": b"x"}])
-        with pytest.raises(ConfigError, match=r"documents of tiny have id, image, and no text"):
+        with pytest.raises(ConfigError, match=r"documents of tiny have id, image: no text"):
             search.index(pictures, task_metadata=local_task(data).metadata)
         search.index(Dataset.from_list([{"id": "d", "text": "x"}]), task_metadata=None)
         turns = Dataset.from_list([{"id": "q", "text": [{"role": "user", "content": "x"}]}])

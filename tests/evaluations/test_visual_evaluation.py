@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from ragkit.cli import app
 from ragkit.config import Config, parse_config
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.trec import read_run
+from ragkit.evaluations.mteb_search import RagkitSearch
 from ragkit.evaluations.visual_evaluation import evaluate_visual
 from ragkit.indexers.models.page_embedders import make_page_embedder
 from ragkit.records import PageImage, Passage
@@ -111,6 +113,25 @@ def test_the_command_runs_and_keeps_a_run(model: Path, tmp_path: Path):
     for more in (["--within", "doc"], ["--corpus", str(tmp_path / "c")], ["--topics", str(config)]):
         with pytest.raises(ConfigError, match=r"as a whole|own queries"):
             CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+
+
+def test_mteb_hands_over_pictures(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    # mteb makes the folder of its cache when it is imported.
+    monkeypatch.setenv("MTEB_CACHE", str(tmp_path / "mteb"))
+    from datasets import Dataset
+    from datasets import Image as ImageColumn
+
+    rows = [{"id": f"p{number}", "image": {"bytes": content}} for number, content in enumerate(PICTURES)]
+    corpus = Dataset.from_list(rows).cast_column("image", ImageColumn())
+    queries = Dataset.from_list([{"id": query, "text": text} for query, text in QUERIES.items()])
+    task = SimpleNamespace(name="Pictures", dataset={"revision": "1"})
+    expected = {query: [f"p{i}" for i in ranked] for query, ranked in by_the_model_alone(model).items()}
+    for _ in range(2):
+        with RagkitSearch(settings(model)) as search:
+            assert search.mteb_model_meta.modalities == ["text", "image"]
+            search.index(corpus, task_metadata=task)
+            found = search.search(queries, top_k=10)
+        assert {query: list(scores) for query, scores in found.items()} == expected
 
 
 @pytest.mark.slow
