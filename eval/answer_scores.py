@@ -22,7 +22,7 @@ MEASURES = {
     "number": "number within 5 %",
     "vqa": "VQA accuracy",
     "containment": "gold words contained",
-    "citation_precision": "citation precision, where something is cited",
+    "citation_precision": "citation precision, where cited",
     "citation_recall": "citation recall",
     "answered": "answered, of what has an answer",
     "right_refusal": "refused, of what has none",

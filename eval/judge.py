@@ -26,6 +26,11 @@ First say why in one short sentence. Then write your verdict on a line of its ow
 VERDICT: CORRECT
 VERDICT: PARTLY
 VERDICT: WRONG"""
+_REMINDER = """\
+Say why in one sentence. Then end with one of these lines:
+VERDICT: CORRECT
+VERDICT: PARTLY
+VERDICT: WRONG"""
 _FENCE = '"""'
 _QUOTES = re.compile(r'"{3,}')
 _LINE = re.compile(r"VERDICT: (CORRECT|PARTLY|WRONG)")
@@ -43,7 +48,8 @@ class Verdict(StrEnum):
 def judge_request(question: str, golds: Sequence[str], answer: str, max_tokens: int) -> ChatRequest:
     """What the judge is asked of one answer, at temperature 0. Citation marks are not shown."""
     references = "\n".join(f"Reference answer: {_fenced(gold)}" for gold in golds)
-    shown = f"Question: {_fenced(question)}\n{references}\nAnswer: {_fenced(without_citation_marks(answer))}"
+    marked = f"Answer: {_fenced(without_citation_marks(answer))}"
+    shown = f"Question: {_fenced(question)}\n{references}\n{marked}\n\n{_REMINDER}"
     messages = (ChatMessage("system", _RULES), ChatMessage("user", shown))
     return ChatRequest(messages, question, sampling=Sampling(max_tokens=max_tokens, temperature=0.0))
 

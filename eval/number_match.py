@@ -7,8 +7,8 @@ counts as the answer's number is a rule of ours, for answers are sentences:
   have no number to be met, and `number_match` is None.
 - Of the answer the first number of the gold's kind counts, so that listing many numbers does not pay. Kinds are
   years, percentages and others.
-- Years (whole numbers from 1500 to 2100 without sign, comma, currency, per cent or scale) must be equal, and are
-  never taken for another number.
+- Years (whole numbers from 1500 to 2100 without sign, comma, currency, per cent or scale) must be equal: 1903 is
+  not 1901. They count as another number only where the answer has none, and then too they must be equal.
 - Where an answer has no percentage and the gold is one, or the other way round, they compare as they stand
   (16.5 % and 16.5) or as a share (0.165).
 - Parentheses around a number alone make it negative, as in accounts: (3.4). The sign counts.
@@ -85,13 +85,14 @@ def number_match(answer: str, golds: Sequence[str], question: str = "") -> float
 
 
 def _is_met(said: Sequence[ReadNumber], gold: ReadNumber, implied: float) -> bool:
-    alike = [number for number in said if number.is_year == gold.is_year]
+    alike = [number for number in said if number.is_year == gold.is_year] or said
     if not alike:
         return False
     first = next((number for number in alike if number.is_percent == gold.is_percent), alike[0])
-    if gold.is_year:
-        return first.value == gold.value
-    return any(is_within_5_percent(one, other) for one, other in _readings(first, gold, implied))
+    readings = _readings(first, gold, implied)
+    if first.is_year or gold.is_year:
+        return any(one == other for one, other in readings)
+    return any(is_within_5_percent(one, other) for one, other in readings)
 
 
 def _readings(first: ReadNumber, gold: ReadNumber, implied: float) -> list[tuple[float, float]]:

@@ -31,8 +31,8 @@ class AskedCorpus:
     """A corpus in which all documents of a set of questions are indexed.
 
     fingerprint: of the documents. ids_of: the corpus's documents by the set's names; place_of: the other way
-    round, as `row_of` wants it. within: whether a question is asked over its own document alone. ours: what to ask over
-    otherwise, where the corpus has other documents too. index_s: seconds that indexing took.
+    round, as `row_of` wants it. within: whether a question is asked over its own document. ours: what to ask
+    over otherwise, where the corpus has other documents too. index_s: seconds that indexing took.
     """
 
     corpus: Corpus
