@@ -10,7 +10,7 @@ from ragkit.eval.changed_queries import changed_queries
 from ragkit.eval.comparison import Scores, compare
 from ragkit.eval.comparison_report import ComparisonReport, Judgements
 from ragkit.eval.judgements import read_judgements
-from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, canonical_measures, score_run
+from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, score_run
 from ragkit.eval.systems import System, answer_scores, read_systems
 from ragkit.files import sha256_of
 
@@ -41,7 +41,7 @@ def compare_paths(
         return _report(systems, answer_scores(systems, measures), Judgements({}, None, ""), None, seed)
     if qrels is None:
         raise ConfigError("rankings are compared by judgements; name their file with --qrels")
-    wanted = canonical_measures(measures or DEFAULT_MEASURES)
+    wanted = measures or DEFAULT_MEASURES
     judgements = Judgements(read_judgements(qrels), qrels, sha256_of(qrels))
     for system in systems:
         _refuse_stranger(system, judgements)

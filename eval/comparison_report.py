@@ -92,8 +92,11 @@ class ComparisonReport:
         from ragkit.eval.text_tables import one_line
 
         tables = [*number_tables(self.comparison), *changed_tables(self)]
-        said = [Text(f"{one_line(sentence)}\n") for sentence in (*self.notes(), *self.conventions())]
-        return Group(*(table.rich() for table in tables), *said)
+        notes, said = (
+            [Text(f"{one_line(sentence)}\n") for sentence in sentences]
+            for sentences in (self.notes(), self.conventions())
+        )
+        return Group(*notes, *(table.rich() for table in tables), *said)
 
     def notes(self) -> list[str]:
         """What a reader must know of these systems: queries that are missing, data that differ."""
@@ -109,7 +112,7 @@ class ComparisonReport:
             "p: two-sided paired randomisation test of the mean difference, over all ways to set the signs where "
             f"these are at most {RANDOMIZATION_RESAMPLES:,}, else over so many drawn (seed {comparison.seed}).",
             f"p (Holm): corrected for all {len(comparison.differences)} differences (pairs and measures) shown.",
-            "A win is a query for which the system named first in a table of differences scores higher.",
+            "W/L/T: queries for which the system named first scores higher (wins), lower (losses), alike (ties).",
         ]
 
     def _coverage_notes(self) -> list[str]:
@@ -120,9 +123,10 @@ class ComparisonReport:
             unanswered, unjudged = self.judgements.unanswered(system), self.judgements.unjudged(system)
             if unanswered:
                 judged = len(self.judgements.qrels)
-                notes.append(f"{system.name} lacks {unanswered} of {judged} judged queries; they count as 0.")
+                notes.append(f"{system.name}: {unanswered} of {judged} judged queries missing; they count as 0.")
             if unjudged:
-                notes.append(f"{system.name} has {unjudged} queries that are not judged; they do not count.")
+                own = len(system.run or {})
+                notes.append(f"{system.name}: {unjudged} of its {own} queries not judged; they do not count.")
         return notes
 
     def _measure_notes(self) -> list[str]:

@@ -23,20 +23,25 @@ def number_tables(comparison: Comparison) -> list[TextTable]:
 
 
 def means_table(comparison: Comparison) -> TextTable:
-    """A row a system, with intervals."""
+    """A row a measure and system: narrow, however many there are."""
     rows = tuple(
-        (name, *(f"{number(mean.value)} {interval_text(mean.interval)}" for mean in means.values()))
-        for name, means in comparison.means.items()
+        (measure, name, number(mean.value), interval_text(mean.interval))
+        for measure in comparison.measures
+        for name, mean in ((name, means[measure]) for name, means in comparison.means.items())
     )
+    columns = ("measure", "system", "mean", f"{CONFIDENCE:.0%} interval")
+    return TextTable(f"Means over {queries_text(comparison)} queries", columns, rows, 2)
+
+
+def queries_text(comparison: Comparison) -> str:
+    """How many queries are compared: a range where measures differ in that."""
     counts = sorted({comparison.num_queries(measure) for measure in comparison.measures})
-    queries = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    title = f"Means over {queries} queries, with {CONFIDENCE:.0%} intervals"
-    return TextTable(title, ("system", *comparison.measures), rows)
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def pair_table(comparison: Comparison, a: str, b: str) -> TextTable:
     """A row a measure: the difference of b from a, and how sure it is."""
-    columns = ("measure", "difference", f"{CONFIDENCE:.0%} interval", "p", "p (Holm)", "wins/losses/ties")
+    columns = ("measure", "difference", f"{CONFIDENCE:.0%} interval", "p", "p (Holm)", "W/L/T")
     rows = tuple(_difference_row(one) for one in comparison.differences if (one.a, one.b) == (a, b))
     return TextTable(f"{b} less {a}", columns, rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.eval.comparison_report import ComparisonReport
-from ragkit.eval.comparison_tables import grade_text, interval_text, number, number_tables, p_text
+from ragkit.eval.comparison_tables import grade_text, interval_text, number, number_tables, p_text, queries_text
 from ragkit.eval.report_plots import Plot, difference_plot, latency_plot, recall_plot
 from ragkit.eval.text_tables import latex_page, markdown_page, one_line
 from ragkit.extras import require
@@ -19,10 +19,10 @@ SIGNIFICANT = 0.05
 _TITLE = "Comparison of systems"
 
 
-def write_report(path: Path, report: ComparisonReport) -> None:
-    """Write the HTML file. The same files make the same bytes."""
+def write_report(path: Path, report: ComparisonReport, made_by: str) -> None:
+    """Write the HTML file. The same files make the same bytes. made_by: version of the code."""
     with atomic_write(path) as file:
-        file.write(report_html(report).encode())
+        file.write(report_html(report, made_by).encode())
 
 
 def write_tables(path: Path, text: str) -> None:
@@ -41,7 +41,7 @@ def report_latex(report: ComparisonReport) -> str:
     return latex_page(number_tables(report.comparison), [*report.notes(), *report.conventions()])
 
 
-def report_html(report: ComparisonReport) -> str:
+def report_html(report: ComparisonReport, made_by: str) -> str:
     """The whole page. Everything that comes from files is escaped."""
     jinja2 = require("jinja2")
     environment = jinja2.Environment(
@@ -55,11 +55,12 @@ def report_html(report: ComparisonReport) -> str:
         title=_TITLE,
         report=report,
         comparison=report.comparison,
-        means=number_tables(report.comparison)[0],
+        queries=queries_text(report.comparison),
         plots=plots,
         missing=missing,
         command=reproducing_command(report),
         significant=SIGNIFICANT,
+        made_by=made_by,
     )
     return page
 

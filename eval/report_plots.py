@@ -21,16 +21,19 @@ from ragkit.extras import require
 RECALL_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 # Told apart by people who see few colours (Okabe and Ito 2008), the light ones left out.
 _COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a34a80", "#5c5c5c", "#8a6d00", "#4b4ba6", "#000000")
-_MARKERS = "osD^vPX*"
+# One fewer than colours, so that it takes 56 systems until two look the same.
+_MARKERS = "osD^vPX"
 _BETTER, _WORSE = "#0072b2", "#d55e00"
-_SIZE_INCHES = (5.8, 3.3)
+_SIZE_INCHES = (5.8, 3.0)
 _NAME_CHARACTERS = 32
+# Of a legend: what fits beside one another in any usual font, and what the mark before a name takes of it.
+_LINE_CHARACTERS, _KEY_CHARACTERS, _LINE_INCHES = 64, 6, 0.2
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.labelpad": 7,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -61,11 +64,12 @@ def difference_plot(comparison: Comparison, a: str, b: str) -> Plot:
         axes.stairs([min(value, 0.0) for value in values], edges, fill=True, color=_WORSE)
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.margins(x=0.01)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("queries, sorted by difference")
         axes.set_ylabel(f"difference of {measure}", parse_math=False)
 
     description = (
-        f"{b} is better by {measure} for {better} queries, worse for {worse}, and alike for "
+        f"{b} is better by {measure} for {better} of {len(values)} queries, worse for {worse}, and alike for "
         f"{len(values) - better - worse}; the differences reach from {number(values[-1])} to {number(values[0])}."
     )
     return Plot(f"{b} less {a}, query by query", _svg(draw, description), description)
@@ -78,8 +82,8 @@ def recall_plot(systems: Sequence[System], qrels: Qrels) -> Plot:
     curves = {system.name: score_run(qrels, system.run or {}, names).means for system in systems}
 
     def draw(axes: Any) -> None:
-        for number_, (name, means) in enumerate(curves.items()):
-            axes.plot(depths, [means[one] for one in names], **_look(number_), label=_short(name))
+        for place, (name, means) in enumerate(curves.items()):
+            axes.plot(depths, [means[one] for one in names], **_look(place), label=_short(name))
         axes.set_xscale("log")
         axes.set_xticks(depths, [str(depth) for depth in depths], rotation=45)
         axes.minorticks_off()
@@ -94,24 +98,27 @@ def recall_plot(systems: Sequence[System], qrels: Qrels) -> Plot:
 
 
 def latency_plot(comparison: Comparison, seconds: Mapping[str, float]) -> Plot:
-    """Mean milliseconds a query against the mean of the first measure, with its interval."""
+    """Median milliseconds a query against the mean of the first measure, with its interval."""
     measure = comparison.measures[0]
     means = {name: comparison.means[name][measure] for name in seconds}
 
     def draw(axes: Any) -> None:
-        for number_, (name, mean) in enumerate(means.items()):
-            bars = [[mean.value - mean.interval.low], [mean.interval.high - mean.value]]
-            look = {**_look(number_), "linestyle": "none", "markersize": 6}
+        for place, (name, mean) in enumerate(means.items()):
+            # A corrected interval of very skewed values may leave the mean out.
+            ends = (mean.value - mean.interval.low, mean.interval.high - mean.value)
+            bars = [[max(end, 0.0)] for end in ends]
+            look = {**_look(place), "linestyle": "none", "markersize": 6}
             axes.errorbar([1e3 * seconds[name]], [mean.value], yerr=bars, capsize=3, label=_short(name), **look)
-        axes.set_xlim(0, 1.15e3 * max(seconds.values()))
-        axes.set_xlabel("mean time of a query, ms")
+        axes.margins(x=0.15)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("median time of a query, ms")
         axes.set_ylabel(f"mean {measure}", parse_math=False)
         _legend(axes)
 
     each = "; ".join(
         f"{name} takes {1e3 * seconds[name]:.2f} ms for {number(mean.value)}" for name, mean in means.items()
     )
-    description = f"Mean time of a query against mean {measure}: {each}."
+    description = f"Median time of a query against mean {measure}: {each}."
     return Plot("Latency against quality", _svg(draw, description), description)
 
 
@@ -143,18 +150,22 @@ def _deepest(systems: Sequence[System]) -> int:
     return max(10, *(len(scores) for system in systems for scores in (system.run or {}).values()))
 
 
-def _look(number_: int) -> dict[str, Any]:
+def _look(place: int) -> dict[str, Any]:
     return {
-        "color": _COLOURS[number_ % len(_COLOURS)],
-        "marker": _MARKERS[number_ % len(_MARKERS)],
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
         "markersize": 4,
         "linewidth": 1.5,
     }
 
 
 def _legend(axes: Any) -> None:
-    """Below the plot, where it covers nothing."""
-    legend = axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    """Below the plot, where it covers nothing; the figure grows by its lines."""
+    names = axes.get_legend_handles_labels()[1]
+    columns = max(1, min(3, _LINE_CHARACTERS // (max(map(len, names)) + _KEY_CHARACTERS)))
+    width, height = _SIZE_INCHES
+    axes.figure.set_size_inches(width, height + _LINE_INCHES * -(-len(names) // columns))
+    legend = axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

@@ -151,12 +151,14 @@ def _num_as_far(rows: NDArray[np.float64], signs: Iterable[NDArray[np.float64]])
 def _all_signs(num_queries: int) -> Iterator[NDArray[np.float64]]:
     for start in range(0, 2**num_queries, _SIGNS_BATCH):
         ways = np.arange(start, min(start + _SIGNS_BATCH, 2**num_queries))
-        yield 2.0 * (ways[:, None] >> np.arange(num_queries) & 1) - 1
+        bits = ways[:, None] >> np.arange(num_queries) & 1
+        yield 2 * bits.astype(np.float64) - 1
 
 
 def _drawn_signs(num_queries: int, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
     for start in range(0, count, _SIGNS_BATCH):
-        yield 2.0 * rng.integers(0, 2, (min(_SIGNS_BATCH, count - start), num_queries), np.int8) - 1
+        drawn = rng.integers(0, 2, (min(_SIGNS_BATCH, count - start), num_queries), np.int8)
+        yield 2 * drawn.astype(np.float64) - 1
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ragkit.errors import ConfigError, DataError
@@ -39,9 +40,9 @@ class System:
 
     @property
     def query_seconds(self) -> float | None:
-        """Mean seconds a query took; None where nothing says so."""
+        """Median seconds a query took, for the first ones wait for models; None where nothing says so."""
         seconds = [float(row["seconds"]) for row in self.rows.values() if "seconds" in row]
-        return sum(seconds) / len(seconds) if seconds else None
+        return median(seconds) if seconds else None
 
 
 def read_systems(paths: Sequence[Path]) -> list[System]:
@@ -137,11 +138,13 @@ def _read_system(path: Path, name: str) -> System:
     rows, ranking = read_finished(path), path / _RANKING
     if ranking.is_file():
         return System(name, path, sha256_of(ranking), read_run(ranking), rows, manifest)
-    if not any("scores" in row for row in rows.values()):
+    # Where ids hold white space no TREC run could be written: the rows have the rankings too.
+    ranked = {query: dict(row["ranking"]) for query, row in rows.items() if "ranking" in row}
+    if not ranked and not any("scores" in row for row in rows.values()):
         raise DataError(
-            f"{path} has neither {_RANKING} nor scores of answers; give a run of eval retrieval or eval answers"
+            f"{path} holds neither rankings nor scored answers; give a run of eval retrieval or answers"
         )
-    return System(name, path, sha256_of(path / FINISHED), None, rows, manifest)
+    return System(name, path, sha256_of(path / FINISHED), ranked or None, rows, manifest)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

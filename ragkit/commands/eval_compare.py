@@ -47,8 +47,9 @@ def compare(
     """
     from ragkit.eval.compare_paths import compare_paths
     from ragkit.eval.report_page import write_report
+    from ragkit.evaluations.run_plan import code_version
 
     report = compare_paths(systems, qrels, measure or (), data=data, seed=seed)
     if out is not None:
-        write_report(out, report)
+        write_report(out, report, code_version())
     show_report(report, as_json)

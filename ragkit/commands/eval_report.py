@@ -26,9 +26,12 @@ def report(
     """
     from ragkit.eval.compare_paths import compare_paths
     from ragkit.eval.report_page import report_latex, report_markdown, write_report, write_tables
+    from ragkit.evaluations.run_plan import code_version
 
     found = compare_paths(systems, qrels, measure or (), data=data, seed=seed)
-    write_report(out, found)
+    write_report(out, found, code_version())
     for path, text in ((markdown, report_markdown), (latex, report_latex)):
         if path is not None:
             write_tables(path, text(found))
+    written = ", ".join(str(path) for path in (out, markdown, latex) if path is not None)
+    typer.echo(f"written: {written}", err=True)

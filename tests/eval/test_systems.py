@@ -3,6 +3,7 @@ import hashlib
 import pytest
 
 from ragkit.errors import ConfigError, DataError
+from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.systems import answer_scores, read_systems
 from tests.compared_runs import write_answers_folder, write_retrieval_folder, write_runs
 
@@ -37,6 +38,31 @@ def test_a_folder_of_a_run_brings_its_manifest_and_times(tmp_path):
     assert old.manifest is None
 
 
+def test_times_are_medians_so_that_loading_models_does_not_count(tmp_path):
+    folder = tmp_path / "run"
+    with RunFolder(folder, {"command": "eval retrieval"}) as kept:
+        times = {"q1": 60.0, "q2": 0.25, "q3": 0.5}
+        kept.record({query: {"ranking": [["r", 1.0]], "seconds": seconds} for query, seconds in times.items()})
+        kept.complete()
+    assert read_systems([folder, write_runs(tmp_path)[0][0]])[0].query_seconds == 0.5
+
+
+def test_rankings_are_read_from_the_rows_where_there_is_no_trec_run(tmp_path):
+    folders = [write_retrieval_folder(tmp_path / name, name, 0.5) for name in ("old", "new")]
+    whole = read_systems(folders)
+    (folders[1] / "run.trec").unlink()
+    assert read_systems(folders)[1].run == whole[1].run
+
+
+def test_folders_of_other_commands_are_refused(tmp_path):
+    folder = write_retrieval_folder(tmp_path / "run", "old", 0.5)
+    with RunFolder(tmp_path / "speed", {"command": "eval context"}) as kept:
+        kept.record({"q1": {"tokens": 3}})
+        kept.complete()
+    with pytest.raises(DataError, match=r"speed holds neither rankings nor scored answers"):
+        read_systems([folder, tmp_path / "speed"])
+
+
 def test_scores_of_answers_count_where_all_systems_have_them(tmp_path):
     a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5, "cited": 1}, "q2": {"f1": 1, "cited": 0.5}})
     b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 0.25}, "q2": {"f1": 0.75, "cited": 0}})
@@ -62,9 +88,7 @@ def test_answers_to_other_queries_are_refused_with_what_differs(tmp_path):
 def test_systems_of_two_kinds_are_refused(tmp_path):
     paths, _ = write_runs(tmp_path)
     answers = write_answers_folder(tmp_path / "answers", {"q1": {"f1": 0.5}})
-    with pytest.raises(
-        DataError, match=r"old\.run holds a ranking and .*answers holds answers; compare .* one kind"
-    ):
+    with pytest.raises(DataError, match=r"old\.run holds a ranking and .*answers answers; compare .* one kind"):
         read_systems([paths[0], answers])
 
 
