@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.errors import DataError
-from ragkit.eval.trec import Qrels, add_judgement, numbered_lines
+from ragkit.eval.judgements import read_beir_qrels, read_judgements
+from ragkit.eval.topics import read_topics
+from ragkit.eval.trec import Qrels, numbered_lines
 from ragkit.files import sha256_of
 from ragkit.records import TextRecord
 
@@ -51,41 +53,39 @@ class BeirCollection:
         return hashlib.sha256(judged.encode()).hexdigest()
 
 
-def read_beir(folder: Path, split: str = "test") -> BeirCollection:
+def read_beir(
+    folder: Path, split: str = "test", topics: Path | None = None, qrels: Path | None = None
+) -> BeirCollection:
     """Read queries and judgements; documents are read when `BeirCollection.records` is gone through.
+
+    Args:
+        topics: a file of TREC topics, in the place of queries.jsonl.
+        qrels: a file of judgements in TREC's form or BEIR's, in the place of qrels/<split>.tsv.
 
     Raises:
         DataError: a file is missing or malformed, an id appears twice, or a judged query has no text.
     """
     if not (folder / "corpus.jsonl").is_file():
         raise DataError(f"{folder} has no corpus.jsonl; give a folder in BEIR's layout")
-    qrels = _read_qrels(folder, split)
-    queries = {query: _text_of(row, place) for place, query, row in read_rows(folder / "queries.jsonl")}
-    missing = [query for query in qrels if query not in queries]
+    judgements = _read_split(folder, split) if qrels is None else read_judgements(qrels)
+    if topics is None:
+        texts = {query: _text_of(row, place) for place, query, row in read_rows(folder / "queries.jsonl")}
+    else:
+        texts = read_topics(topics)
+    missing = [query for query in judgements if query not in texts]
     if missing:
-        raise DataError(
-            f"{folder}: {len(missing)} judged queries, {missing[0]!r} among them, are not in queries.jsonl"
-        )
-    judged = {query: text for query, text in queries.items() if query in qrels}
-    return BeirCollection(folder, split, judged, qrels)
+        where = f"{folder}: {{}} are not in queries.jsonl" if topics is None else f"{{}} are not in {topics}"
+        raise DataError(where.format(f"{len(missing)} judged queries, {missing[0]!r} among them,"))
+    judged = {query: text for query, text in texts.items() if query in judgements}
+    return BeirCollection(folder, split, judged, judgements)
 
 
-def _read_qrels(folder: Path, split: str) -> Qrels:
+def _read_split(folder: Path, split: str) -> Qrels:
     path = folder / "qrels" / f"{split}.tsv"
     if not path.is_file():
         splits = sorted(file.stem for file in path.parent.glob("*.tsv"))
         raise DataError(f"there is no {path}; splits here: {', '.join(splits) or 'none'}")
-    qrels: Qrels = {}
-    for number, line in numbered_lines(path):
-        fields = line.split("\t")
-        if number == 1 and fields[-1] == "score":
-            continue
-        if len(fields) != 3:
-            raise DataError(f"{path}:{number}: {len(fields)} columns, expected query-id, corpus-id, score")
-        add_judgement(qrels, fields[0], fields[1], fields[2], f"{path}:{number}")
-    if not qrels:
-        raise DataError(f"{path} holds no judgement")
-    return qrels
+    return read_beir_qrels(path)
 
 
 def read_rows(path: Path, id_key: str = "_id") -> Iterator[tuple[str, str, dict[str, Any]]]:

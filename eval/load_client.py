@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 _TOO_MANY = 429
@@ -25,6 +26,8 @@ class LoadPlan:
     """num_clients ask one question after another; with `rate` (a second) questions come by the clock instead.
 
     stream: whether answers are streamed. seed: of the order of questions and of the times between them.
+    conversations: the messages that are sent for each question, in the place of the question alone.
+    fields: further fields of each request, such as max_tokens.
     """
 
     address: str
@@ -35,6 +38,18 @@ class LoadPlan:
     rate: float = 0.0
     stream: bool = True
     seed: int = 0
+    conversations: tuple[tuple[dict[str, Any], ...], ...] = ()
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def body(self, chance: random.Random) -> dict[str, Any]:
+        """A request about a question that chance chooses."""
+        number = chance.randrange(len(self.questions))
+        messages = self.conversations[number] if self.conversations else _question(self.questions[number])
+        return {"model": self.model, "messages": messages, "stream": self.stream, **self.fields}
+
+
+def _question(text: str) -> tuple[dict[str, Any], ...]:
+    return ({"role": "user", "content": text},)
 
 
 @dataclass(slots=True)
@@ -54,6 +69,15 @@ class LoadSeen:
     def per_s(self) -> float:
         """Good answers a second."""
         return len(self.latencies_s) / self.seconds if self.seconds else 0.0
+
+    def add(self, later: LoadSeen) -> None:
+        """Count what was seen later, under the same load, with this."""
+        self.seconds += later.seconds
+        for status, count in later.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+        self.errors += later.errors
+        self.latencies_s += later.latencies_s
+        self.first_s += later.first_s
 
     def to_json(self) -> str:
         """What `from_json` reads."""
@@ -114,14 +138,8 @@ class _Generator:
     async def _ask(self, started: float) -> float:
         """Ask one question; returns the seconds of retry-after, or 0."""
         connection = self._connection()
-        question = self._chance.choice(self._plan.questions)
-        body = {
-            "model": self._plan.model,
-            "messages": [{"role": "user", "content": question}],
-            "stream": self._plan.stream,
-        }
         try:
-            reply = await connection.post(_CHAT, json.dumps(body).encode())
+            reply = await connection.post(_CHAT, json.dumps(self._plan.body(self._chance)).encode())
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             await connection.close()
             self._count(0)
@@ -210,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read a plan as JSON from stdin, print what was seen as JSON."""
     del arguments
     raw = json.load(sys.stdin)
-    plan = LoadPlan(**{**raw, "questions": tuple(raw["questions"])})
+    conversations = tuple(map(tuple, raw["conversations"]))
+    plan = LoadPlan(**{**raw, "questions": tuple(raw["questions"]), "conversations": conversations})
     sys.stdout.write(asyncio.run(generate_load(plan)).to_json())
 
 

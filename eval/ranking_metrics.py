@@ -1,37 +1,61 @@
-"""Measures of rankings, computed by trec_eval through ir-measures.
-
-Documents are ordered as trec_eval does: by score in float32, best first, equal scores by descending id.
-Grades above 0 are relevant; nDCG gains are the grades themselves.
-"""
+"""Measures of rankings, computed by trec_eval through ir-measures; `CONVENTIONS` says how."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ragkit.errors import ConfigError
 from ragkit.extras import require
 
+CONVENTIONS = (
+    "Documents are ordered as trec_eval orders them: by score as float32, best first, equal scores by document "
+    "id, descending. nDCG gains are the grades themselves (below 0 as 0), discounted by log2(rank + 1), over the "
+    "best order of all judged documents. For all other measures grades from 1 on are relevant, or from n on with "
+    "(rel=n). Means are over all judged queries; one without results, or without relevant documents, counts as 0."
+)
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "R@100")
 
 # Name -> whether it can, or must, have a cutoff.
 _CUTOFF = {"nDCG": "may", "AP": "may", "RR": "may", "R": "must", "P": "must", "Success": "must"}
 _KNOWN = ", ".join(f"{name}@k" if rule == "must" else f"{name}, {name}@k" for name, rule in _CUTOFF.items())
-_FORM = re.compile(r"(?P<name>[A-Za-z]+)(?:@(?P<cutoff>[1-9][0-9]*))?")
+# What else people, trec_eval ("ndcg_cut_10", "recip_rank") and mteb ("ndcg_at_10") call them, without _ and -.
+_ALIASES = {
+    "ndcgcut": "nDCG",
+    "map": "AP",
+    "mapcut": "AP",
+    "mrr": "RR",
+    "reciprank": "RR",
+    "recall": "R",
+    "precision": "P",
+    "hit": "Success",
+    "hits": "Success",
+    "hitrate": "Success",
+}
+_NAMES = {name.lower(): name for name in _CUTOFF} | _ALIASES
+_FORM = re.compile(
+    r"(?P<name>[a-z]+(?:[_-](?!at)[a-z]+)*)(?:\(rel=(?P<rel>[1-9][0-9]*)\))?(?:(?:@|_at_|_)(?P<cutoff>[1-9][0-9]*))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure over the first `cutoff` documents of a ranking, or over all where it is None."""
+    """A measure over the first `cutoff` documents of a ranking, or over all where it is None.
+
+    relevant_from: the lowest grade that is relevant; nDCG, which weighs all grades, has always 1.
+    """
 
     name: str
     cutoff: int | None = None
+    relevant_from: int = 1
 
     def __str__(self) -> str:
-        return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
+        level = "" if self.relevant_from == 1 else f"(rel={self.relevant_from})"
+        return f"{self.name}{level}" if self.cutoff is None else f"{self.name}{level}@{self.cutoff}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +67,24 @@ class RankingScores:
 
 
 def parse_measure(text: str) -> Measure:
-    """Read a measure's name, such as "nDCG@10".
+    """Read a measure's name, such as "nDCG@10", "P(rel=2)@10", or "mrr@10", in any case.
 
     Raises:
-        ConfigError: there is no such measure, or its cutoff is missing.
+        ConfigError: there is no such measure, its cutoff is missing, or it takes no rel.
     """
-    form = _FORM.fullmatch(text)
-    name = form["name"] if form else text.partition("@")[0]
-    if form is None or name not in _CUTOFF:
-        near = difflib.get_close_matches(name.lower(), [known.lower() for known in _CUTOFF], n=1)
-        hint = [f"; did you mean {known}?" for known in _CUTOFF if known.lower() in near]
-        raise ConfigError(f"unknown measure {text!r}{''.join(hint)} Known: {_KNOWN}")
+    form = _FORM.fullmatch(text.strip())
+    written = form["name"] if form else re.split(r"[@(]", text)[0]
+    plain = re.sub("[_-]", "", written).lower()
+    if form is None or plain not in _NAMES:
+        near = difflib.get_close_matches(plain, _NAMES, n=1)
+        hint = f"; did you mean {_NAMES[near[0]]}?" if near else "."
+        raise ConfigError(f"unknown measure {text!r}{hint} Known: {_KNOWN}; with (rel=n), as in P(rel=2)@10")
+    name = _NAMES[plain]
     if _CUTOFF[name] == "must" and form["cutoff"] is None:
         raise ConfigError(f"measure {text!r} needs a cutoff, as in {name}@10")
-    return Measure(name, int(form["cutoff"]) if form["cutoff"] else None)
+    if form["rel"] and name == "nDCG":
+        raise ConfigError(f"measure {text!r}: nDCG weighs all grades and takes no rel; ask for nDCG")
+    return Measure(name, int(form["cutoff"]) if form["cutoff"] else None, int(form["rel"] or 1))
 
 
 def score_run(
@@ -79,7 +107,7 @@ def score_run(
 
 def _computed(measure: Measure) -> Measure:
     """RR@k is cut from RR: ir-measures' own RR@k orders ties otherwise than all its other measures."""
-    return Measure("RR") if measure.name == "RR" else measure
+    return replace(measure, cutoff=None) if measure.name == "RR" else measure
 
 
 def _cut(measure: Measure, value: float) -> float:
@@ -104,4 +132,5 @@ def _values_of(
 
 def _library_measure(library: Any, measure: Measure) -> Any:
     base = getattr(library, measure.name)
-    return base if measure.cutoff is None else base @ measure.cutoff
+    leveled = base if measure.relevant_from == 1 else base(rel=measure.relevant_from)
+    return leveled if measure.cutoff is None else leveled @ measure.cutoff

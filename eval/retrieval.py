@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import DataError
 from ragkit.eval.beir import BeirCollection
-from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure, score_run
+from ragkit.eval.ranking_metrics import CONVENTIONS, DEFAULT_MEASURES, parse_measure, score_run
 from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.trec import Run
 
@@ -39,13 +39,15 @@ class RetrievalReport:
     def to_json(self) -> dict[str, object]:
         """What ``ragkit eval retrieval --json`` prints."""
         scope = {"scope": dict(self.scope)} if self.scope else {}
-        return {"measures": self.measures, "queries": self.num_queries, "seconds": self.seconds, **scope}
+        facts = {"measures": self.measures, "queries": self.num_queries, "seconds": self.seconds}
+        return {**facts, **scope, "conventions": CONVENTIONS}
 
     def table(self) -> Table:
         """What ``ragkit eval retrieval`` prints."""
         from rich.table import Table
 
-        table = Table("measure", "mean", title=f"{self.num_queries} queries")
+        table = Table("measure", "mean", title=f"{self.num_queries} queries", min_width=80)
+        table.caption, table.caption_justify = CONVENTIONS, "left"
         for name, value in self.measures.items():
             table.add_row(name, f"{value:.4f}")
         for stage, seconds in self.seconds.items():

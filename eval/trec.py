@@ -1,8 +1,13 @@
-"""TREC's files: runs (``query Q0 document rank score tag``) and judgements (``query 0 document grade``)."""
+"""TREC's files: runs (``query Q0 document rank score tag``) and judgements (``query 0 document grade``).
+
+A file whose name ends in ``.gz`` is read and written compressed.
+"""
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -44,8 +49,7 @@ def write_run(path: Path, run: Mapping[str, Mapping[str, float]], tag: str = "ra
             f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n"
             for rank, (document, score) in enumerate(ordered, 1)
         ]
-    with atomic_write(path) as file:
-        file.write("".join(lines).encode())
+    _write_lines(path, lines)
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -72,8 +76,7 @@ def write_qrels(path: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     for query, grades in qrels.items():
         _check_ids([query, *grades])
         lines += [f"{query} 0 {document} {grade}\n" for document, grade in grades.items()]
-    with atomic_write(path) as file:
-        file.write("".join(lines).encode())
+    _write_lines(path, lines)
 
 
 def add_judgement(qrels: Qrels, query: str, document: str, grade: str, place: str) -> None:
@@ -99,15 +102,22 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: the file cannot be read, or a line is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 # A byte order mark can only stand at the very beginning.
                 encoding = "utf-8-sig" if number == 1 else "utf-8"
                 line = _decoded(raw, encoding, f"{path}:{number}").strip("\r\n")
                 if line.strip():
                     yield number, line
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    content = "".join(lines).encode()
+    with atomic_write(path) as file:
+        # Without a time, so that the same lines are the same bytes.
+        file.write(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _decoded(raw: bytes, encoding: str, place: str) -> str:
@@ -136,5 +146,7 @@ def _finite(text: str, place: str) -> float:
 
 def _check_ids(ids: Iterable[str]) -> None:
     for identifier in ids:
-        if len(identifier.split()) != 1 or identifier.split()[0] != identifier:
+        if identifier.split() != [identifier]:
             raise DataError(f"the id {identifier!r} is empty or holds white space; TREC files cannot carry it")
+        if identifier.startswith("\ufeff"):
+            raise DataError(f"the id {identifier!r} begins with a byte order mark; TREC files cannot carry it")

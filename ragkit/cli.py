@@ -279,7 +279,10 @@ def _served_app(
 
     running: closes what was started.
     """
+    from ragkit.assemble import NO_EMBEDDER
+    from ragkit.devices import share_cores
     from ragkit.hosting.library import FolderLibrary
+    from ragkit.hosting.search_batches import NUM_WORKERS
     from ragkit.hosting.served_engine import served_engine
     from ragkit.hosting.served_stores import served_stores
     from ragkit.records import Sampling
@@ -290,6 +293,9 @@ def _served_app(
     for one in opened:
         one.load()
     kept = None if store is None else running.enter_context(served_stores(store, answering))
+    # Corpora that come later load a model later.
+    if "torch" in sys.modules or (kept is not None and answering.config.embedder.name != NO_EMBEDDER):
+        share_cores(NUM_WORKERS)
     generation = (opened[0].config if opened else answering.config).generation
     return create_app(
         FolderLibrary(opened, kept.corpora if kept else None),

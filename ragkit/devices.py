@@ -60,6 +60,15 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def share_cores(num_workers: int) -> None:
+    """Give each of several threads that embed at the same time its part of the cores, in torch.
+
+    By itself torch splits every operation among all cores: threads that embed at once then wait for one another
+    in each of hundreds of small operations. It holds for threads that have not used torch yet, and for this one.
+    """
+    require("torch").set_num_threads(max(1, num_cores() // num_workers))
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keep transformers from drawing a progress bar for every model it loads inside the block."""

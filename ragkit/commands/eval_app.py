@@ -7,10 +7,12 @@ import typer
 from ragkit.commands.eval_answers import answers
 from ragkit.commands.eval_judge import judge
 from ragkit.commands.eval_load import load
+from ragkit.commands.eval_mteb import mteb
 from ragkit.commands.eval_ocr import ocr
 from ragkit.commands.eval_retrieval import retrieval
+from ragkit.commands.eval_score import score
 from ragkit.commands.eval_speed import speed
 
 eval_app = typer.Typer(no_args_is_help=True, help="Offline evaluation.")
-for _command in (retrieval, answers, judge, speed, ocr, load):
+for _command in (retrieval, score, answers, judge, speed, ocr, load, mteb):
     eval_app.command()(_command)

@@ -35,7 +35,7 @@ class Evidence(StrEnum):
 
 
 def retrieval(
-    data: Annotated[Path, typer.Option(help="Folder in BEIR's layout.")],
+    data: Annotated[Path, typer.Option(help="Folder in BEIR's or ViDoRe's layout.")],
     split: Annotated[str, typer.Option(help="Which qrels/<split>.tsv.")] = "test",
     config: ConfigOption = None,
     measure: Annotated[
@@ -59,6 +59,13 @@ def retrieval(
     corpus: Annotated[
         Path | None, typer.Option(help="Corpus to index the PDFs into and search, in place of one in the cache.")
     ] = None,
+    topics: Annotated[
+        Path | None,
+        typer.Option(help="TREC topics (<top> blocks, XML, id<TAB>text) in place of queries.jsonl."),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements in TREC's form or BEIR's, in place of qrels/<split>.tsv.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run: kept, killed and gone on with, compared and reported.")
     ] = None,
@@ -68,23 +75,36 @@ def retrieval(
     """Measure retrieval on a judged collection.
 
     Of a page-level collection, whose ids are <document>#p<page>, the PDFs are indexed with --documents pdfs, and
-    with auto where documents.ocr = "always" or page pictures are embedded, or a corpus is named.
+    with auto where documents.ocr = "always" or page pictures are embedded, or a corpus is named. Of a ViDoRe set
+    (parquet or arrow files with an image column, or a corpus.jsonl of images) every picture is a document.
     """
     from ragkit.eval.page_sets import PageScope, read_names
     from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
     from ragkit.eval.trec import write_run
+    from ragkit.eval.visual_sets import is_visual_set
     from ragkit.evaluations.evaluation import evaluate_beir
-    from ragkit.evaluations.page_evaluation import evaluate_pages, needs_page_set
+    from ragkit.evaluations.page_evaluation import (
+        check_own_queries,
+        evaluate_pages,
+        needs_page_set,
+        reads_pictures,
+    )
+    from ragkit.evaluations.visual_evaluation import check_whole_set, evaluate_visual
     from ragkit.progress import index_progress
 
     only = None if documents_from is None else read_names(documents_from)
     scope = PageScope(documents.value, within.value, max_pages_per_document, only, evidence.value)
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
     with index_progress() as progress:
-        if corpus is not None or needs_page_set(scope, settings):
+        if is_visual_set(data, bool(reads_pictures(settings))):
+            check_whole_set(scope, corpus)
+            check_own_queries(topics, qrels)
+            report = evaluate_visual(data, settings, split, measures, progress, out)
+        elif corpus is not None or needs_page_set(scope, settings):
+            check_own_queries(topics, qrels)
             report = evaluate_pages(data, settings, scope, split, measures, progress, corpus, out)
         else:
-            report = evaluate_beir(data, settings, split, measures, progress, out)
+            report = evaluate_beir(data, settings, split, measures, progress, out, topics, qrels)
     if run_out is not None:
         write_run(run_out, report.run)
     show_report(report, as_json)

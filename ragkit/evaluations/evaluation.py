@@ -14,7 +14,7 @@ from ragkit.corpus import Corpus
 from ragkit.devices import matmul_rates
 from ragkit.eval.beir import BeirCollection, read_beir
 from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
-from ragkit.eval.retrieval import RetrievalReport, evaluate_retrieval
+from ragkit.eval.retrieval import RetrievalReport, Search, evaluate_retrieval
 from ragkit.eval.speed import Comparison, Fact, SpeedReport, compare, machine_facts
 from ragkit.eval.speed_baselines import BareEncoder, BareSearch, search_vectors
 from ragkit.eval.synthetic import RandomPassageEmbedder, synthetic_texts
@@ -22,7 +22,7 @@ from ragkit.evaluations.retrieval_run import finish_run, kept_run
 from ragkit.files import cache_folder
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.models.text_embedder import local_name
-from ragkit.records import Passage, TextRecord
+from ragkit.records import Filter, Passage, TextRecord
 
 _QUALITY_MEASURE = "nDCG@10"
 _NUM_QUERIES = 50
@@ -35,6 +35,8 @@ def evaluate_beir(
     measures: Sequence[str] = DEFAULT_MEASURES,
     progress: Callable[[IndexProgress], None] | None = None,
     out: Path | None = None,
+    topics: Path | None = None,
+    qrels: Path | None = None,
 ) -> RetrievalReport:
     """Index a BEIR folder as users' documents are indexed, run its judged queries, measure.
 
@@ -43,8 +45,9 @@ def evaluate_beir(
 
     Args:
         out: folder of a run, begun or gone on with: `ragkit.evaluations.retrieval_run`.
+        topics, qrels: in the place of the folder's own queries and judgements: `read_beir`.
     """
-    collection = read_beir(data, split)
+    collection = read_beir(data, split, topics, qrels)
     started = time.perf_counter()
     with (
         Corpus.open(cached_corpus(collection, config), config=config) as corpus,
@@ -54,14 +57,16 @@ def evaluate_beir(
         if report.interrupted:
             raise KeyboardInterrupt
         seconds = {"index": time.perf_counter() - started}
-        result = evaluate_retrieval(collection, _document_search(corpus), measures, seconds=seconds, kept=kept)
+        result = evaluate_retrieval(collection, document_search(corpus), measures, seconds=seconds, kept=kept)
         finish_run(kept, result)
         return result
 
 
-def _document_search(corpus: Corpus) -> Callable[[Sequence[str], int], list[list[tuple[str, float]]]]:
+def document_search(corpus: Corpus, where: Filter | None = None) -> Search:
+    """Documents by their best passages."""
+
     def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
-        found = corpus.search_many(queries, k, level="document")
+        found = corpus.search_many(queries, k, level="document", where=where)
         return [[(hit.passage.document, hit.score) for hit in hits] for hits in found]
 
     return search
@@ -157,7 +162,7 @@ def _quality(collection: BeirCollection, folder: Path, config: Config, bare: Bar
     records = list(collection.records())
     with Corpus.open(folder, config=config.model_copy(update=changes)) as corpus:
         corpus.add(records)
-        ours = evaluate_retrieval(collection, _document_search(corpus)).measures[_QUALITY_MEASURE]
+        ours = evaluate_retrieval(collection, document_search(corpus)).measures[_QUALITY_MEASURE]
     texts = [Passage(-1, "", 1, 0, 0, record.text, record.title).titled_text for record in records]
     search = search_vectors(bare.encode, [record.id for record in records], bare.encode(texts))
     theirs = evaluate_retrieval(collection, search).measures[_QUALITY_MEASURE]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.corpus import Corpus
+from ragkit.devices import share_cores
 from ragkit.eval.load_client import LoadPlan, LoadSeen
+from ragkit.hosting.search_batches import NUM_WORKERS
 
 
 def search_under_load(corpus: Corpus, plan: LoadPlan, k: int) -> LoadSeen:
@@ -53,6 +55,8 @@ def main() -> None:
     """A plan a line in, what was seen a line out, until the input ends."""
     with Corpus.open(Path(sys.argv[1]), create=False) as corpus:
         corpus.load()
+        # As a server does.
+        share_cores(NUM_WORKERS)
         for line in sys.stdin:
             raw: dict[str, Any] = json.loads(line)
             k = raw.pop("k")

@@ -18,6 +18,7 @@ from ragkit.eval.ranking_metrics import DEFAULT_MEASURES, parse_measure
 from ragkit.eval.retrieval import RetrievalReport, Search, report_run, run_queries, run_within
 from ragkit.eval.run_folder import RunFolder
 from ragkit.eval.trec import Run
+from ragkit.evaluations.evaluation import document_search
 from ragkit.evaluations.retrieval_run import finish_run, kept_run
 from ragkit.files import cache_folder
 from ragkit.indexers.embedders import Embedders
@@ -80,13 +81,22 @@ def needs_page_set(scope: PageScope, config: Config) -> bool:
     return scope not in (PageScope(), PageScope(documents="corpus")) or source_of(scope, config) == "pdfs"
 
 
+def check_own_queries(topics: Path | None, qrels: Path | None) -> None:
+    """Raises ConfigError where queries or judgements are given besides those of a page-level collection."""
+    if topics is not None or qrels is not None:
+        raise ConfigError(
+            "--topics and --qrels take the place of the queries of documents in corpus.jsonl; a set of pages or "
+            "pictures is run with its own queries and judgements"
+        )
+
+
 def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
     """What is indexed, "auto" resolved.
 
     Raises:
         ConfigError: the settings read pictures of pages, and corpus.jsonl is asked for.
     """
-    pictures = _reads_pictures(config)
+    pictures = reads_pictures(config)
     if scope.documents == "corpus" and pictures:
         raise ConfigError(f"{pictures} reads pictures of pages, which corpus.jsonl has not: --documents pdfs")
     if scope.documents == "auto":
@@ -95,6 +105,11 @@ def source_of(scope: PageScope, config: Config) -> Literal["corpus", "pdfs"]:
 
 
 def page_corpus(page_set: PageSet, source: Literal["corpus", "pdfs"], config: Config) -> Path:
+    """A folder of the cache for these documents and the settings that decide what is indexed."""
+    return cached_pages(page_set.collection.folder, source, page_set.fingerprint(source), config)
+
+
+def cached_pages(data: Path, source: str, fingerprint: str, config: Config) -> Path:
     """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
     tables = {
         name: {key: value for key, value in table.items() if key not in _NOT_OF_THE_INDEX}
@@ -102,13 +117,13 @@ def page_corpus(page_set: PageSet, source: Literal["corpus", "pdfs"], config: Co
         if name in ("documents", "passages", "embedder", "pages", "page_embedder", "late_interaction")
     }
     # A corpus knows files by their path: a copy of the collection elsewhere would be other documents to it.
-    folder = page_set.collection.folder.resolve()
-    facts = f"{source}\n{folder}\n{page_set.fingerprint(source)}\n{tables!r}"
+    folder = data.resolve()
+    facts = f"{source}\n{folder}\n{fingerprint}\n{tables!r}"
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
     return cache_folder() / "eval" / f"{folder.name}-{source}-{name}"
 
 
-def _reads_pictures(config: Config) -> str:
+def reads_pictures(config: Config) -> str:
     """The setting that makes pictures of pages be read, or ""."""
     if config.documents.ocr == "always":
         return "documents.ocr = 'always'"
@@ -150,7 +165,7 @@ def _run(
         search = partial(_page_search, document_of=document_of)
         names = {document: frozenset({id_}) for document, id_ in ids.items()}
     else:
-        search = _text_search
+        search = document_search
         names = {
             document: frozenset(page_id(document, number) for number in numbers)
             for document, numbers in page_set.pages.items()
@@ -193,16 +208,6 @@ def _page_search(corpus: Corpus, where: Filter | None, document_of: Mapping[str,
             [(page_id(document_of[hit.passage.document], hit.passage.page), hit.score) for hit in hits]
             for hits in found
         ]
-
-    return search
-
-
-def _text_search(corpus: Corpus, where: Filter | None) -> Search:
-    """Pages of corpus.jsonl, each of which is a document of the corpus."""
-
-    def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
-        found = corpus.search_many(queries, k, level="document", where=where)
-        return [[(hit.passage.document, hit.score) for hit in hits] for hits in found]
 
     return search
 

@@ -17,6 +17,8 @@ from ragkit.retrievers.levels import Level
 T = TypeVar("T")
 # They wait more than they work: as many as may be joined, and those that come meanwhile.
 _NUM_THREADS = 64
+# Searches of a corpus that run at once.
+NUM_WORKERS = 2
 
 SearchMany = Callable[[Sequence[Query], int, Level, Filter | None], list[list[Hit]]]
 
@@ -54,7 +56,7 @@ class SearchBatches:
         max_queries: of one search.
     """
 
-    def __init__(self, search_many: SearchMany, num_workers: int = 2, max_queries: int = 16) -> None:
+    def __init__(self, search_many: SearchMany, num_workers: int = NUM_WORKERS, max_queries: int = 16) -> None:
         self._search_many = search_many
         self._num_workers = num_workers
         # Models and databases keep memory for each thread that uses them: a few threads do all the work.

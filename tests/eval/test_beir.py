@@ -121,3 +121,18 @@ def test_what_is_missing_is_named(folder):
     (folder / "corpus.jsonl").unlink()
     with pytest.raises(DataError, match="has no corpus"):
         read_beir(folder)
+
+
+def test_topics_and_judgements_take_the_place_of_the_folders_own(folder):
+    (folder / "queries.jsonl").unlink()
+    (folder / "qrels" / "test.tsv").unlink()
+    topics, qrels = folder / "topics.txt", folder / "qrels.txt"
+    topics.write_text("<top>\n<num> Number: 301\n<title> cats\n</top>\n<top><num>302<title>dogs</top>\n")
+    qrels.write_text("302 0 d1 1\n302 0 3 0\n")
+    collection = read_beir(folder, topics=topics, qrels=qrels)
+    assert collection.queries == {"302": "dogs"}
+    assert collection.qrels == {"302": {"d1": 1, "3": 0}}
+    assert [record.id for record in collection.records()] == ["d1", "d2", "3"]
+    append(qrels, "303 0 d1 1\n")
+    with pytest.raises(DataError, match=r"1 judged queries, '303' among them, are not in .*topics\.txt"):
+        read_beir(folder, topics=topics, qrels=qrels)

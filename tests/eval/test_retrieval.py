@@ -7,6 +7,7 @@ import pytest
 
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.beir import BeirCollection
+from ragkit.eval.ranking_metrics import CONVENTIONS
 from ragkit.eval.retrieval import evaluate_retrieval
 
 COLLECTION = BeirCollection(
@@ -41,6 +42,7 @@ def test_the_json_form():
     assert form["queries"] == 3
     assert list(form["seconds"]) == ["index", "search", "measure"]
     assert form["seconds"]["index"] == 1.5
+    assert form["conventions"] == CONVENTIONS
 
 
 def test_queries_go_in_batches_and_progress_is_told():
@@ -75,14 +77,15 @@ def test_an_unknown_measure_is_told_before_anything_is_searched():
     def never(texts, k):
         raise AssertionError
 
-    with pytest.raises(ConfigError, match="unknown measure 'NDCG@10'"):
-        evaluate_retrieval(COLLECTION, never, ["NDCG@10"])
+    with pytest.raises(ConfigError, match="unknown measure 'CDG@10'"):
+        evaluate_retrieval(COLLECTION, never, ["CDG@10"])
 
 
 def test_the_table_has_a_row_a_measure():
     table = evaluate_retrieval(COLLECTION, search).table()
     assert list(table.columns[0].cells) == ["nDCG@10", "RR@10", "R@100", "search, s", "measure, s"]
     assert list(table.columns[1].cells)[1] == "0.5000"
+    assert table.caption == CONVENTIONS
 
 
 def test_300_queries_of_1000_documents_take_a_second_or_so():

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,29 @@ def test_a_run_is_written_as_trec_eval_reads_it(tmp_path):
     assert path.read_text() == (
         "q1 Q0 b 1 2.0 mine\nq1 Q0 a 2 0.25 mine\nq1 Q0 c 3 0.25 mine\nq2 Q0 a 1 -1.5 mine\n"
     )
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(run=st.dictionaries(ids, st.dictionaries(ids, scores, min_size=1, max_size=5), max_size=4))
+def test_a_compressed_run_comes_back_as_it_was(tmp_path, run):
+    write_run(tmp_path / "run.gz", run)
+    write_run(tmp_path / "run.txt", run)
+    assert gzip.decompress((tmp_path / "run.gz").read_bytes()) == (tmp_path / "run.txt").read_bytes()
+    assert read_run(tmp_path / "run.gz") == run
+
+
+def test_broken_compressed_files_are_named(tmp_path):
+    path = tmp_path / "run.gz"
+    write_run(path, {"q1": {f"d{i}": i * 0.37 for i in range(200)}})
+    whole = path.read_bytes()
+    plain, cut_short, damaged = b"q1 Q0 a 1 1.0 x\n", whole[:-9], whole[:20] + bytes(40) + whole[60:]
+    for content in (plain, cut_short, damaged):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"run\.gz"):
+            read_run(path)
+    path.write_bytes(gzip.compress(b"q1 Q0 a 1 1.0 x\nq1 Q0 b 2 x\n"))
+    with pytest.raises(DataError, match=r"run\.gz:2: 5 columns, expected 6"):
+        read_run(path)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -70,11 +95,11 @@ def test_malformed_judgements_are_named(tmp_path, line, message):
         read_qrels(path)
 
 
-@pytest.mark.parametrize("bad", ["two words", "", "line\nend", " a"])
+@pytest.mark.parametrize("bad", ["two words", "", "line\nend", " a", "\ufeffa"])
 def test_ids_that_the_format_cannot_carry_are_refused(tmp_path, bad):
-    with pytest.raises(DataError, match="white space"):
+    with pytest.raises(DataError, match="white space|byte order mark"):
         write_run(tmp_path / "run.txt", {"q": {bad: 1.0}})
-    with pytest.raises(DataError, match="white space"):
+    with pytest.raises(DataError, match="white space|byte order mark"):
         write_qrels(tmp_path / "qrels.txt", {bad: {"a": 1}})
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from ragkit.cli import app
 from ragkit.config import parse_config
+from ragkit.errors import ConfigError
+from ragkit.eval.ranking_metrics import CONVENTIONS
 from ragkit.eval.trec import read_run
 from ragkit.evaluations.evaluation import evaluate_beir
 
@@ -56,3 +58,20 @@ def test_a_cached_corpus_is_used_again(data: Path):
     again = evaluate_beir(data, parse_config({**BM25, "lexical": {"language": "none", "k1": 0.9}}))
     assert first.run["q2"].keys() == again.run["q2"].keys()
     assert first.run["q1"]["d3"] != again.run["q1"]["d3"]
+
+
+def test_topics_of_trec_are_run_against_the_documents(data: Path, tmp_path: Path):
+    (data / "queries.jsonl").unlink()
+    topics, qrels, config = tmp_path / "topics", tmp_path / "qrels", tmp_path / "bm25.toml"
+    topics.write_text("<top>\n<num> Number: 51\n<title> rope\n</top>\n")
+    qrels.write_text("51 0 d4 1\n")
+    config.write_text('[embedder]\nname = "none"\n[lexical]\nlanguage = "none"\n')
+    arguments = ["eval", "retrieval", "--data", str(data), "--config", str(config), "--json"]
+    arguments += ["--topics", str(topics), "--qrels", str(qrels)]
+    done = CliRunner().invoke(app, [*arguments, "--measure", "mrr"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert (printed["measures"], printed["queries"]) == ({"RR": 1.0}, 1)
+    assert printed["conventions"] == CONVENTIONS
+    with pytest.raises(ConfigError, match="run with its own queries"):
+        CliRunner().invoke(app, [*arguments, "--within", "doc"], catch_exceptions=False)
