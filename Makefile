@@ -37,7 +37,7 @@ peers: $(VENV)/dev.installed
 # GPU_RUN: a Python with ragkit[gpu], for the .venv has the FAISS of the CPU, and the two cannot be in one place.
 gpu-check: $(if $(GPU_RUN),,$(VENV)/dev.installed)
 	PYTHONPATH=. $(or $(GPU_RUN),$(RUN)) -m pytest -m gpu tests/gpu
-	PYTHONPATH=. $(or $(GPU_RUN),$(RUN)) -m ragkit.evaluations.gpu_check $(if $(OUT),--out $(OUT))
+	PYTHONPATH=. $(or $(GPU_RUN),$(RUN)) -m ragkit.evaluations.speed.gpu_check $(if $(OUT),--out $(OUT))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

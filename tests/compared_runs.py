@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ragkit.eval.run_folder import RunFolder
-from ragkit.eval.trec import write_qrels, write_run
+from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.eval.sets.trec import write_qrels, write_run
 
 # Each query has one relevant document, "r"; where a ranking has it decides RR: 1, 1/2, 1/4, or 0 without it.
 PLACES = {

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ragkit.eval.clustered_vectors import clustered_queries, clustered_records, clustered_vectors
 from ragkit.eval.peers.conditions import Conditions, conditions_of, differences, headline
 from ragkit.eval.peers.measure import NUM_ADDED, NUM_PARTS, STEPS, TOOLS, K
 from ragkit.eval.peers.ratios import is_refusal, markdown
+from ragkit.eval.speed.clustered_vectors import clustered_queries, clustered_records, clustered_vectors
 from ragkit.records import FloatArray, KeyArray
 
 HERE = Path(__file__).resolve().parent

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit import __version__
-from ragkit.eval.speed import machine_facts
+from ragkit.eval.speed.timing import machine_facts
 
 # Prints name and version of all that is installed.
 _LIST = """

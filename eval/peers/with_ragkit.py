@@ -11,7 +11,7 @@ import faiss  # noqa: F401, it belongs to what is imported before opening, as wi
 import numpy as np
 
 from ragkit import Corpus, TextRecord
-from ragkit.eval.clustered_vectors import ClusteredEmbedder
+from ragkit.eval.speed.clustered_vectors import ClusteredEmbedder
 from ragkit.records import FloatArray, Passage
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ragkit.commands.shared import ConfigOption, JsonOption, show_report
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
-    from ragkit.evaluations.answer_evaluation import AnswerPlan
+    from ragkit.evaluations.answers.answer_evaluation import AnswerPlan
 
 _COUNTS_WITH_RESCORE = {"out", "rescore", "judge", "as_json"}
 
@@ -34,7 +34,7 @@ def answers(
     ] = None,
     config: ConfigOption = None,
     judge: Annotated[
-        Path | None, typer.Option(help="TOML file whose [generation] names an engine that judges the answers.")
+        Path | None, typer.Option(help="TOML file whose table generation names an engine that judges the answers.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask so many, drawn at random.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, and of an engine that samples.")] = 0,
@@ -63,8 +63,8 @@ def answers(
 
     With --judge a language model marks the answers too, and its agreement with labelled answers is told beside it.
     """
-    from ragkit.evaluations.answer_run import JUDGE, read_rows_of, report_of
-    from ragkit.evaluations.judging import judge_answers, judge_report_of
+    from ragkit.evaluations.answers.answer_run import JUDGE, read_rows_of, report_of
+    from ragkit.evaluations.answers.judging import judge_answers, judge_report_of
     from ragkit.progress import count_progress
 
     judge_settings = None if judge is None else load_config(judge)
@@ -96,8 +96,8 @@ def _plan(
     max_pages: int | None,
     documents_from: Path | None,
 ) -> AnswerPlan:
-    from ragkit.eval.page_sets import PageScope, read_names
-    from ragkit.evaluations.answer_evaluation import AnswerPlan
+    from ragkit.eval.sets.page_sets import PageScope, read_names
+    from ragkit.evaluations.answers.answer_evaluation import AnswerPlan
 
     only = None if documents_from is None else read_names(documents_from)
     scope = PageScope(documents.value, within.value, max_pages, only)
@@ -105,7 +105,7 @@ def _plan(
 
 
 def _ask(plan: AnswerPlan, config: Path | None, out: Path, corpus: Path | None) -> None:
-    from ragkit.evaluations.answer_evaluation import evaluate_answers
+    from ragkit.evaluations.answers.answer_evaluation import evaluate_answers
     from ragkit.progress import count_progress, index_progress
 
     with index_progress() as indexing:

@@ -45,8 +45,8 @@ def compare(
     Differences are tested by paired randomisation, and p-values are corrected by Holm's method for all pairs and
     measures. Each system is named by its file or folder.
     """
-    from ragkit.eval.compare_paths import compare_paths
-    from ragkit.eval.report_page import write_report
+    from ragkit.eval.reports.compare_paths import compare_paths
+    from ragkit.eval.reports.report_page import write_report
     from ragkit.evaluations.run_plan import code_version
 
     report = compare_paths(systems, qrels, measure or (), data=data, seed=seed)

@@ -53,8 +53,8 @@ def context(
 
     The engine is generation.engine; smollm2, with answers of 32 tokens, where the file does not say.
     """
-    from ragkit.eval.context_probe import make_sweep
-    from ragkit.evaluations.context_sweep import check_curve, position_curve, sweep_contexts
+    from ragkit.eval.contexts.context_probe import make_sweep
+    from ragkit.evaluations.contexts.context_sweep import check_curve, position_curve, sweep_contexts
     from ragkit.progress import index_progress
     from ragkit.serve.prompting.position_curve import save_position_curve
 

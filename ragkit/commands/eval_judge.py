@@ -17,8 +17,8 @@ def judge(
     out: Annotated[Path | None, typer.Option(help="Folder of the run: kept, killed and gone on with.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the engine of [generation] judge answers that people have labelled: how far it can be trusted."""
-    from ragkit.evaluations.judging import judge_answers, judge_report_of
+    """Have the settings' engine judge answers that people have labelled: how far it can be trusted."""
+    from ragkit.evaluations.answers.judging import judge_answers, judge_report_of
     from ragkit.progress import count_progress
 
     settings = load_config(config)

@@ -27,9 +27,9 @@ def load(
 
     With --upstream: what it adds to a vLLM server that runs, with the same prompts both ways.
     """
-    from ragkit.evaluations.load_check import measure_load
-    from ragkit.evaluations.load_server import LoadScale
-    from ragkit.evaluations.upstream_check import UpstreamScale, measure_upstream
+    from ragkit.evaluations.speed.load_check import measure_load
+    from ragkit.evaluations.speed.load_server import LoadScale
+    from ragkit.evaluations.speed.upstream_check import UpstreamScale, measure_upstream
 
     told = Console(stderr=True)
 

@@ -25,7 +25,7 @@ def mteb(
     With --data it is the referee: its nDCG@10 stands beside ragkit's. With --task it downloads the task's data.
     """
     from ragkit.errors import ConfigError
-    from ragkit.evaluations.mteb_evaluation import referee, run_tasks
+    from ragkit.evaluations.retrieval.mteb_evaluation import referee, run_tasks
     from ragkit.progress import index_progress
 
     if (data is None) == (task is None):

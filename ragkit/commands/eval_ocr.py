@@ -19,7 +19,7 @@ def ocr(
     as_json: JsonOption = False,
 ) -> None:
     """Read drawn pages by OCR: seconds a page, and the share of the text layer's words that was read."""
-    from ragkit.evaluations.ocr_evaluation import measure_ocr, parse_pages
+    from ragkit.evaluations.speed.ocr_evaluation import measure_ocr, parse_pages
 
     try:
         wanted = parse_pages(pages) if pages else None

@@ -24,8 +24,8 @@ def report(
 
     It takes what eval compare takes; the same files and seed make the same report, byte for byte.
     """
-    from ragkit.eval.compare_paths import compare_paths
-    from ragkit.eval.report_page import report_latex, report_markdown, write_report, write_tables
+    from ragkit.eval.reports.compare_paths import compare_paths
+    from ragkit.eval.reports.report_page import report_latex, report_markdown, write_report, write_tables
     from ragkit.evaluations.run_plan import code_version
 
     found = compare_paths(systems, qrels, measure or (), data=data, seed=seed)

@@ -78,18 +78,18 @@ def retrieval(
     with auto where documents.ocr = "always" or page pictures are embedded, or a corpus is named. Of a ViDoRe set
     (parquet or arrow files with an image column, or a corpus.jsonl of images) every picture is a document.
     """
-    from ragkit.eval.page_sets import PageScope, read_names
-    from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
-    from ragkit.eval.trec import write_run
-    from ragkit.eval.visual_sets import is_visual_set
-    from ragkit.evaluations.evaluation import evaluate_beir
-    from ragkit.evaluations.page_evaluation import (
+    from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES
+    from ragkit.eval.sets.page_sets import PageScope, read_names
+    from ragkit.eval.sets.trec import write_run
+    from ragkit.eval.sets.visual_sets import is_visual_set
+    from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
+    from ragkit.evaluations.retrieval.page_evaluation import (
         check_own_queries,
         evaluate_pages,
         needs_page_set,
         reads_pictures,
     )
-    from ragkit.evaluations.visual_evaluation import check_whole_set, evaluate_visual
+    from ragkit.evaluations.retrieval.visual_evaluation import check_whole_set, evaluate_visual
     from ragkit.progress import index_progress
 
     only = None if documents_from is None else read_names(documents_from)

@@ -20,10 +20,10 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score a run that is already there against judgements."""
-    from ragkit.eval.judgements import read_judgements
-    from ragkit.eval.ranking_metrics import DEFAULT_MEASURES
-    from ragkit.eval.run_scoring import score_as_report
-    from ragkit.eval.trec import read_run
+    from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES
+    from ragkit.eval.measures.run_scoring import score_as_report
+    from ragkit.eval.sets.judgements import read_judgements
+    from ragkit.eval.sets.trec import read_run
 
     report = score_as_report(read_judgements(qrels), read_run(run), measure or DEFAULT_MEASURES, by_query)
     show_report(report, as_json)

@@ -12,9 +12,9 @@ from ragkit.commands.shared import ConfigOption, JsonOption, show_report
 from ragkit.config import Config, load_config
 
 if TYPE_CHECKING:
-    from ragkit.eval.index_speed_report import IndexSpeedReport
-    from ragkit.eval.page_speed import PageSpeedReport
-    from ragkit.eval.speed import SpeedReport
+    from ragkit.eval.speed.index_speed_report import IndexSpeedReport
+    from ragkit.eval.speed.page_speed import PageSpeedReport
+    from ragkit.eval.speed.timing import SpeedReport
 
 # What options of `eval speed` count with: --scale, --pages, or "", neither.
 _COUNTS_WITH = {
@@ -57,8 +57,8 @@ def speed(
 ) -> None:
     """Time indexing and searching beside the bare libraries below them, page pictures, or vector indexes."""
     from ragkit.demo import SAMPLES
-    from ragkit.evaluations.evaluation import measure_speed
-    from ragkit.evaluations.page_speed import measure_page_speed
+    from ragkit.evaluations.speed.page_speed import measure_page_speed
+    from ragkit.evaluations.speed.text_speed import measure_speed
 
     _refuse_ignored(context, scale, pages)
     settings = load_config(config)
@@ -94,8 +94,8 @@ def _scale_report(
     repeats: int,
     data: Path | None,
 ) -> IndexSpeedReport:
-    from ragkit.eval.index_speed import DEFAULT_KINDS, IndexSpeedPlan, parse_sizes
-    from ragkit.evaluations.index_speed import measure_index_speed
+    from ragkit.eval.speed.index_speed import DEFAULT_KINDS, IndexSpeedPlan, parse_sizes
+    from ragkit.evaluations.speed.index_speed import measure_index_speed
 
     try:
         sizes = parse_sizes(scale)

@@ -35,9 +35,9 @@ def tradeoff(
     as_json: JsonOption = False,
 ) -> None:
     """Measure what each way to keep vectors takes on disk, how fast it is searched, and how well it ranks."""
-    from ragkit.eval.tradeoff import TradeoffPlan, parse_kinds, parse_pool_factors, parse_token_dtypes
-    from ragkit.eval.tradeoff_plot import save_plot
-    from ragkit.evaluations.tradeoff import measure_tradeoff
+    from ragkit.eval.speed.tradeoff import TradeoffPlan, parse_kinds, parse_pool_factors, parse_token_dtypes
+    from ragkit.eval.speed.tradeoff_plot import save_plot
+    from ragkit.evaluations.speed.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
     told = Console(stderr=True)

@@ -14,7 +14,7 @@ from ragkit.config import load_config
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ragkit.evaluations.fusion_fitting import PageQuestion
+    from ragkit.evaluations.retrieval.fusion_fitting import PageQuestion
     from ragkit.retrievers.page_fusion_weights import PageFusionWeights
 
 train_app = typer.Typer(no_args_is_help=True, help="Fitting to labelled questions.")
@@ -43,7 +43,7 @@ def fusion(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fit how much texts and pictures of pages count, and keep it in the corpus."""
-    from ragkit.evaluations.fusion_fitting import fit_corpus_fusion, store_page_fusion
+    from ragkit.evaluations.retrieval.fusion_fitting import fit_corpus_fusion, store_page_fusion
 
     if within not in ("all", "doc"):
         raise typer.BadParameter(f"{within!r}; give all or doc", param_hint="--within")
@@ -57,8 +57,8 @@ def fusion(
 
 
 def _labelled(path: Path, documents_from: Path | None) -> list[PageQuestion]:
-    from ragkit.eval.page_sets import PageScope, read_names, read_page_set
-    from ragkit.evaluations.fusion_fitting import questions_of, read_questions
+    from ragkit.eval.sets.page_sets import PageScope, read_names, read_page_set
+    from ragkit.evaluations.retrieval.fusion_fitting import questions_of, read_questions
 
     if path.is_dir():
         only = None if documents_from is None else read_names(documents_from)

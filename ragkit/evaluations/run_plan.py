@@ -12,7 +12,7 @@ from typing import Any
 from ragkit import __version__
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.eval.speed import machine_facts
+from ragkit.eval.speed.timing import machine_facts
 
 # Settings of the machine, of how long is waited, and of where a key is: in any table.
 _NOT_OF_ANY_TABLE = frozenset(

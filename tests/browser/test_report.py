@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragkit.eval.compare_paths import compare_paths
-from ragkit.eval.report_page import write_report
-from ragkit.eval.trec import write_qrels, write_run
+from ragkit.eval.reports.compare_paths import compare_paths
+from ragkit.eval.reports.report_page import write_report
+from ragkit.eval.sets.trec import write_qrels, write_run
 from tests.browser.chromium import axe_violations, chromium, why_not
 from tests.compared_runs import write_retrieval_folder, write_runs
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import brentq
 
 from ragkit.errors import DataError
-from ragkit.eval.ranking_metrics import score_run
+from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.retrievers.fit_page_fusion import LabelledQuestion, _Case, _fit, _folds, fit_page_fusion
 from ragkit.retrievers.page_fusion_weights import PageFusionWeights
 

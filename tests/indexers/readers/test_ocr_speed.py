@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ragkit.config import Config
-from ragkit.evaluations.ocr_evaluation import measure_ocr
+from ragkit.evaluations.speed.ocr_evaluation import measure_ocr
 from ragkit.indexers.readers.ocr import RapidOcrEngine
 from ragkit.indexers.readers.render import PdfiumRenderer
 

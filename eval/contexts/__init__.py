@@ -1,0 +1,1 @@
+"""How well a model uses what stands in a long prompt."""

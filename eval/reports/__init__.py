@@ -1,0 +1,1 @@
+"""Systems compared over the same queries, as tables and pages."""

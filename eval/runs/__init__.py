@@ -1,0 +1,1 @@
+"""What an evaluation keeps: rankings and answers, query by query."""

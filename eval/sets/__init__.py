@@ -1,0 +1,1 @@
+"""Collections, judgements and questions as they lie on disk."""

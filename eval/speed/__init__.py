@@ -1,0 +1,1 @@
+"""What things cost: seconds, bytes, and a server under load."""

@@ -1,0 +1,1 @@
+"""`ragkit eval answers` and `judge`: questions asked of real corpora."""

@@ -1,0 +1,1 @@
+"""`ragkit eval context`: prompts as they are served."""

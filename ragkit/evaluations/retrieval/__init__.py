@@ -1,0 +1,1 @@
+"""`ragkit eval retrieval` and `mteb`, and `ragkit train fusion`: rankings of real corpora."""

@@ -1,0 +1,69 @@
+"""`ragkit eval retrieval` over collections of texts."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ragkit.config import Config
+from ragkit.corpus import Corpus
+from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES
+from ragkit.eval.runs.retrieval import RetrievalReport, Search, evaluate_retrieval
+from ragkit.eval.sets.beir import BeirCollection, read_beir
+from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run
+from ragkit.files import cache_folder
+from ragkit.indexers.index_report import IndexProgress
+from ragkit.records import Filter
+
+
+def evaluate_beir(
+    data: Path,
+    config: Config,
+    split: str = "test",
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    progress: Callable[[IndexProgress], None] | None = None,
+    out: Path | None = None,
+    topics: Path | None = None,
+    qrels: Path | None = None,
+) -> RetrievalReport:
+    """Index a BEIR folder as users' documents are indexed, run its judged queries, measure.
+
+    A document scores by its best passage. The corpus is kept in the cache and used again as long as
+    documents and indexing settings stay the same.
+
+    Args:
+        out: folder of a run, begun or gone on with: `ragkit.evaluations.retrieval.retrieval_run`.
+        topics, qrels: in the place of the folder's own queries and judgements: `read_beir`.
+    """
+    collection = read_beir(data, split, topics, qrels)
+    started = time.perf_counter()
+    with (
+        Corpus.open(cached_corpus(collection, config), config=config) as corpus,
+        kept_run(out, collection, config, corpus) as kept,
+    ):
+        report = corpus.add(collection.records(), progress=progress)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        seconds = {"index": time.perf_counter() - started}
+        result = evaluate_retrieval(collection, document_search(corpus), measures, seconds=seconds, kept=kept)
+        finish_run(kept, result)
+        return result
+
+
+def document_search(corpus: Corpus, where: Filter | None = None) -> Search:
+    """Documents by their best passages."""
+
+    def search(queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        found = corpus.search_many(queries, k, level="document", where=where)
+        return [[(hit.passage.document, hit.score) for hit in hits] for hits in found]
+
+    return search
+
+
+def cached_corpus(collection: BeirCollection, config: Config) -> Path:
+    """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
+    facts = [collection.fingerprint(), *(repr(table) for table in (config.passages, config.embedder))]
+    name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    return cache_folder() / "eval" / f"{collection.folder.name}-{name}"

@@ -1,0 +1,1 @@
+"""`ragkit eval speed`, `load`, `ocr` and `tradeoff`: real corpora and servers, timed."""

@@ -1,0 +1,216 @@
+"""A server under load: what an answer costs beyond the search below it, and whether the server stays as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from ragkit.config import Config
+from ragkit.errors import RagkitError
+from ragkit.eval.speed.load_client import LoadPlan, LoadSeen
+from ragkit.eval.speed.load_report import LoadFigure, LoadReport, buckets_of, histogram_bound, percentile
+from ragkit.eval.speed.timing import machine_facts
+from ragkit.evaluations.speed.load_server import LoadScale, Server, make_corpus, run_load, start_server
+
+_LAG = "ragkit_event_loop_lag_seconds"
+_CONFIG = '[generation]\nengine = "echo"\n'
+# Told to the machine's noise: searches and answers take turns so often.
+_ROUNDS = 3
+_MOST_CLIENTS = 256
+
+
+def measure_load(scale: LoadScale, data: Path | None = None, tell: Callable[[str], None] = print) -> LoadReport:
+    """Start a server with the echo engine over a made-up corpus, and put load on it from another process.
+
+    data: where the corpus is kept for another run.
+
+    Raises:
+        RagkitError: the server or the generator ended early.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = data or Path(scratch)
+        questions = make_corpus(folder / "load", scale, tell)
+        (folder / "load.toml").write_text(_CONFIG, "utf-8")
+        with start_server(folder) as server, _bare(folder / "load") as bare:
+            check = _Check(server, bare, questions, scale, tell)
+            figures = [*check.added_latency(), *check.long_run(), *check.too_many()]
+    facts = {
+        **machine_facts(),
+        "documents": scale.documents,
+        "seconds": scale.seconds,
+        "clients": scale.num_clients,
+        "generator": "a process of its own on the same cores",
+    }
+    return LoadReport(tuple(figures), facts)
+
+
+class _Check:
+    """The three loads, one after the other."""
+
+    def __init__(
+        self,
+        server: Server,
+        bare: _Bare,
+        questions: tuple[str, ...],
+        scale: LoadScale,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._server, self._bare, self._tell = server, bare, tell
+        self._questions, self._scale = questions, scale
+        self._short_s = max(scale.seconds / 10, 1.0)
+
+    def added_latency(self) -> Iterator[LoadFigure]:
+        """At half the rate that saturates the server, the median answer against the median search."""
+        self._tell("looking for the rate that saturates the server")
+        saturated = self._load(num_clients=16, stream=False, seconds=self._short_s)
+        rate = saturated.per_s / 2
+        if not rate:
+            raise RagkitError(f"the server answered nothing: {saturated.statuses} {saturated.errors[:3]}")
+        self._tell(f"{saturated.per_s:.0f} answers/s saturate it; answers and searches at half of that")
+        http, bare = LoadSeen(), LoadSeen()
+        for turn in range(_ROUNDS):
+            http.latencies_s += self._load(rate=rate, stream=False, seconds=self._short_s, seed=turn).latencies_s
+            bare.latencies_s += self._searches(
+                rate=rate, num_clients=64, seconds=self._short_s, seed=turn
+            ).latencies_s
+        yield LoadFigure("saturated rate", saturated.per_s, "answers/s")
+        for share, name in ((0.5, "p50"), (0.95, "p95")):
+            yield LoadFigure(f"answer {name} at half of it", 1000 * percentile(http.latencies_s, share), "ms")
+            yield LoadFigure(f"bare search {name} at that rate", 1000 * percentile(bare.latencies_s, share), "ms")
+        added = percentile(http.latencies_s, 0.5) - percentile(bare.latencies_s, 0.5)
+        yield LoadFigure("added p50", 1000 * added, "ms", "<= 5")
+
+    def long_run(self) -> Iterator[LoadFigure]:
+        """Streaming clients that ask on and on, against as many threads that search, before and behind."""
+        num_clients, seconds = self._scale.num_clients, self._scale.seconds
+        self._tell(f"{num_clients} streaming clients for {seconds:g} s, searches before and behind")
+        bare_cpu_s = _cpu_seconds(self._bare.pid)
+        bare = [self._searches(num_clients=num_clients, seconds=max(seconds / 6, 1.0), seed=7)]
+        lag = buckets_of(self._server.metrics(), _LAG)
+        memory = _Memory(self._server.pid)
+        cpu_s = _cpu_seconds(self._server.pid)
+        with memory:
+            seen = self._load(num_clients=num_clients, seconds=seconds, seed=8)
+        cpu_s = _cpu_seconds(self._server.pid) - cpu_s
+        lag_s = histogram_bound(lag, buckets_of(self._server.metrics(), _LAG), 0.999)
+        bare.append(self._searches(num_clients=num_clients, seconds=max(seconds / 6, 1.0), seed=9))
+        bare_cpu_s = _cpu_seconds(self._bare.pid) - bare_cpu_s
+        bare_per_s = sum(len(one.latencies_s) for one in bare) / sum(one.seconds for one in bare)
+        for error in seen.errors[:3]:
+            self._tell(error)
+        yield LoadFigure("streamed answers", seen.per_s, "answers/s")
+        yield LoadFigure("bare searches by as many threads", bare_per_s, "searches/s")
+        yield LoadFigure("answers a bare search", seen.per_s / bare_per_s, "", ">= 0.9")
+        # Of a busy machine the shares of processor time say more than the clock.
+        yield LoadFigure("processor time an answer", 1000 * cpu_s / max(len(seen.latencies_s), 1), "ms")
+        searches = sum(len(one.latencies_s) for one in bare)
+        yield LoadFigure("processor time a bare search", 1000 * bare_cpu_s / max(searches, 1), "ms")
+        yield LoadFigure("errors", sum(seen.statuses.values()) - len(seen.latencies_s), "", "= 0")
+        yield LoadFigure("first text p50", 1000 * percentile(seen.first_s, 0.5), "ms")
+        yield LoadFigure("event loop lag p99.9, at most", 1000 * lag_s, "ms", "<= 50")
+        yield LoadFigure("memory, last sixth to second, change", 100 * memory.growth(), "%", "<= 2")
+        yield LoadFigure("memory", memory.last_mb(), "MB")
+
+    def too_many(self) -> Iterator[LoadFigure]:
+        """More clients than there are places: they are told to come back, and nothing breaks."""
+        self._tell(f"{_MOST_CLIENTS} clients for {self._short_s:g} s")
+        seen = self._load(num_clients=_MOST_CLIENTS, seconds=self._short_s, seed=10)
+        broken = sum(count for status, count in seen.statuses.items() if status == 0 or status >= 500)
+        yield LoadFigure(f"{_MOST_CLIENTS} clients: 200", seen.statuses.get(200, 0), "", ">= 1")
+        yield LoadFigure(f"{_MOST_CLIENTS} clients: 429", seen.statuses.get(429, 0), "", ">= 1")
+        yield LoadFigure(f"{_MOST_CLIENTS} clients: 5xx and broken", broken + len(seen.errors), "", "= 0")
+
+    def _load(
+        self, *, seconds: float, stream: bool = True, num_clients: int = 1, rate: float = 0, seed: int = 0
+    ) -> LoadSeen:
+        plan = LoadPlan(
+            self._server.address,
+            "load",
+            self._questions,
+            seconds,
+            num_clients,
+            rate,
+            stream,
+            seed + self._scale.seed,
+        )
+        return run_load(plan)
+
+    def _searches(self, *, seconds: float, num_clients: int, rate: float = 0, seed: int = 0) -> LoadSeen:
+        plan = LoadPlan("", "load", self._questions, seconds, num_clients, rate, False, seed + self._scale.seed)
+        return self._bare.search(plan)
+
+
+class _Bare:
+    def __init__(self, process: subprocess.Popen[str], k: int) -> None:
+        self._process, self._k = process, k
+        self.pid = process.pid
+
+    def search(self, plan: LoadPlan) -> LoadSeen:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**asdict(plan), "k": self._k}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RagkitError("the process of bare searches ended")
+        return LoadSeen.from_json(line)
+
+
+@contextmanager
+def _bare(corpus: Path) -> Iterator[_Bare]:
+    command = [sys.executable, "-m", "ragkit.evaluations.speed.load_bare", str(corpus)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield _Bare(process, Config().generation.num_passages)
+        finally:
+            process.terminate()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time that a process has had."""
+    # Behind the name, which may hold anything: user and system time in ticks, the 12th and 13th field.
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Memory:
+    """Resident megabytes of a process, each second of a block."""
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        self._seen: list[float] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def growth(self) -> float:
+        """Of the last sixth of the time against the second sixth, as a share."""
+        sixth = max(len(self._seen) // 6, 1)
+        second, last = self._seen[sixth : 2 * sixth] or self._seen, self._seen[-sixth:]
+        return (sum(last) / len(last)) / (sum(second) / len(second)) - 1
+
+    def last_mb(self) -> float:
+        """When last looked at."""
+        return self._seen[-1]
+
+    def _watch(self) -> None:
+        while True:
+            kilobytes = re.search(r"VmRSS:\s+(\d+)", self._status.read_text("utf-8"))
+            self._seen.append(int(kilobytes.group(1)) / 1000 if kilobytes else float("nan"))
+            if self._ended.wait(1.0):
+                return

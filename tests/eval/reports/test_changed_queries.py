@@ -1,0 +1,61 @@
+import pytest
+
+from ragkit.errors import DataError
+from ragkit.eval.reports.changed_queries import Found, Returned, trec_order
+from ragkit.eval.reports.compare_paths import compare_paths
+from tests.compared_runs import write_answers_folder, write_collection, write_runs
+
+
+def test_both_sides_show_what_was_found_with_grades(tmp_path):
+    paths, qrels = write_runs(tmp_path)
+    report = compare_paths(paths[:2], qrels, ["RR"])
+    assert [(one.query, one.difference, one.relevant) for one in report.changed] == [
+        ("q2", 0.5, ("r",)),
+        ("q3", 0.25, ("r",)),
+        ("q4", 0.25, ("r",)),
+    ]
+    assert report.changed[0].a == Returned(
+        "old",
+        0.5,
+        (
+            Found(1, "o1", 4.0, 0, ""),
+            Found(2, "r", 3.0, 2, ""),
+            Found(3, "o2", 2.0, None, ""),
+            Found(4, "o3", 1.0, None, ""),
+        ),
+        "",
+    )
+    assert [one.document for one in report.changed[0].b.found] == ["r", "o1", "o2", "o3"]
+
+
+def test_texts_of_the_collection_are_shown(tmp_path):
+    paths, qrels = write_runs(tmp_path)
+    data = write_collection(tmp_path / "data", "word " * 100)
+    first = compare_paths(paths[:2], qrels, ["RR"], data=data).changed[0]
+    assert first.text.startswith("question q2 word word")
+    assert first.b.found[0].text.startswith("title of r: word word")
+    assert len(first.b.found[0].text) == 300
+    assert first.b.found[0].text.endswith("…")
+
+
+def test_a_collection_of_other_queries_is_refused(tmp_path):
+    paths, qrels = write_runs(tmp_path)
+    data = write_collection(tmp_path / "data")
+    (data / "queries.jsonl").write_text('{"_id": "x1", "text": "another"}\n')
+    with pytest.raises(DataError, match=r"queries\.jsonl has none of the 3 queries to be shown, 'q2' among them"):
+        compare_paths(paths[:2], qrels, ["RR"], data=data)
+
+
+def test_answers_are_shown_with_gold_answers_and_places(tmp_path):
+    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5}, "q2": {"f1": 1.0}})
+    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}, "q2": {"f1": 1.0}})
+    (one,) = compare_paths([a, b]).changed
+    assert (one.query, one.text, one.gold, one.relevant) == ("q1", "question q1", ("gold",), ("d1#p2",))
+    assert one.b == Returned(
+        "b", 1.0, (Found(1, "d1#p2", 0.5, 1, ""), Found(2, "d2#p1", 0.25, None, "")), "answer of b to q1"
+    )
+
+
+def test_documents_are_ordered_as_trec_eval_does():
+    # 1 + 1e-9 is 1 in float32: a tie, which the greater id wins.
+    assert [name for name, _ in trec_order({"a": 1 + 1e-9, "b": 1.0, "c": 2.0})] == ["c", "b", "a"]

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ragkit.commands.eval_app import eval_app
+from ragkit.config import Config, parse_config
+from ragkit.corpus import Corpus
+from ragkit.errors import DataError
+from ragkit.eval.runs.run_folder import read_finished, read_manifest
+from ragkit.eval.sets.trec import read_run
+from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
+
+NUM_QUERIES = 150
+WORDS = "anchor beacon cable dredge engine fender gauge hatch island jetty".split()
+ROOT = Path(__file__).parents[3]
+
+
+def config(**retrieval: object) -> Config:
+    return parse_config({"embedder": {"name": "none"}, "retrieval": {"method": "bm25", **retrieval}})
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    folder = tmp_path / "harbour"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{i}", "text": f"The {word} number {i}.", "title": ""} for i, word in enumerate(WORDS)]
+    queries = [{"_id": f"q{i}", "text": f"{WORDS[i % 10]} q{i}"} for i in range(NUM_QUERIES)]
+    for name, rows in {"corpus": documents, "queries": queries}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    lines = "".join(f"q{i}\td{i % 10 if i % 2 else 9 - i % 10}\t1\n" for i in range(NUM_QUERIES))
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}", "utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_that_stopped_goes_on_where_it_was(beir: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    whole = evaluate_beir(beir, config())
+    asked: list[str] = []
+    search_many = Corpus.search_many
+
+    def counting(self: Corpus, queries: Sequence[str], *arguments: Any, **more: Any) -> Any:
+        if len(asked) == 64:
+            raise KeyboardInterrupt
+        asked.extend(queries)
+        return search_many(self, queries, *arguments, **more)
+
+    out = tmp_path / "run"
+    monkeypatch.setattr(Corpus, "search_many", counting)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_beir(beir, config(), out=out)
+    assert list(read_finished(out)) == [f"q{i}" for i in range(64)]
+    asked.clear()
+    asked.append("not the number that stops it")
+    report = evaluate_beir(beir, config(), out=out)
+    assert len(asked) - 1 == NUM_QUERIES - 64
+    assert report.run == whole.run
+    assert report.measures == whole.measures
+    # Odd queries find their only document; of the even ones none is about the word that is judged.
+    assert report.measures["RR@10"] == 0.5
+    assert read_run(out / "run.trec") == whole.run
+    assert json.loads((out / "scores.json").read_text("utf-8")) == whole.by_query
+    completed = read_manifest(out).completed
+    assert completed is not None
+    assert completed["measures"] == whole.measures
+    # Once more: nothing is searched, and other measures can be taken of what is there.
+    asked.clear()
+    assert evaluate_beir(beir, config(), measures=["P@1"], out=out).measures == {"P@1": 0.5}
+    assert asked == []
+
+
+def test_a_killed_run_does_not_search_twice(beir: Path, tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from ragkit.corpus import Corpus
+from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
+from tests.evaluations.retrieval.test_retrieval_run import config
+found = Corpus.search_many
+def slow(self, queries, *rest, **more):
+    print(*[query.split()[1] for query in queries], flush=True)
+    time.sleep(0.2)
+    return found(self, queries, *rest, **more)
+Corpus.search_many = slow
+evaluate_beir(Path({str(beir)!r}), config(), out=Path({str(tmp_path / "run")!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    first = [next(process.stdout).split() for _ in range(2)]
+    os.kill(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    finished = list(read_finished(tmp_path / "run"))
+    assert finished == first[0]
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    asked = again.stdout.split()
+    assert sorted(asked + finished) == sorted(f"q{i}" for i in range(NUM_QUERIES))
+
+
+def test_other_settings_and_other_data_are_refused_with_the_difference(beir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    evaluate_beir(beir, config(), out=out)
+    with pytest.raises(DataError, match=r"config.retrieval.depth: 500 there, 7 now"):
+        evaluate_beir(beir, config(depth=7), out=out)
+    with (beir / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
+        file.write("q0\td4\t1\n")
+    with pytest.raises(DataError, match=r"data.queries: .* there, .* now") as refused:
+        evaluate_beir(beir, config(), out=out)
+    assert "config" not in str(refused.value)
+
+
+def test_a_copy_elsewhere_is_the_same_data(beir: Path, tmp_path: Path) -> None:
+    evaluate_beir(beir, config(), out=tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    beir.rename(elsewhere / beir.name)
+    assert evaluate_beir(elsewhere / beir.name, config(), out=tmp_path / "run").num_queries == NUM_QUERIES
+
+
+def test_ids_that_a_trec_run_cannot_carry(beir: Path, tmp_path: Path) -> None:
+    for path in (beir / "corpus.jsonl", beir / "qrels" / "test.tsv"):
+        path.write_text(path.read_text("utf-8").replace("d3", "d 3"), "utf-8")
+    report = evaluate_beir(beir, config(), out=tmp_path / "run")
+    completed = read_manifest(tmp_path / "run").completed
+    assert completed is not None
+    assert completed["notes"] == [
+        "no run.trec: the id 'd 3' is empty or holds white space; TREC files cannot carry it"
+    ]
+    assert not (tmp_path / "run" / "run.trec").exists()
+    assert report.run["q3"].keys() == {"d 3"} == dict(read_finished(tmp_path / "run")["q3"]["ranking"]).keys()
+
+
+def test_the_command_keeps_a_run(beir: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "bm25.toml"
+    settings.write_text('[embedder]\nname = "none"\n[retrieval]\nmethod = "bm25"\n', "utf-8")
+    command = [
+        "retrieval",
+        "--data",
+        str(beir),
+        "--config",
+        str(settings),
+        "--out",
+        str(tmp_path / "run"),
+        "--json",
+    ]
+    done = CliRunner().invoke(eval_app, command, catch_exceptions=False)
+    assert json.loads(done.stdout)["measures"]["RR@10"] == 0.5
+    plan = read_manifest(tmp_path / "run").plan
+    assert plan["data"]["name"] == "harbour"
+    assert plan["config"]["retrieval"]["method"] == "bm25"
+    assert "serve" not in plan["config"]

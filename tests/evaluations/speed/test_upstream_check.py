@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit.config import parse_config
+from ragkit.corpus import Corpus
+from ragkit.errors import RagkitError
+from ragkit.evaluations.speed.upstream_check import UpstreamScale, measure_upstream, prepared_prompts
+from ragkit.records import TextRecord
+
+WORDS = 5
+
+
+class FakeVllm(ThreadingHTTPServer):
+    """Streams the same words to everybody, and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeVllm
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._send(json.dumps({"data": [{"id": "m", "max_model_len": 4096}]}).encode(), "application/json")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path != "/v1/chat/completions":
+            self._send(json.dumps({"count": 7, "max_model_len": 4096}).encode(), "application/json")
+            return
+        self.server.asked.append(body)
+        deltas = [{"content": f"word{i} "} for i in range(WORDS)]
+        chunks = [self._chunk(delta, None) for delta in deltas] + [self._chunk({}, "length")]
+        events = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+        self._send(events + b"data: [DONE]\n\n", "text/event-stream")
+
+    @staticmethod
+    def _chunk(delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+    def _send(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        if kind == "text/event-stream":
+            # In one chunk, for the generator of load tells streams by it.
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+            return
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeVllm]:
+    with FakeVllm() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
+    report = measure_upstream(upstream.url, "m", UpstreamScale(4.0, 2, documents=20), tell=lambda _: None)
+    figures = {figure.name: figure for figure in report.figures}
+    assert figures["errors"].value == 0
+    assert figures["answers directly"].value > 0
+    assert figures["answers through ragkit"].value > 0
+    ratio = figures["answers through ragkit"].value / figures["answers directly"].value
+    assert figures["through a direct one"].value == pytest.approx(ratio)
+    through = [body for body in upstream.asked if "stream_options" in body]
+    past = [body for body in upstream.asked if "stream_options" not in body]
+    prompts = [{json.dumps(body["messages"]) for body in bodies} for bodies in (past, through)]
+    # Each way chance left out a few of the 32 at most.
+    assert len(prompts[0] & prompts[1]) > 0.5 * len(prompts[0] | prompts[1])
+    assert all("[1]" in prompt for prompt in prompts[0])
+    sampling = {(body["max_tokens"], body["temperature"], body["ignore_eos"]) for body in upstream.asked}
+    assert sampling == {(64, 0.0, True)}
+
+
+def test_prompts_hold_the_passages_that_are_found(upstream: FakeVllm, tmp_path: Path) -> None:
+    config = parse_config(
+        {
+            "embedder": {"name": "none"},
+            "retrieval": {"method": "bm25"},
+            "generation": {"engine": "openai", "url": upstream.url, "model": "m", "num_passages": 1},
+        }
+    )
+    with Corpus.open(tmp_path / "c", config=config) as corpus:
+        corpus.add([TextRecord("a", "The crane was greased."), TextRecord("b", "The rope was replaced.")])
+    ((*_, asked),) = prepared_prompts(tmp_path / "c", config, ["Which rope?"])
+    assert asked["role"] == "user"
+    assert "The rope was replaced." in asked["content"]
+    assert "crane" not in asked["content"]
+    assert upstream.asked == []
+    with pytest.raises(RagkitError, match="made 0 prompts and not one"):
+        prepared_prompts(tmp_path / "c", config, ["zzz"])
