@@ -12,7 +12,7 @@ from ragkit.hosting.search_batches import in_search_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
 from ragkit.serve.generate import generate_answer, stream_answer
-from ragkit.serve.prompting.condense import SearchText, search_text
+from ragkit.serve.prompting.condense import SearchText, looks_back, search_text
 from ragkit.serve.search_notes import search_notes
 
 _UNSEARCHED_NOTE = (
@@ -118,9 +118,8 @@ class Pipeline:
 
     async def _find(self, request: AskRequest) -> _Found:
         """The hits, of a search for the last message or for what the settings make of the conversation."""
-        # Models are loaded off the event loop, and before the clock starts.
-        engine, embedder = await in_search_thread(lambda: (self._engine(), self._embedder()))
         if request.found is not None:
+            engine, embedder = await in_search_thread(self._models)
             return _Found(
                 list(request.found.hits),
                 engine,
@@ -129,13 +128,23 @@ class Pipeline:
                 SearchText(request.found.searched),
                 request.found.notes,
             )
+        if not looks_back(request, self._settings.condense):
+            return await in_search_thread(partial(self._searched, request, SearchText(request.question), {}))
+        engine, _ = await in_search_thread(self._models)
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
-        timings_ms = {"condense": _milliseconds_since(started)} if searched.is_condensed else {}
-        hits, notes, timings_ms["retrieve"] = await in_search_thread(
-            partial(self._search_for, replace(request, question=searched.text))
-        )
-        return _Found(hits, engine, embedder, timings_ms, searched, notes)
+        timings_ms = {"condense": _milliseconds_since(started)}
+        return await in_search_thread(partial(self._searched, request, searched, timings_ms))
+
+    def _models(self) -> tuple[Engine, Embedder | None]:
+        """Not on the event loop: they may be loaded now."""
+        return self._engine(), self._embedder()
+
+    def _searched(self, request: AskRequest, searched: SearchText, timings_ms: dict[str, float]) -> _Found:
+        """Models first: the clock of the search begins behind them."""
+        engine, embedder = self._models()
+        hits, notes, took_ms = self._search_for(replace(request, question=searched.text))
+        return _Found(hits, engine, embedder, {**timings_ms, "retrieve": took_ms}, searched, notes)
 
     def _search_for(self, request: AskRequest) -> tuple[list[Hit], tuple[str, ...], float]:
         """Hits, notes and milliseconds."""

@@ -59,12 +59,21 @@ async def search_text(ask: AskRequest, engine: Engine, condense: Literal["last",
     Without earlier turns it is the last message. An engine that fails, or writes no question, leaves it at that
     with a note. "history" adds the user's turns for as long as all have at most 256 tokens, by estimate.
     """
-    turns = [turn for turn in ask.history if turn.role in ("user", "assistant") and turn.content.strip()]
-    if condense == "last" or not turns:
+    turns = _turns(ask)
+    if not looks_back(ask, condense):
         return SearchText(ask.question)
     if condense == "history":
         return SearchText(_with_earlier(ask.question, turns), is_condensed=True)
     return await _written(ask.question, turns, engine)
+
+
+def looks_back(ask: AskRequest, condense: Literal["last", "history", "llm"]) -> bool:
+    """Whether more than the last message decides what is searched for."""
+    return condense != "last" and bool(_turns(ask))
+
+
+def _turns(ask: AskRequest) -> list[ChatMessage]:
+    return [turn for turn in ask.history if turn.role in ("user", "assistant") and turn.content.strip()]
 
 
 def _with_earlier(question: str, turns: Sequence[ChatMessage]) -> str:
