@@ -23,7 +23,6 @@ from ragkit.serve.engines.chat_json import message_json
 
 # Both ways take turns so often: a busy moment of the machine meets both.
 _ROUNDS = 4
-_NUM_QUESTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,8 @@ def measure_upstream(
     config = _config(url, model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        questions = make_corpus(
-            folder / "load", LoadScale(documents=scale.documents, seed=scale.seed), tell, config
-        )
-        questions = questions[:_NUM_QUESTIONS]
+        corpus = LoadScale(documents=scale.documents, seed=scale.seed)
+        questions = make_corpus(folder / "load", corpus, tell, config)
         prompts = prepared_prompts(folder / "load", config, questions)
         (folder / "load.toml").write_text(_toml(url, model), "utf-8")
         fields = {"max_tokens": scale.num_tokens, "temperature": 0.0, "ignore_eos": True}
@@ -135,7 +132,7 @@ def _in_turns(
     past: LoadPlan, through: LoadPlan, seed: int, tell: Callable[[str], None]
 ) -> tuple[LoadSeen, LoadSeen]:
     """What was seen past ragkit and through it, of all turns."""
-    tell("each prompt once, both ways, so that caches are warm")
+    tell("both ways once, uncounted")
     for plan in (past, through):
         run_load(replace(plan, seconds=max(plan.seconds / 2, 1.0), seed=seed + 1000))
     direct, served = LoadSeen(), LoadSeen()
