@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ragkit.errors import ContextLengthError
-from ragkit.protocols import Engine
+from ragkit.protocols import Engine, Upstream
 from ragkit.records import ChatMessage, ChatRequest, Hit, Sampling, Source
 from ragkit.serve.engines.token_estimate import estimate_tokens
 from ragkit.serve.prompting.prompts import Layout, SourceText, prompt_messages
@@ -19,6 +19,9 @@ MOST_SOURCES = 999
 _MOST_NAMES = 10
 # What an estimate may be wrong by where it decides what is tried.
 _MARGIN = 1.1
+# What an estimate is taken times where nothing is counted, and what a template may put around each message.
+_SURELY = 1.25
+_TEMPLATE_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def build_request(
     sources of text go, and shorter ones behind the first that does not fit take its place. Texts are cut at a
     sentence, or at a word where not even a sentence fits. Each is noted. The layout's pages stay, in the order
     they are given in; order: of the texts behind them. Tokens are counted once where all fits, else some
-    log2(turns) + log2(sources) times.
+    log2(turns) + log2(sources) times; not at all by an engine behind a network where an estimate leaves ample room.
 
     Raises:
         ContextLengthError: question, instructions and the layout's images do not fit beside `sampling.max_tokens`.
@@ -89,12 +92,22 @@ class _Packer:
 
     def pack(self) -> Prompt:
         chosen = list(range(min(len(self._hits), MOST_SOURCES)))
+        if self._surely_fits(chosen):
+            return self._prompt(chosen, 0)
         num_turns, size = len(self._turns), self._size(chosen)
         if size > self._room:
             bare = self._fit_turns()
             size = self._size(chosen) if len(self._turns) < num_turns else size
             chosen = chosen if size <= self._room else self._fit_sources(chosen, size, bare)
         return self._prompt(chosen, num_turns - len(self._turns))
+
+    def _surely_fits(self, chosen: Sequence[int]) -> bool:
+        """By a generous estimate of text, where counting would be a request to a server that may be busy."""
+        messages = self._messages(self._arranged(chosen)) if isinstance(self._engine, Upstream) else []
+        if not messages or any(message.images or message.tool_calls for message in messages):
+            return False
+        estimated = sum(estimate_tokens(message.content) for message in messages)
+        return estimated * _SURELY + _TEMPLATE_TOKENS * (len(messages) + 1) <= self._room
 
     def _fit_turns(self) -> int:
         """Leave out old turns; gives the tokens without sources.

@@ -15,11 +15,12 @@ from PIL import Image
 
 from ragkit.config import GenerationConfig
 from ragkit.errors import ContextLengthError
-from ragkit.records import Answer, AskRequest, ChatMessage, Hit, ImageLimits, Sampling
+from ragkit.records import Answer, AskRequest, ChatMessage, Hit, ImageLimits, Readiness, Sampling
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.token_estimate import estimate_tokens
 from ragkit.serve.generate import generate_answer
 from ragkit.serve.prompting.packing import MOST_SOURCES, build_request
+from ragkit.serve.prompting.prompts import Layout
 from ragkit.serve.prompting.request_plan import plan_requests
 from ragkit.serve.prompting.text_cuts import largest_that_fits, longest, sentence_cuts, word_cuts
 from tests.serve.house import FakeStore, make_hit, two_hits, two_page_store
@@ -119,6 +120,32 @@ def test_tokens_are_counted_once_where_all_fits_and_seldom_else() -> None:
     assert engine.counts <= 6 + 9 + 8
     assert engine.count_tokens(prompt.request.messages) <= engine.context_tokens - 100
     assert len(prompt.request.sources) + len(prompt.dropped) == 512
+
+
+class RemoteEngine(CountingEngine):
+    """An `Upstream`: to count is to ask a server."""
+
+    async def readiness(self) -> Readiness:
+        return Readiness(self.name, True, "ready")
+
+
+def test_a_server_is_not_asked_to_count_what_surely_fits() -> None:
+    hits = numbered(8)
+    roomy, tight = RemoteEngine(context_tokens=8192), RemoteEngine(context_tokens=700)
+    prompts = [
+        build_request("Which?", hits, engine, sampling=Sampling(max_tokens=64)) for engine in (roomy, tight)
+    ]
+    assert [len(prompt.request.sources) for prompt in prompts] == [8, 8]
+    assert (roomy.counts, tight.counts) == (0, 1)
+    pictures = Layout(images=(Image.new("RGB", (8, 8)),))
+    build_request("Which?", (), roomy, sampling=Sampling(max_tokens=64), layout=pictures)
+    assert roomy.counts == 1
+    here = CountingEngine(context_tokens=8192)
+    assert (
+        build_request("Which?", hits, here).request.messages
+        == build_request("Which?", hits, roomy).request.messages
+    )
+    assert here.counts == 1
 
 
 def test_a_huge_passage_does_not_starve_the_others() -> None:
