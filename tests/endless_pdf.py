@@ -1,4 +1,4 @@
-"""A PDF of two kilobytes whose page takes as long, and as much memory, as one likes: a form that draws ten forms."""
+"""A PDF of two kilobytes whose page takes as long, and as much memory, as one likes: forms of ten forms."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,11 +78,14 @@ def stand_in(limits: DrawLimits = ROOMY, idle_s: float = 60) -> Iterator[Callabl
 
 def children(word: str, of: int) -> list[int]:
     """Living processes of a process with this word on their command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
-    return [
-        int(pid) for pid, parent, state, args in rows if int(parent) == of and word in args and state[0] != "Z"
-    ]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # Processes come and go while we look.
+        with contextlib.suppress(OSError):
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == of and state != "Z" and word.encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def drawing_now() -> list[int]:
@@ -185,9 +189,9 @@ def test_a_process_that_keeps_much_is_not_used_again() -> None:
 
 
 def test_a_process_that_does_not_start_is_said() -> None:
-    with DrawingPool(ROOMY, (sys.executable, "-c", "raise SystemExit(4)")) as pool:
-        with pytest.raises(DocumentError, match=r"did not start \(status 4\)"):
-            pool.draw(DRAWING, Path("any.pdf"), PDF, "", 1)
+    command = (sys.executable, "-c", "raise SystemExit(4)")
+    with DrawingPool(ROOMY, command) as pool, pytest.raises(DocumentError, match=r"did not start \(status 4\)"):
+        pool.draw(DRAWING, Path("any.pdf"), PDF, "", 1)
 
 
 def test_a_page_that_hangs_leaves_room_for_another_and_two_of_them_are_waited_for() -> None:
