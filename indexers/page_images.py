@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ FOLDER = "pages"
 # Kinds of files whose pages can be drawn.
 DRAWABLE = frozenset({media_types.PDF}) | media_types.IMAGES
 # Of a picture in pixels: the most that WebP holds.
-_LONGEST_SIDE = 16_383
+LONGEST_SIDE = 16_383
 _SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
 
 
@@ -65,7 +65,7 @@ class Drawing:
         else:
             with _frames(path, media_type, self.documents, hold) as frames:
                 picture, _ = frames.picture(page)
-        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         return picture
 
     def draw_again(self, path: Path, media_type: str, content_hash: str, page: int) -> Image:
@@ -84,6 +84,9 @@ class Drawing:
                 "index it with pages.keep_pages = true"
             ) from error
 
+
+# Draws a page of a document that was indexed before: as `Drawing.draw_again`, which is one, perhaps elsewhere.
+Redraw = Callable[[Drawing, Path, str, str, int], "Image"]
 
 _held: list[tuple[object, ImagePages]] = []
 

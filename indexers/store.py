@@ -13,7 +13,7 @@ from ragkit.attributes import load_attributes
 from ragkit.errors import CorpusDamagedError, CorpusError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.filter_sql import documents_sql
-from ragkit.indexers.page_images import DRAWABLE, Drawing, kept_path, load_kept
+from ragkit.indexers.page_images import DRAWABLE, Drawing, Redraw, kept_path, load_kept
 from ragkit.indexers.page_rows import read_page
 from ragkit.records import Document, Filter, KeyArray, Page, PageImage, Passage, PassageKind
 
@@ -36,10 +36,11 @@ FROM passages JOIN documents ON documents.key = passages.document
 
 
 class SqlitePassageStore:
-    """The `PassageStore` of a corpus."""
+    """The `PassageStore` of a corpus. redraw: draws the pages whose pictures the corpus does not keep."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, redraw: Redraw = Drawing.draw_again) -> None:
         self._catalogue = catalogue
+        self._redraw = redraw
         self._filters: dict[tuple[int, str, str], KeyArray] = {}
         self._lock = threading.Lock()
 
@@ -160,6 +161,6 @@ class SqlitePassageStore:
 
         def load() -> Image:
             drawing = Drawing.from_settings(self._catalogue.settings)
-            return drawing.draw_again(Path(source), media_type, content_hash, number)
+            return self._redraw(drawing, Path(source), media_type, content_hash, number)
 
         return PageImage(document, number, width, height, load)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ragkit.corpus import Corpus
+    from ragkit.indexers.page_images import Redraw
     from ragkit.protocols import Engine
 
 app = typer.Typer(
@@ -281,6 +282,7 @@ def _served_app(
     """
     from ragkit.assemble import NO_EMBEDDER
     from ragkit.devices import share_cores
+    from ragkit.hosting.drawing_pool import DrawingPool
     from ragkit.hosting.library import FolderLibrary
     from ragkit.hosting.search_batches import NUM_WORKERS
     from ragkit.hosting.served_engine import served_engine
@@ -289,10 +291,11 @@ def _served_app(
     from ragkit.serve.api.app import create_app
 
     answering = running.enter_context(served_engine(settings, *vllm))
-    opened = [_open(folder, answering.config, engine=answering.engine) for folder in folders]
+    drawing = running.enter_context(DrawingPool.of(settings.serve))
+    opened = [_open(folder, answering.config, False, answering.engine, drawing.draw) for folder in folders]
     for one in opened:
         one.load()
-    kept = None if store is None else running.enter_context(served_stores(store, answering))
+    kept = None if store is None else running.enter_context(served_stores(store, answering, drawing.draw))
     # Corpora that come later load a model later.
     if "torch" in sys.modules or (kept is not None and answering.config.embedder.name != NO_EMBEDDER):
         share_cores(NUM_WORKERS)
@@ -343,10 +346,18 @@ def _with_keys_file(config: Config, keys: Path | None) -> Config:
     return config.model_copy(update={"serve": config.serve.model_copy(update={"api_keys_file": str(keys)})})
 
 
-def _open(folder: Path, settings: Config, create: bool = False, engine: Engine | None = None) -> Corpus:
+def _open(
+    folder: Path,
+    settings: Config,
+    create: bool = False,
+    engine: Engine | None = None,
+    redraw: Redraw | None = None,
+) -> Corpus:
     from ragkit.corpus import Corpus
+    from ragkit.indexers.page_images import Drawing
 
-    return Corpus.open(folder, config=settings, create=create, engine=engine)
+    redraw = redraw or Drawing.draw_again
+    return Corpus.open(folder, config=settings, create=create, engine=engine, redraw=redraw)
 
 
 def _print_json(value: object) -> None:

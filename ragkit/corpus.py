@@ -31,6 +31,7 @@ from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
 from ragkit.indexers.migrate import migrate
+from ragkit.indexers.page_images import Drawing, Redraw
 from ragkit.indexers.prepare import Preparer
 from ragkit.indexers.readers.find_files import find_files, fixed_part, with_records
 from ragkit.indexers.readers.render import make_renderer
@@ -81,19 +82,20 @@ class Corpus:
         reranker: Reranker | None = None,
         engine: Engine | None = None,
         made_with: Embedders | None = None,
+        redraw: Redraw = Drawing.draw_again,
     ) -> None:
         self.path = path
         self.manifest = manifest.read_manifest(path)
         self._catalogue = Catalogue(path)
         self.config = with_remembered(path, config, self._catalogue.settings, self.manifest)
-        self.store: PassageStore = SqlitePassageStore(self._catalogue)
+        self.store: PassageStore = SqlitePassageStore(self._catalogue, redraw)
         self._embedders = EmbedderSet(path, self.manifest, self.config, embedders, made_with)
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
         self._filters = FilterCheck(self._catalogue)
         self._own_retriever = retriever is None
-        self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever)
+        self._searcher = Searcher(path, self._catalogue, self.config, self._embedders, retriever, redraw)
         self._batches = SearchBatches(
             lambda queries, k, level, where: self.search_many(queries, k, level=level, where=where)
         )
@@ -111,6 +113,7 @@ class Corpus:
         reranker: Reranker | None = None,
         engine: Engine | None = None,
         create: bool = True,
+        redraw: Redraw = Drawing.draw_again,
     ) -> Corpus:
         """Open the corpus in a folder, or make an empty one there.
 
@@ -124,6 +127,7 @@ class Corpus:
                 from `CorpusParts`.
             reranker, engine: in place of the configured ones.
             create: whether to make a corpus where there is none.
+            redraw: draws pages whose pictures are not kept; by default in this process.
 
         Raises:
             CorpusNotFoundError: there is none, and `create` is False.
@@ -136,7 +140,7 @@ class Corpus:
         is_new = not (folder / manifest.FILE_NAME).exists()
         migrate(folder)
         if not is_new:
-            return cls(folder, settings, given, retriever, reranker, engine)
+            return cls(folder, settings, given, retriever, reranker, engine, redraw=redraw)
         if not create:
             raise CorpusNotFoundError(
                 f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
@@ -145,7 +149,7 @@ class Corpus:
         made = make_embedders(settings, given)
         with _disk_errors_named(folder):
             create_corpus(folder, made, __version__)
-        corpus = cls(folder, settings, given, retriever, reranker, engine, made)
+        corpus = cls(folder, settings, given, retriever, reranker, engine, made, redraw)
         with _disk_errors_named(folder), writer_lock(folder):
             corpus._remember()
         return corpus

@@ -15,6 +15,7 @@ from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical.lexical_files import open_lexical
+from ragkit.indexers.page_images import Drawing, Redraw
 from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors.numpy_index import NumpyIndex
@@ -45,6 +46,7 @@ class Searcher:
     Args:
         embedders: asked when vectors are first needed.
         make: in place of the configured retriever.
+        redraw: draws the pages whose pictures the corpus does not keep.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Searcher:
         config: Config,
         embedders: EmbedderSet,
         make: RetrieverFactory | None = None,
+        redraw: Redraw = Drawing.draw_again,
     ) -> None:
         self._path = path
+        self._redraw = redraw
         self._catalogue = catalogue
         self._config = config
         self._embedders = embedders
@@ -89,7 +93,7 @@ class Searcher:
 
     def open_parts(self) -> CorpusParts:
         """The indexes of the state that this thread's reads see."""
-        store = SqlitePassageStore(self._catalogue)
+        store = SqlitePassageStore(self._catalogue, self._redraw)
         files, dead = self._catalogue.files(LEXICAL_KIND), self._catalogue.dead_keys()
         lexical = open_lexical(self._path, files, dead, self._config.lexical)
         texts = self._embedders.texts if self._wants_vectors else None

@@ -27,6 +27,7 @@ class ServeConfig(BaseModel):
     max_pages: of a file that is indexed; 0 for no limit.
     index_timeout_s: how long indexing one file may take. index_memory_mb: how much memory it may take beyond the
     models, in millions of bytes; 0 for no limit.
+    draw_timeout_s, draw_memory_mb: likewise for drawing one page whose picture the corpus does not keep.
     max_stored_responses, stored_responses_mb: how many responses are kept in memory to be gone on from, and in how
     many millions of bytes.
     """
@@ -51,6 +52,8 @@ class ServeConfig(BaseModel):
     max_pages: int = Field(default=5000, ge=0)
     index_timeout_s: float = Field(default=1800, gt=0)
     index_memory_mb: int = Field(default=4000, ge=0)
+    draw_timeout_s: float = Field(default=30, gt=0)
+    draw_memory_mb: int = Field(default=2000, ge=0)
     max_stored_responses: int = Field(default=1000, ge=0)
     stored_responses_mb: float = Field(default=256, ge=0)
 

@@ -18,6 +18,7 @@ moment: a corpus is always in one committed state. It ends when stdin does. Mess
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ragkit.errors import CorpusError, CorpusLockedError, DocumentError, MissingExtraError, RagkitError
+from ragkit.hosting.child_process import end_with_children, own_channels
 
 if TYPE_CHECKING:
     from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
@@ -154,7 +156,7 @@ class Mailbox:
                     self._cancelled.add(message["cancel"])
                 else:
                     self._jobs.put(message)
-        _end()
+        end_with_children()
 
 
 class _PageTeller:
@@ -237,27 +239,9 @@ def _failure(code: str, message: str) -> Message:
     return {"status": "failed", "code": code, "message": message}
 
 
-def _end() -> None:
-    """End this process and those it has started."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
-def _own_channels() -> tuple[TextIO, TextIO]:
-    """stdin and stdout for messages alone: what libraries print goes to stderr."""
-    incoming = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    outgoing = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return incoming, outgoing
-
-
 def main() -> None:
     """Work until stdin ends."""
-    incoming, outgoing = _own_channels()
+    incoming, outgoing = (io.TextIOWrapper(channel, encoding="utf-8") for channel in own_channels())
     # Ctrl-C reaches the server, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from ragkit.hosting.library import StoreFolder
 from ragkit.hosting.served_engine import ServedEngine
 from ragkit.hosting.store_corpus import StoreModels
+from ragkit.indexers.page_images import Redraw
 from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve.stores.state import ServerState
 from ragkit.serve.stores.store_shelf import StoreShelf
@@ -24,8 +25,10 @@ class ServedStores:
 
 
 @contextmanager
-def served_stores(folder: Path, answering: ServedEngine) -> Iterator[ServedStores]:
+def served_stores(folder: Path, answering: ServedEngine, redraw: Redraw) -> Iterator[ServedStores]:
     """While the server runs. answering: the engine that all corpora share; none: the configuration's, made here.
+
+    redraw: draws the pages whose pictures are not kept.
 
     Raises:
         ConfigError: another server uses the folder, or a model cannot be loaded.
@@ -34,7 +37,8 @@ def served_stores(folder: Path, answering: ServedEngine) -> Iterator[ServedStore
     config = answering.config
     try:
         shelf = StoreShelf(state)
-        corpora = StoreFolder(folder, StoreModels.load(config, to_answer=True, engine=answering.engine), shelf)
+        models = StoreModels.load(config, to_answer=True, engine=answering.engine, redraw=redraw)
+        corpora = StoreFolder(folder, models, shelf)
         told = config.model_dump(mode="json", exclude_unset=True)
         yield ServedStores(ServerStores.open(state, shelf, corpora, config.serve, told), corpora)
         corpora.close()

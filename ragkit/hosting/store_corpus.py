@@ -20,6 +20,7 @@ from ragkit.indexers.create_corpus import create_corpus
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.manifest import EmbedderFacts, facts_of
 from ragkit.indexers.migrate import migrate
+from ragkit.indexers.page_images import Drawing, Redraw
 from ragkit.indexers.split import WordTokenizer
 from ragkit.protocols import Answerer, Embedder, Engine, Reranker, TokenEmbedder, Tokenizer
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Query
@@ -33,15 +34,26 @@ _ATTEMPT_S = 0.05
 
 @dataclass(frozen=True)
 class StoreModels:
-    """What all vector stores of a server share; engine and reranker only where questions are answered."""
+    """What all vector stores of a server share; engine and reranker only where questions are answered.
+
+    redraw: draws the pages whose pictures are not kept.
+    """
 
     config: Config
     embedders: Embedders
     engine: Engine | None = None
     reranker: Reranker | None = None
+    redraw: Redraw = Drawing.draw_again
 
     @classmethod
-    def load(cls, config: Config, *, to_answer: bool, engine: Engine | None = None) -> StoreModels:
+    def load(
+        cls,
+        config: Config,
+        *,
+        to_answer: bool,
+        engine: Engine | None = None,
+        redraw: Redraw = Drawing.draw_again,
+    ) -> StoreModels:
         """Load what the configuration names; an indexing process needs neither engine nor reranker.
 
         engine: in place of the configured one.
@@ -51,7 +63,7 @@ class StoreModels:
         if not to_answer:
             return cls(config, embedders)
         engine = engine or assemble.make_engine(config, embedders.texts)
-        return cls(config, embedders, engine, assemble.make_reranker(config))
+        return cls(config, embedders, engine, assemble.make_reranker(config), redraw)
 
 
 class StoreCorpus(Corpus):
@@ -64,7 +76,14 @@ class StoreCorpus(Corpus):
             config = config.model_copy(update={"passages": sizes})
         migrate(path)
         made = _those_that_made(path, models.embedders)
-        super().__init__(path, config, reranker=models.reranker, engine=models.engine, made_with=made)
+        super().__init__(
+            path,
+            config,
+            reranker=models.reranker,
+            engine=models.engine,
+            made_with=made,
+            redraw=models.redraw,
+        )
         self._users = 0
         self._counting = threading.Lock()
 

@@ -188,6 +188,17 @@ def memory_of_group(group: int) -> int:
             # Behind the name, which may hold anything: state, parent, group.
             fields = (path / "stat").read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
-                resident, shared = (path / "statm").read_text().split()[1:3]
-                total += (int(resident) - int(shared)) * _PAGE_BYTES
+                total += _own_bytes(path)
     return total
+
+
+def memory_of(process: int) -> int:
+    """Likewise of one process."""
+    with contextlib.suppress(OSError, ValueError):
+        return _own_bytes(Path("/proc") / str(process))
+    return 0
+
+
+def _own_bytes(process: Path) -> int:
+    resident, shared = (process / "statm").read_text().split()[1:3]
+    return (int(resident) - int(shared)) * _PAGE_BYTES

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from ragkit.config import Config
+from ragkit.hosting.drawing_pool import DrawingPool
 from ragkit.hosting.library import FolderLibrary
 from ragkit.hosting.served_engine import ServedEngine
 from ragkit.hosting.served_stores import served_stores
@@ -24,7 +25,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(why_not() != "", reason=wh
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config = Config.model_validate({"embedder": {"name": "none"}})
-    with served_stores(tmp_path_factory.mktemp("store"), ServedEngine(config)) as kept:
+    folder = tmp_path_factory.mktemp("store")
+    with (
+        DrawingPool.of(config.serve) as pool,
+        served_stores(folder, ServedEngine(config), pool.draw) as kept,
+    ):
         library = FolderLibrary([], kept.corpora)
         with running(create_app(library, settings=config.serve, stores=kept.stores)) as address:
             yield address

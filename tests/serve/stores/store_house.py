@@ -14,6 +14,7 @@ import pytest
 
 from ragkit.config import parse_config
 from ragkit.corpus import Corpus
+from ragkit.hosting.drawing_pool import DrawingPool
 from ragkit.hosting.library import FolderLibrary
 from ragkit.hosting.served_engine import ServedEngine
 from ragkit.hosting.served_stores import served_stores
@@ -73,7 +74,8 @@ def store_server(
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr("ragkit.serve.stores.index_desk._UPKEEP_S", _UPKEEP_S)
-        kept = stack.enter_context(served_stores(folder, ServedEngine(config)))
+        drawing = stack.enter_context(DrawingPool.of(config.serve))
+        kept = stack.enter_context(served_stores(folder, ServedEngine(config), drawing.draw))
         library = FolderLibrary(corpora, kept.corpora)
         app = create_app(library, None, config.serve, stores=kept.stores)
         url = stack.enter_context(running(app))

@@ -1,0 +1,92 @@
+"""A process that draws pages for a server: pages come as lines of JSON on stdin, pictures go to stdout.
+
+It opens files that nobody can vouch for, so whoever started it watches its time and memory and may kill it at any
+moment. It ends when stdin does, also in the middle of a page. Messages, the ones out each a line of JSON:
+
+    in:  {"documents": {…}, "dpi": …, "password": …, "path": …, "media_type": …, "content_hash": …, "page": …}
+    out: {"ready": true}                  once, when the libraries are loaded
+         {"width": …, "height": …}        and behind the line width * height * 3 bytes: RGB, row by row
+         {"problem": …}                   the page cannot be drawn
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ragkit.config import DocumentsConfig
+from ragkit.errors import DocumentError
+from ragkit.hosting.child_process import end_with_children, own_channels
+from ragkit.indexers.page_images import Drawing
+
+_log = logging.getLogger("ragkit.hosting.drawing_worker")
+Message = dict[str, Any]
+
+
+def request_of(drawing: Drawing, path: Path, media_type: str, content_hash: str, page: int) -> Message:
+    """The message that asks for a page; the arguments are those of `Drawing.draw_again`."""
+    return {
+        "documents": drawing.documents.model_dump(mode="json"),
+        "dpi": drawing.dpi,
+        "password": drawing.password,
+        "path": str(path),
+        "media_type": media_type,
+        "content_hash": content_hash,
+        "page": page,
+    }
+
+
+def reply_to(request: Message) -> tuple[Message, bytes]:
+    """A line for stdout, and the pixels behind it."""
+    drawing = Drawing(DocumentsConfig.model_validate(request["documents"]), request["dpi"], request["password"])
+    path, page = Path(request["path"]), request["page"]
+    try:
+        picture = drawing.draw_again(path, request["media_type"], request["content_hash"], page)
+        return {"width": picture.width, "height": picture.height}, picture.tobytes()
+    except DocumentError as error:
+        return {"problem": str(error)}, b""
+    except Exception as error:
+        # Of every class: libraries meet bytes that nobody has seen before.
+        _log.exception("page %s of %s cannot be drawn", page, path)
+        return {"problem": f"{type(error).__name__}: {error}"}, b""
+
+
+def _read(incoming: BinaryIO, requests: queue.SimpleQueue[Message]) -> None:
+    """In a thread of its own, so that the end of stdin is noticed while a page is drawn."""
+    with suppress(OSError, ValueError):
+        for line in incoming:
+            requests.put(json.loads(line))
+    end_with_children()
+
+
+def _tell(outgoing: BinaryIO, message: Message, pixels: bytes = b"") -> None:
+    outgoing.write(json.dumps(message).encode() + b"\n")
+    outgoing.write(pixels)
+    outgoing.flush()
+
+
+def main() -> None:
+    """Draw until stdin ends."""
+    incoming, outgoing = own_channels()
+    # Ctrl-C reaches the server, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    # What drawing needs is loaded now: it is no part of a page's time and memory.
+    import pypdfium2  # noqa: F401
+    from PIL import Image  # noqa: F401
+
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(incoming, requests), daemon=True).start()
+    _tell(outgoing, {"ready": True})
+    while True:
+        _tell(outgoing, *reply_to(requests.get()))
+
+
+if __name__ == "__main__":
+    main()
