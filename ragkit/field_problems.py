@@ -40,8 +40,17 @@ def known_fields(model: object, location: Sequence[object]) -> list[str]:
 
 def _hint(given: str, model: object, location: Sequence[object]) -> str:
     known = known_fields(model, location)
-    near = difflib.get_close_matches(given[:_MOST_SHOWN], known, n=1)
+    elsewhere = [f"{table}.{given}" for table in known_fields(model, ()) if given in _below(model, table)]
+    near = [] if given in known else difflib.get_close_matches(given[:_MOST_SHOWN], known, n=1)
+    if elsewhere and not near:
+        return f"did you mean {elsewhere[0]!r}?"
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+
+
+def _below(model: object, table: str) -> list[str]:
+    """Fields of a table; none where the name is that of a plain field."""
+    found = known_fields(model, (table,))
+    return [] if found == known_fields(model, ()) else found
 
 
 def _reason(problem: Any) -> str:

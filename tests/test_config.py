@@ -22,6 +22,7 @@ def test_a_file_sets_what_it_names(tmp_path: Path):
     [
         ("[retrieval]\nmetod = 'bm25'", r"unknown setting 'retrieval.metod'; did you mean 'method'"),
         ("[retrival]\nmethod = 'bm25'", r"unknown setting 'retrival'; did you mean 'retrieval'"),
+        ("[retrieval]\nk1 = 0.9", r"unknown setting 'retrieval.k1'; did you mean 'lexical.k1'"),
         ("[rerank]\nzzz = 1", r"unknown setting 'rerank.zzz'; known here: api_key_env, depth"),
         ("[retrieval]\nmethod = 'bm52'", r"retrieval.method = 'bm52'.*'dense', 'bm25' or 'hybrid'"),
         ("[generation]\nnum_passages = 0", r"generation.num_passages = 0.*greater than or equal to 1"),

@@ -20,7 +20,8 @@ _NOT_OF_ANY_TABLE = frozenset(
     "breaker_failures breaker_s api_key_env vllm_python keep_pages".split()
 )
 _LIBRARIES = tuple(
-    "faiss-cpu faiss-gpu faiss-gpu-cuvs numpy torch transformers sentence-transformers vllm".split()
+    "faiss-cpu faiss-gpu faiss-gpu-cuvs numpy torch transformers sentence-transformers vllm bm25s PyStemmer "
+    "pypdfium2 rapidocr onnxruntime ir-measures pytrec-eval-terrier scipy".split()
 )
 # Of these the model's files are another machine's matter.
 _ELSEWHERE = frozenset({"remote", "openai"})
