@@ -49,7 +49,7 @@ def build_request(
     sources of text go, and shorter ones behind the first that does not fit take its place. Texts are cut at a
     sentence, or at a word where not even a sentence fits. Each is noted. The layout's pages stay, in the order
     they are given in; order: of the texts behind them. Tokens are counted once where all fits, else some
-    log2(turns) + log2(sources) times; not at all by an engine behind a network where an estimate leaves ample room.
+    log2(turns) + log2(sources) times; not at all by a server where an estimate leaves ample room.
 
     Raises:
         ContextLengthError: question, instructions and the layout's images do not fit beside `sampling.max_tokens`.
