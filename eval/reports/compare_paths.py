@@ -59,8 +59,9 @@ def _report(
 
 
 def _refuse_stranger(system: System, judgements: Judgements) -> None:
+    """A system that found nothing is none: its queries count as 0."""
     run = system.run or {}
-    if not judgements.qrels.keys() & run.keys():
+    if run and not judgements.qrels.keys() & run.keys():
         raise DataError(
             f"none of the {len(run)} queries of {system.path} is judged in {judgements.path}: the first is "
             f"{next(iter(run))!r} there and {next(iter(judgements.qrels))!r} here; give both of one collection"

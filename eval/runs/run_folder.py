@@ -82,7 +82,7 @@ class RunFolder:
             raise
         began = {"began": _now(), "queries_before": len(self.finished), **(session or {})}
         sessions = (*earlier.sessions, json.loads(json.dumps(began)))
-        self._manifest = RunManifest(wanted, sessions, earlier.completed)
+        self._manifest = RunManifest(wanted, sessions, _still_complete(earlier.completed, len(self.finished)))
         self._started = self._written = time.monotonic()
         self._write_manifest()
 
@@ -142,7 +142,7 @@ class RunFolder:
         kept = whole[: whole.rfind(b"\n") + 1]
         if len(kept) < len(whole):
             self._file.truncate(len(kept))
-        return dict(_rows(kept.decode("utf-8"), self.folder / FINISHED))
+        return dict(_rows(kept, self.folder / FINISHED))
 
     def _write_manifest(self) -> None:
         *earlier, session = self._manifest.sessions
@@ -154,6 +154,11 @@ class RunFolder:
         with atomic_write(self.folder / MANIFEST) as file:
             file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
         self._written = time.monotonic()
+
+
+def _still_complete(completed: dict[str, Any] | None, num_rows: int) -> dict[str, Any] | None:
+    """None where rows were taken out since: their queries are to be done again."""
+    return None if completed is None or completed["queries"] > num_rows else completed
 
 
 def read_manifest(folder: Path) -> RunManifest:
@@ -182,17 +187,18 @@ def read_finished(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / FINISHED
     try:
-        text = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name the folder of a run") from error
-    return dict(_rows(text[: text.rfind(b"\n") + 1].decode("utf-8"), path))
+    return dict(_rows(content[: content.rfind(b"\n") + 1], path))
 
 
-def _rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line:
+def _rows(content: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        if not raw:
             continue
         try:
+            line = raw.decode("utf-8")
             query = json.loads(line)["query"]
             yield str(query), _row_of(line)
         except (ValueError, KeyError, TypeError) as error:

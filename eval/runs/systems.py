@@ -129,13 +129,16 @@ def _scores(system: System) -> dict[str, dict[str, float]]:
 def _read_system(path: Path, name: str) -> System:
     if not path.is_dir():
         run = read_run(path)
-        if not run:
-            raise DataError(f"{path} holds no ranking")
         return System(name, path, sha256_of(path), run, {}, None)
     manifest = read_manifest(path)
     if manifest.completed is None:
         raise DataError(f"the run in {path} is not finished; give its command again, which goes on with it")
     rows, ranking = read_finished(path), path / _RANKING
+    if len(rows) != manifest.completed["queries"]:
+        raise DataError(
+            f"the run in {path} was finished with {manifest.completed['queries']} queries, and {path / FINISHED} has "
+            f"{len(rows)}; give its command again, which searches for or asks what is missing"
+        )
     if ranking.is_file():
         return System(name, path, sha256_of(ranking), read_run(ranking), rows, manifest)
     # Where ids hold white space no TREC run could be written: the rows have the rankings too.

@@ -85,6 +85,19 @@ def test_queries_that_are_missing_or_not_judged_are_counted_and_said(tmp_path):
         compare_paths([paths[0], tmp_path / "other.run"], qrels)
 
 
+def test_a_system_that_found_nothing_counts_as_zero(tmp_path):
+    paths, qrels = write_runs(tmp_path)
+    (tmp_path / "none.run").write_text("")
+    report = compare_paths([paths[0], tmp_path / "none.run"], qrels, ["RR"])
+    assert report.notes() == ["none: 4 of 4 judged queries missing; they count as 0."]
+    assert report.comparison.means["none"]["RR"].value == 0.0
+    assert report.comparison.differences[0].value == -0.4375
+    (tmp_path / "neither.run").write_text("")
+    words = ["report", tmp_path / "none.run", tmp_path / "neither.run", "--qrels", qrels]
+    assert command(*words, "--out", tmp_path / "report.html") == ""
+    assert "neither: 4 of 4 judged queries missing" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_run_folders_tell_where_their_data_differ(tmp_path):
     _, qrels = write_runs(tmp_path)
     a = write_retrieval_folder(tmp_path / "a", "old", 0.01, {"fingerprint": "f1", "split": "test"})

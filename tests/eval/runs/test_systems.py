@@ -98,14 +98,19 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         read_systems(paths[:1])
     with pytest.raises(ConfigError, match=r"old\.run is named twice"):
         read_systems([paths[0], tmp_path / "." / "old.run"])
-    (tmp_path / "empty.run").write_text("\n")
-    with pytest.raises(DataError, match=r"empty\.run holds no ranking"):
-        read_systems([paths[0], tmp_path / "empty.run"])
     with pytest.raises(DataError, match=r"cannot read .*none\.run"):
         read_systems([paths[0], tmp_path / "none.run"])
     begun = write_answers_folder(tmp_path / "begun", {"q1": {"f1": 0.5}}, is_complete=False)
     with pytest.raises(DataError, match=r"begun is not finished; give its command again"):
         read_systems([paths[0], begun])
+
+
+def test_a_run_that_lost_rows_is_refused(tmp_path):
+    folders = [write_retrieval_folder(tmp_path / name, name, 0.5) for name in ("old", "new")]
+    path = folders[1] / "finished.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(DataError, match=r"new was finished with 4 queries, and .*finished\.jsonl has 3; give its"):
+        read_systems(folders)
 
 
 @pytest.mark.parametrize(("value", "shown"), [("high", '"high"'), (True, "true"), (float("nan"), "NaN")])
