@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +82,10 @@ class RunFolder:
             raise
         began = {"began": _now(), "queries_before": len(self.finished), **(session or {})}
         sessions = (*earlier.sessions, json.loads(json.dumps(began)))
-        self._manifest = RunManifest(wanted, sessions, _still_complete(earlier.completed, len(self.finished)))
+        completed = _still_complete(earlier.completed, len(self.finished))
+        self._manifest = RunManifest(wanted, sessions, completed)
+        # A session that only shows what came out leaves no trace.
+        self._only_shows = completed is not None
         self._started = self._written = time.monotonic()
         self._write_manifest()
 
@@ -96,7 +99,7 @@ class RunFolder:
 
     @property
     def manifest(self) -> RunManifest:
-        """As it is on the disk."""
+        """As it is on the disk, and with this session."""
         return self._manifest
 
     def record(self, rows: Mapping[str, Mapping[str, object]]) -> None:
@@ -116,12 +119,21 @@ class RunFolder:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DataError(f"{self.folder / FINISHED} cannot be written: {error.strerror or error}") from error
+        self._only_shows = False
         self.finished.update((query, _row_of(line)) for query, line in lines.items())
         if time.monotonic() - self._written > _MANIFEST_EVERY_S:
             self._write_manifest()
 
+    def note(self, facts: Mapping[str, object]) -> None:
+        """Add JSON facts to what the manifest says of this session."""
+        *earlier, session = self._manifest.sessions
+        noted = {**session, **json.loads(json.dumps(facts))}
+        self._manifest = replace(self._manifest, sessions=(*earlier, noted))
+        self._write_manifest()
+
     def complete(self, facts: Mapping[str, object] | None = None) -> None:
         """Say that every query is finished, and what came out."""
+        self._only_shows = False
         done = json.loads(json.dumps({"at": _now(), "queries": len(self.finished), **(facts or {})}))
         self._manifest = RunManifest(self._manifest.plan, self._manifest.sessions, done)
         self._write_manifest()
@@ -145,6 +157,8 @@ class RunFolder:
         return dict(_rows(kept, self.folder / FINISHED))
 
     def _write_manifest(self) -> None:
+        if self._only_shows:
+            return
         *earlier, session = self._manifest.sessions
         session = {**session, "ended": _now(), "seconds": round(time.monotonic() - self._started, 3)}
         session["queries_after"] = len(self.finished)

@@ -40,7 +40,10 @@ class System:
 
     @property
     def query_seconds(self) -> float | None:
-        """Median seconds a query took, for the first ones wait for models; None where nothing says so."""
+        """Median seconds that a query took; None where nothing says so.
+
+        Of a ranking, of the queries that were searched for one at a time: the time of a batch is none of a query.
+        """
         seconds = [float(row["seconds"]) for row in self.rows.values() if "seconds" in row]
         return median(seconds) if seconds else None
 

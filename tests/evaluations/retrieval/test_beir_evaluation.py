@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ragkit.cli import app
 from ragkit.config import parse_config
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, DataError
 from ragkit.eval.measures.ranking_metrics import CONVENTIONS
 from ragkit.eval.sets.trec import read_run
 from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
@@ -58,6 +58,13 @@ def test_a_cached_corpus_is_used_again(data: Path):
     again = evaluate_beir(data, parse_config({**BM25, "lexical": {"language": "none", "k1": 0.9}}))
     assert first.run["q2"].keys() == again.run["q2"].keys()
     assert first.run["q1"]["d3"] != again.run["q1"]["d3"]
+
+
+def test_a_document_that_cannot_be_indexed_is_told(data: Path):
+    with (data / "corpus.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"_id": "d\ud800", "title": "", "text": "red"}))
+    with pytest.raises(DataError, match=r"1 documents cannot be indexed: d.*: "):
+        evaluate_beir(data, parse_config(BM25))
 
 
 def test_topics_of_trec_are_run_against_the_documents(data: Path, tmp_path: Path):
