@@ -52,7 +52,9 @@ class ScoreReport:
         table.caption_justify = "left"
         if self.shows_queries:
             for query in next(iter(self.scores.by_query.values())):
-                table.add_row(Text(one_line(query)), *(f"{values[query]:.4f}" for values in self.scores.by_query.values()))
+                table.add_row(
+                    Text(one_line(query)), *(f"{values[query]:.4f}" for values in self.scores.by_query.values())
+                )
         table.add_row("mean", *(f"{value:.4f}" for value in self.scores.means.values()))
         return table
 

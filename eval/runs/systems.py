@@ -16,7 +16,7 @@ from ragkit.eval.sets.trec import Run, read_run
 from ragkit.files import sha256_of
 
 # What ragkit.evaluations.retrieval.retrieval_run calls the ranking in the folder of a run.
-_RANKING = "run.trec"
+RANKING = "run.trec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,11 @@ def _read_system(path: Path, name: str) -> System:
     manifest = read_manifest(path)
     if manifest.completed is None:
         raise DataError(f"the run in {path} is not finished; give its command again, which goes on with it")
-    rows, ranking = read_finished(path), path / _RANKING
+    rows, ranking = read_finished(path), path / RANKING
     if len(rows) != manifest.completed["queries"]:
         raise DataError(
-            f"the run in {path} was finished with {manifest.completed['queries']} queries, and {path / FINISHED} has "
-            f"{len(rows)}; give its command again, which searches for or asks what is missing"
+            f"the run in {path} was finished with {manifest.completed['queries']} queries, and {path / FINISHED} "
+            f"has {len(rows)}; give its command again, which does what is missing"
         )
     if ranking.is_file():
         return System(name, path, sha256_of(ranking), read_run(ranking), rows, manifest)

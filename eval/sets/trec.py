@@ -90,7 +90,7 @@ def add_judgement(qrels: Qrels, query: str, document: str, grade: str, place: st
     Raises:
         DataError: the grade is no whole number or out of range, or the document was judged before for this query.
     """
-    if not _WHOLE_NUMBER.fullmatch(grade):
+    if not _WHOLE_NUMBER.fullmatch(grade.strip()):
         raise DataError(f"{place}: the grade is {grade!r}, expected a whole number")
     grades = qrels.setdefault(query, {})
     if document in grades:
@@ -105,7 +105,9 @@ def checked_grade(value: float, written: object, place: str) -> int:
         DataError: it is out of range.
     """
     if not -MAX_GRADE <= value <= MAX_GRADE:
-        raise DataError(f"{place}: the grade is {written}, expected a whole number from -{MAX_GRADE} to {MAX_GRADE}")
+        raise DataError(
+            f"{place}: the grade is {written}, expected a whole number from -{MAX_GRADE} to {MAX_GRADE}"
+        )
     return int(value)
 
 

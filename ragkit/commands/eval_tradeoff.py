@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
 from ragkit.config import load_config
 
 
@@ -40,12 +40,20 @@ def tradeoff(
     from ragkit.evaluations.speed.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
+    check_writable(plot)
     told = Console(stderr=True)
     plan = TradeoffPlan(parse_kinds(kind), parse_token_dtypes(dtype), parse_pool_factors(pooling))
     with index_progress() as progress:
         report = measure_tradeoff(
-            data, load_config(config), plan, out, split, progress, lambda line: told.print(line, highlight=False)
+            data,
+            load_config(config),
+            plan,
+            out,
+            split,
+            progress,
+            lambda line: told.print(line, highlight=False, markup=False),
         )
-    if plot is not None:
-        save_plot(report.summaries, plot)
     show_report(report, as_json)
+    if plot is not None:
+        with writing(plot):
+            save_plot(report.summaries, plot)

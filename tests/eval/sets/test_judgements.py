@@ -20,6 +20,7 @@ grades = st.dictionaries(names, st.dictionaries(names, st.integers(-2, 4), min_s
         "q1\t0\td1\t2\r\n\r\nq1  0  d2  0\r\nq2 Q0 d1 -1\r\n",
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
         "q1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
+        "q1\td1\t2 \nq1\td2\t0\nq2\td1\t -1\n",
     ],
 )
 def test_both_forms_are_told_apart_by_what_they_hold(tmp_path, text):
