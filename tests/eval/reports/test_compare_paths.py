@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from ragkit.commands.eval_app import eval_app
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.reports.compare_paths import compare_paths
+from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.trec import write_run
 from tests.compared_runs import PLACES, ranking, write_answers_folder, write_retrieval_folder, write_runs
 
@@ -92,6 +93,12 @@ def test_a_system_that_found_nothing_counts_as_zero(tmp_path):
     assert report.notes() == ["none: 4 of 4 judged queries missing; they count as 0."]
     assert report.comparison.means["none"]["RR"].value == 0.0
     assert report.comparison.differences[0].value == -0.4375
+    with RunFolder(tmp_path / "kept", {"command": "eval retrieval"}) as kept:
+        kept.record({query: {"ranking": []} for query in PLACES["old"]})
+        write_run(tmp_path / "kept" / "run.trec", {query: {} for query in PLACES["old"]})
+        kept.complete()
+    found = compare_paths([paths[0], tmp_path / "kept"], qrels, ["RR"])
+    assert found.notes() == ["kept: 4 of 4 judged queries missing; they count as 0."]
     (tmp_path / "neither.run").write_text("")
     words = ["report", tmp_path / "none.run", tmp_path / "neither.run", "--qrels", qrels]
     assert command(*words, "--out", tmp_path / "report.html") == ""
