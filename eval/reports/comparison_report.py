@@ -116,6 +116,15 @@ class ComparisonReport:
             f"these are at most {RANDOMIZATION_RESAMPLES:,}, else over so many drawn (seed {comparison.seed}).",
             f"p (Holm): corrected for all {len(comparison.differences)} differences (pairs and measures) shown.",
             "W/L/T: queries for which the system named first scores higher (wins), lower (losses), alike (ties).",
+            *self._time_conventions(),
+        ]
+
+    def _time_conventions(self) -> list[str]:
+        if not self.judgements.path or all(system.query_seconds is None for system in self.systems):
+            return []
+        return [
+            "Time of a query: the median of queries that were searched for one at a time, models loaded, with as "
+            "many documents asked for as in the whole run."
         ]
 
     def _coverage_notes(self) -> list[str]:

@@ -40,18 +40,12 @@ def tradeoff(
     from ragkit.evaluations.speed.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
-    check_writable(plot)
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False, emoji=False)
     plan = TradeoffPlan(parse_kinds(kind), parse_token_dtypes(dtype), parse_pool_factors(pooling))
+    check_writable(plot)
     with index_progress() as progress:
         report = measure_tradeoff(
-            data,
-            load_config(config),
-            plan,
-            out,
-            split,
-            progress,
-            lambda line: told.print(line, highlight=False, markup=False),
+            data, load_config(config), plan, out, split, progress, lambda line: told.print(line, highlight=False)
         )
     show_report(report, as_json)
     if plot is not None:

@@ -23,22 +23,6 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-class Report(Protocol):
-    """What a measuring command ends with."""
-
-    def to_json(self) -> object: ...
-
-    def table(self) -> RenderableType: ...
-
-
-def show_report(report: Report, as_json: bool) -> None:
-    """Print it on stdout, as a table or as JSON."""
-    if as_json:
-        print(json.dumps(report.to_json(), indent=2))  # noqa: T201
-    else:
-        Console().print(report.table())
-
-
 def check_writable(*paths: Path | None) -> None:
     """Before the work: whether files that are asked for can be written in the end. None: not asked for.
 
@@ -69,3 +53,19 @@ def _try_to_write(path: Path) -> None:
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+class Report(Protocol):
+    """What a measuring command ends with."""
+
+    def to_json(self) -> object: ...
+
+    def table(self) -> RenderableType: ...
+
+
+def show_report(report: Report, as_json: bool) -> None:
+    """Print it on stdout, as a table or as JSON."""
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))  # noqa: T201
+    else:
+        Console().print(report.table())

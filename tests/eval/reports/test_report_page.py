@@ -74,6 +74,7 @@ def test_the_page_tells_all_numbers(page):
     assert "A run file alone; nothing says how it was made." in text
     assert "No times are known of old" in text
     assert "fast takes 2.00 ms for 0.6875" in text
+    assert "Time of a query: the median of queries that were searched for one at a time" in text
 
 
 def test_the_page_tells_how_it_is_made_again(page, report, folder):

@@ -25,6 +25,17 @@ def report() -> TradeoffReport:
     return TradeoffReport(tuple(summarise_variants([FLAT, CODES], SECONDS)), {"passages": 10}, ("A note.",))
 
 
+def test_names_are_shown_as_they_are(capsys):
+    from rich.console import Console
+
+    odd = replace(FLAT, variant=Variant("[/b]flat"))
+    report = TradeoffReport(tuple(summarise_variants([odd], {"[/b]flat": [0.001]})), {"machine": "[/i]x"}, ())
+    Console(width=220).print(report.table())
+    printed = capsys.readouterr().out
+    assert "[/b]flat" in printed
+    assert "machine: [/i]x" in printed
+
+
 def test_the_table_and_its_json(report: TradeoffReport, capsys):
     from rich.console import Console
 
@@ -41,14 +52,3 @@ def test_the_table_and_its_json(report: TradeoffReport, capsys):
     told = json.loads(json.dumps(report.to_json()))["variants"][1]
     assert (told["name"], told["bytes"], told["index_bytes"], told["ndcg"]) == ("ivf-pq", 4200, 200, 0.3)
     assert "by_query" not in told
-
-
-def test_names_are_shown_as_they_are(capsys):
-    from rich.console import Console
-
-    odd = replace(FLAT, variant=Variant("[/b]flat"))
-    report = TradeoffReport(tuple(summarise_variants([odd], {"[/b]flat": [0.001]})), {"machine": "[/i]x"}, ())
-    Console(width=220).print(report.table())
-    printed = capsys.readouterr().out
-    assert "[/b]flat" in printed
-    assert "machine: [/i]x" in printed
