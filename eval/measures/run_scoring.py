@@ -41,6 +41,9 @@ class ScoreReport:
     def table(self) -> Table:
         """What ``ragkit eval score`` prints: a column a measure, the means last."""
         from rich.table import Table
+        from rich.text import Text
+
+        from ragkit.eval.reports.text_tables import one_line
 
         title = f"{self.num_queries} judged queries, {self.num_unanswered} of them not in the run"
         if self.num_unjudged:
@@ -49,7 +52,9 @@ class ScoreReport:
         table.caption_justify = "left"
         if self.shows_queries:
             for query in next(iter(self.scores.by_query.values())):
-                table.add_row(query, *(f"{values[query]:.4f}" for values in self.scores.by_query.values()))
+                table.add_row(
+                    Text(one_line(query)), *(f"{values[query]:.4f}" for values in self.scores.by_query.values())
+                )
         table.add_row("mean", *(f"{value:.4f}" for value in self.scores.means.values()))
         return table
 
@@ -64,11 +69,12 @@ def score_as_report(
 
     Raises:
         ConfigError: a measure is unknown.
-        DataError: run and judgements share no query: the one is of another collection than the other.
+        DataError: run and judgements share no query: the one is of another collection than the other. A run
+            without queries is none: its system found nothing.
     """
     scores = score_run(qrels, run, measures)
     answered = sum(query in run for query in qrels)
-    if not answered:
+    if run and not answered:
         raise DataError(
             f"none of the {len(run)} queries of the run is judged: it has {_first(run)}, the judgements have "
             f"{_first(qrels)}; give a run and judgements of one collection"

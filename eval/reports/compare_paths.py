@@ -10,6 +10,7 @@ from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, score_run
 from ragkit.eval.reports.changed_queries import changed_queries
 from ragkit.eval.reports.comparison import Scores, compare
 from ragkit.eval.reports.comparison_report import ComparisonReport, Judgements
+from ragkit.eval.reports.files_read import files_read
 from ragkit.eval.runs.systems import System, answer_scores, read_systems
 from ragkit.eval.sets.judgements import read_judgements
 from ragkit.files import sha256_of
@@ -55,12 +56,14 @@ def _report(
     by_name = {system.name: one for system, one in zip(systems, scores, strict=True)}
     comparison = compare(by_name, seed=seed)
     changed = changed_queries(comparison, systems, judgements.qrels, data)
-    return ComparisonReport(comparison, tuple(systems), judgements, tuple(changed), data)
+    files = files_read(systems, judgements.path, data if changed else None)
+    return ComparisonReport(comparison, tuple(systems), judgements, tuple(changed), files, data)
 
 
 def _refuse_stranger(system: System, judgements: Judgements) -> None:
+    """A system that found nothing is none: its queries count as 0."""
     run = system.run or {}
-    if not judgements.qrels.keys() & run.keys():
+    if run and not judgements.qrels.keys() & run.keys():
         raise DataError(
             f"none of the {len(run)} queries of {system.path} is judged in {judgements.path}: the first is "
             f"{next(iter(run))!r} there and {next(iter(judgements.qrels))!r} here; give both of one collection"

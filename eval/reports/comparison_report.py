@@ -11,6 +11,7 @@ from ragkit.eval.measures.ranking_metrics import CONVENTIONS
 from ragkit.eval.measures.significance import BOOTSTRAP_RESAMPLES, RANDOMIZATION_RESAMPLES
 from ragkit.eval.reports.changed_queries import ChangedQuery
 from ragkit.eval.reports.comparison import CONFIDENCE, Comparison
+from ragkit.eval.reports.files_read import ReadFile
 from ragkit.eval.runs.systems import System
 from ragkit.eval.sets.trec import Qrels
 
@@ -39,13 +40,14 @@ class Judgements:
 class ComparisonReport:
     """systems: as they were read, the baseline first. changed: the most changed queries, pair by pair.
 
-    data: folder that the texts of queries and documents came from, if any.
+    files: that were read. data: folder that the texts of queries and documents came from, if any.
     """
 
     comparison: Comparison
     systems: tuple[System, ...]
     judgements: Judgements
     changed: tuple[ChangedQuery, ...]
+    files: tuple[ReadFile, ...]
     data: Path | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -57,6 +59,7 @@ class ComparisonReport:
             "measures": list(comparison.measures),
             "queries": {measure: comparison.num_queries(measure) for measure in comparison.measures},
             "qrels": qrels if judgements.path else None,
+            "files": [{"path": str(file.path), "sha256": file.sha256} for file in self.files],
             "differences": [asdict(one) for one in comparison.differences],
             "changed": [{**asdict(one), "difference": one.difference} for one in self.changed],
             "scores": comparison.scores,
@@ -113,6 +116,15 @@ class ComparisonReport:
             f"these are at most {RANDOMIZATION_RESAMPLES:,}, else over so many drawn (seed {comparison.seed}).",
             f"p (Holm): corrected for all {len(comparison.differences)} differences (pairs and measures) shown.",
             "W/L/T: queries for which the system named first scores higher (wins), lower (losses), alike (ties).",
+            *self._time_conventions(),
+        ]
+
+    def _time_conventions(self) -> list[str]:
+        if not self.judgements.path or all(system.query_seconds is None for system in self.systems):
+            return []
+        return [
+            "Time of a query: the median of queries that were searched for one at a time, models loaded, with as "
+            "many documents asked for as in the whole run."
         ]
 
     def _coverage_notes(self) -> list[str]:

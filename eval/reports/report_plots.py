@@ -147,7 +147,7 @@ def _inlined(svg: str, description: str) -> str:
 
 def _deepest(systems: Sequence[System]) -> int:
     """Of the longest ranking, at least 10."""
-    return max(10, *(len(scores) for system in systems for scores in (system.run or {}).values()))
+    return max([10, *(len(scores) for system in systems for scores in (system.run or {}).values())])
 
 
 def _look(place: int) -> dict[str, Any]:

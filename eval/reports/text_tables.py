@@ -57,8 +57,8 @@ class TextTable:
         lines = [f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:])]
         return f"### {one_line(self.title).translate(_MARKDOWN)}\n\n" + "\n".join(lines) + "\n"
 
-    def latex(self) -> str:
-        """A floating table in the manner of the package booktabs."""
+    def latex(self, notes: Sequence[str] = ()) -> str:
+        """A floating table in the manner of the package booktabs, with notes below it."""
         form = "l" * self.num_text_columns + "r" * (len(self.columns) - self.num_text_columns)
         head, *rows = [
             " & ".join(one_line(cell).translate(_LATEX) for cell in row) + r" \\"
@@ -76,6 +76,7 @@ class TextTable:
                 *(f"    {row}" for row in rows),
                 r"    \bottomrule",
                 r"  \end{tabular}",
+                *(_latex_notes(notes) if notes else ()),
                 r"\end{table}",
                 "",
             ]
@@ -91,9 +92,19 @@ def markdown_page(heading: str, tables: Sequence[TextTable], notes: Sequence[str
 
 
 def latex_page(tables: Sequence[TextTable], notes: Sequence[str]) -> str:
-    """Tables to be read into a document that uses booktabs; what they mean stands in comments."""
-    said = [f"% {one_line(note)}" for note in ("Needs \\usepackage{booktabs}.", *notes)]
-    return "\n".join([*said, "", *(table.latex() for table in tables)])
+    """Tables to be read into a document that uses booktabs; what they mean stands below the first."""
+    shown = [table.latex(() if number else notes) for number, table in enumerate(tables)]
+    return "\n".join(["% Needs \\usepackage{booktabs}.", "", *shown])
+
+
+def _latex_notes(notes: Sequence[str]) -> list[str]:
+    return [
+        r"  \par\medskip",
+        r"  \begin{minipage}{\linewidth}",
+        r"    \footnotesize",
+        *(rf"    {one_line(note).translate(_LATEX)}\par" for note in notes),
+        r"  \end{minipage}",
+    ]
 
 
 def one_line(text: str) -> str:

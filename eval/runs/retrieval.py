@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Search = Callable[[Sequence[str], int], list[list[tuple[str, float]]]]
 
 _BATCH_QUERIES = 64
+# So many queries of a run that is kept are searched for once more, one at a time: what a query takes.
+_TIMED_QUERIES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,13 @@ def run_within(
         document_of: the document of each query.
         search_in: gives the search of one document.
     """
+    timed = timed_sample(queries)
     groups: dict[str, dict[str, str]] = {}
     for query, text in queries.items():
         groups.setdefault(document_of[query], {})[query] = text
     found: Run = {}
     for document, group in groups.items():
-        found.update(run_queries(group, search_in(document), k, None, kept))
+        found.update(run_queries(group, search_in(document), k, None, kept, timed))
         if progress is not None:
             progress(len(found), len(queries))
     return {query: found[query] for query in queries}
@@ -131,11 +134,16 @@ def run_queries(
     k: int,
     progress: Callable[[int, int], None] | None = None,
     kept: RunFolder | None = None,
+    timed: Collection[str] | None = None,
 ) -> Run:
     """Search for every query, some at a time; scores by query and document id, best first.
 
-    kept: has the rankings of finished queries, which are not searched for again, and gets those of the others.
+    Args:
+        kept: has the rankings of finished queries, which are not searched for again, and gets those of the others.
+        timed: queries that are searched for alone too where a run is kept, after their batch, so that models are
+            loaded; a sample where none are named.
     """
+    timed = timed_sample(queries) if timed is None else timed
     run: Run = {} if kept is None else {query: _ranking(row) for query, row in kept.finished.items()}
     waiting = [query for query in queries if query not in run]
     for start in range(0, len(waiting), _BATCH_QUERIES):
@@ -143,14 +151,36 @@ def run_queries(
         began = time.perf_counter()
         found = _rankings(batch, search([queries[query] for query in batch], k))
         if kept is not None:
-            seconds = (time.perf_counter() - began) / len(batch)
+            took = {"batch_seconds": time.perf_counter() - began, "batch_queries": len(batch)}
+            alone = {query: _seconds_alone(search, queries[query], k) for query in batch if query in timed}
             kept.record(
-                {query: {"ranking": list(ranked.items()), "seconds": seconds} for query, ranked in found.items()}
+                {
+                    query: {"ranking": list(ranked.items()), **took}
+                    | ({"seconds": alone[query]} if query in alone else {})
+                    for query, ranked in found.items()
+                }
             )
         run.update(found)
         if progress is not None:
             progress(len(queries) - len(waiting) + start + len(batch), len(queries))
     return {query: run[query] for query in queries}
+
+
+def timed_sample(queries: Collection[str]) -> frozenset[str]:
+    """Queries that are spread evenly over all: the same in every session."""
+    names, count = list(queries), min(len(queries), _TIMED_QUERIES)
+    return frozenset(names[place * len(names) // count] for place in range(count))
+
+
+def search_seconds(rows: Mapping[str, Mapping[str, Any]]) -> float:
+    """What the batches of a run took together, in all its sessions, by the rows of `RunFolder`."""
+    return sum(float(row["batch_seconds"]) / int(row["batch_queries"]) for row in rows.values())
+
+
+def _seconds_alone(search: Search, text: str, k: int) -> float:
+    began = time.perf_counter()
+    search([text], k)
+    return time.perf_counter() - began
 
 
 def _rankings(batch: Sequence[str], found: Sequence[Sequence[tuple[str, float]]]) -> Run:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +82,10 @@ class RunFolder:
             raise
         began = {"began": _now(), "queries_before": len(self.finished), **(session or {})}
         sessions = (*earlier.sessions, json.loads(json.dumps(began)))
-        self._manifest = RunManifest(wanted, sessions, earlier.completed)
+        completed = _still_complete(earlier.completed, len(self.finished))
+        self._manifest = RunManifest(wanted, sessions, completed)
+        # A session that only shows what came out leaves no trace.
+        self._only_shows = completed is not None
         self._started = self._written = time.monotonic()
         self._write_manifest()
 
@@ -96,7 +99,7 @@ class RunFolder:
 
     @property
     def manifest(self) -> RunManifest:
-        """As it is on the disk."""
+        """As it is on the disk, and with this session."""
         return self._manifest
 
     def record(self, rows: Mapping[str, Mapping[str, object]]) -> None:
@@ -116,12 +119,21 @@ class RunFolder:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DataError(f"{self.folder / FINISHED} cannot be written: {error.strerror or error}") from error
+        self._only_shows = False
         self.finished.update((query, _row_of(line)) for query, line in lines.items())
         if time.monotonic() - self._written > _MANIFEST_EVERY_S:
             self._write_manifest()
 
+    def note(self, facts: Mapping[str, object]) -> None:
+        """Add JSON facts to what the manifest says of this session."""
+        *earlier, session = self._manifest.sessions
+        noted = {**session, **json.loads(json.dumps(facts))}
+        self._manifest = replace(self._manifest, sessions=(*earlier, noted))
+        self._write_manifest()
+
     def complete(self, facts: Mapping[str, object] | None = None) -> None:
         """Say that every query is finished, and what came out."""
+        self._only_shows = False
         done = json.loads(json.dumps({"at": _now(), "queries": len(self.finished), **(facts or {})}))
         self._manifest = RunManifest(self._manifest.plan, self._manifest.sessions, done)
         self._write_manifest()
@@ -142,9 +154,11 @@ class RunFolder:
         kept = whole[: whole.rfind(b"\n") + 1]
         if len(kept) < len(whole):
             self._file.truncate(len(kept))
-        return dict(_rows(kept.decode("utf-8"), self.folder / FINISHED))
+        return dict(_rows(kept, self.folder / FINISHED))
 
     def _write_manifest(self) -> None:
+        if self._only_shows:
+            return
         *earlier, session = self._manifest.sessions
         session = {**session, "ended": _now(), "seconds": round(time.monotonic() - self._started, 3)}
         session["queries_after"] = len(self.finished)
@@ -154,6 +168,11 @@ class RunFolder:
         with atomic_write(self.folder / MANIFEST) as file:
             file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
         self._written = time.monotonic()
+
+
+def _still_complete(completed: dict[str, Any] | None, num_rows: int) -> dict[str, Any] | None:
+    """None where rows were taken out since: their queries are to be done again."""
+    return None if completed is None or completed["queries"] > num_rows else completed
 
 
 def read_manifest(folder: Path) -> RunManifest:
@@ -182,17 +201,18 @@ def read_finished(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / FINISHED
     try:
-        text = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name the folder of a run") from error
-    return dict(_rows(text[: text.rfind(b"\n") + 1].decode("utf-8"), path))
+    return dict(_rows(content[: content.rfind(b"\n") + 1], path))
 
 
-def _rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line:
+def _rows(content: bytes, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        if not raw:
             continue
         try:
+            line = raw.decode("utf-8")
             query = json.loads(line)["query"]
             yield str(query), _row_of(line)
         except (ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from ragkit.eval.sets.trec import Run, read_run
 from ragkit.files import sha256_of
 
 # What ragkit.evaluations.retrieval.retrieval_run calls the ranking in the folder of a run.
-_RANKING = "run.trec"
+RANKING = "run.trec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,10 @@ class System:
 
     @property
     def query_seconds(self) -> float | None:
-        """Median seconds a query took, for the first ones wait for models; None where nothing says so."""
+        """Median seconds that a query took; None where nothing says so.
+
+        Of a ranking, of the queries that were searched for one at a time: the time of a batch is none of a query.
+        """
         seconds = [float(row["seconds"]) for row in self.rows.values() if "seconds" in row]
         return median(seconds) if seconds else None
 
@@ -129,13 +132,16 @@ def _scores(system: System) -> dict[str, dict[str, float]]:
 def _read_system(path: Path, name: str) -> System:
     if not path.is_dir():
         run = read_run(path)
-        if not run:
-            raise DataError(f"{path} holds no ranking")
         return System(name, path, sha256_of(path), run, {}, None)
     manifest = read_manifest(path)
     if manifest.completed is None:
         raise DataError(f"the run in {path} is not finished; give its command again, which goes on with it")
-    rows, ranking = read_finished(path), path / _RANKING
+    rows, ranking = read_finished(path), path / RANKING
+    if len(rows) != manifest.completed["queries"]:
+        raise DataError(
+            f"the run in {path} was finished with {manifest.completed['queries']} queries, and {path / FINISHED} "
+            f"has {len(rows)}; give its command again, which does what is missing"
+        )
     if ranking.is_file():
         return System(name, path, sha256_of(ranking), read_run(ranking), rows, manifest)
     # Where ids hold white space no TREC run could be written: the rows have the rankings too.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,10 @@ from ragkit.files import atomic_write
 
 Run = dict[str, dict[str, float]]
 Qrels = dict[str, dict[str, int]]
+
+# trec_eval keeps a count for each grade, so that a huge one takes all memory. None in use is near this.
+MAX_GRADE = 1000
+_WHOLE_NUMBER = re.compile("-?[0-9]+")
 
 
 def read_run(path: Path) -> Run:
@@ -83,16 +88,27 @@ def add_judgement(qrels: Qrels, query: str, document: str, grade: str, place: st
     """Enter a judgement read at `place`.
 
     Raises:
-        DataError: the grade is no whole number, or the document was judged before for this query.
+        DataError: the grade is no whole number or out of range, or the document was judged before for this query.
     """
-    try:
-        value = int(grade)
-    except ValueError as error:
-        raise DataError(f"{place}: the grade is {grade!r}, expected a whole number") from error
+    if not _WHOLE_NUMBER.fullmatch(grade.strip()):
+        raise DataError(f"{place}: the grade is {grade!r}, expected a whole number")
     grades = qrels.setdefault(query, {})
     if document in grades:
         raise DataError(f"{place}: query {query!r} judges document {document!r} a second time")
-    grades[document] = value
+    grades[document] = checked_grade(float(grade), grade, place)
+
+
+def checked_grade(value: float, written: object, place: str) -> int:
+    """A grade that measures can be computed with.
+
+    Raises:
+        DataError: it is out of range.
+    """
+    if not -MAX_GRADE <= value <= MAX_GRADE:
+        raise DataError(
+            f"{place}: the grade is {written}, expected a whole number from -{MAX_GRADE} to {MAX_GRADE}"
+        )
+    return int(value)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

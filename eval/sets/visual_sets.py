@@ -18,7 +18,7 @@ from typing import Any
 from ragkit.errors import DataError
 from ragkit.eval.sets.beir import BeirCollection, read_beir, read_rows
 from ragkit.eval.sets.data_tables import column_names, table_files, table_rows, tables_below
-from ragkit.eval.sets.trec import Qrels
+from ragkit.eval.sets.trec import Qrels, checked_grade
 from ragkit.files import sha256_of
 
 _DOCUMENT_ID = ("corpus-id", "corpus_id", "_id", "id")
@@ -137,7 +137,7 @@ def _read_qrels(files: list[Path]) -> Qrels:
         grade, grades = row["score"], qrels.setdefault(query, {})
         if not isinstance(grade, int) and not (isinstance(grade, float) and grade.is_integer()):
             raise DataError(f"{place}: the grade is {grade!r}, expected a whole number")
-        if grades.setdefault(document, int(grade)) != grade:
+        if grades.setdefault(document, checked_grade(grade, grade, place)) != grade:
             raise DataError(
                 f"{place}: query {query!r} judges document {document!r} with {grade} after {grades[document]}"
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragkit.eval.measures.ranking_metrics import CONVENTIONS
 from ragkit.eval.speed.tradeoff import CONFIDENCE, MEASURE, VariantSummary
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class TradeoffReport:
             "confidence": CONFIDENCE,
             "facts": dict(self.facts),
             "notes": list(self.notes),
+            "conventions": CONVENTIONS,
         }
 
     def table(self) -> Group:
         """What ``ragkit eval tradeoff`` prints."""
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(caption=_CAPTION)
         for name in ("variant", "built"):
@@ -44,9 +47,9 @@ class TradeoffReport:
         for name in ("bytes a page", "search, ms", "recall@10", MEASURE, "change"):
             table.add_column(name)
         for summary in self.summaries:
-            table.add_row(*_cells(summary))
+            table.add_row(*map(Text, _cells(summary)))
         said = "; ".join(f"{name}: {value}" for name, value in self.facts.items())
-        return Group(table, said, *self.notes)
+        return Group(table, *map(Text, (said, *self.notes, CONVENTIONS)))
 
 
 def _cells(summary: VariantSummary) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.commands.shared import JsonOption, show_report
+from ragkit.commands.shared import JsonOption, check_writable, show_report, writing
 
 SystemsArgument = Annotated[
     list[Path],
@@ -49,7 +49,9 @@ def compare(
     from ragkit.eval.reports.report_page import write_report
     from ragkit.evaluations.run_plan import code_version
 
+    check_writable(out)
     report = compare_paths(systems, qrels, measure or (), data=data, seed=seed)
-    if out is not None:
-        write_report(out, report, code_version())
     show_report(report, as_json)
+    if out is not None:
+        with writing(out):
+            write_report(out, report, code_version())

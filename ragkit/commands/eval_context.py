@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
 from ragkit.config import load_config
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -61,11 +61,13 @@ def context(
     sweep = make_sweep(k, order, negatives, positions, questions, seed)
     if curve_out is not None:
         check_curve(sweep)
+        check_writable(curve_out)
     with index_progress() as progress:
         report = sweep_contexts(data, load_config(config), sweep, out, form, progress, _counting())
-    if curve_out is not None:
-        save_position_curve(position_curve(report), curve_out)
     show_report(report, as_json)
+    if curve_out is not None:
+        with writing(curve_out):
+            save_position_curve(position_curve(report), curve_out)
 
 
 def _counting() -> Callable[[int, int], None]:

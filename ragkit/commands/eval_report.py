@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ragkit.commands.eval_compare import DataOption, MeasureOption, QrelsOption, SeedOption, SystemsArgument
+from ragkit.commands.shared import check_writable, writing
 
 
 def report(
@@ -28,10 +29,13 @@ def report(
     from ragkit.eval.reports.report_page import report_latex, report_markdown, write_report, write_tables
     from ragkit.evaluations.run_plan import code_version
 
+    check_writable(out, markdown, latex)
     found = compare_paths(systems, qrels, measure or (), data=data, seed=seed)
-    write_report(out, found, code_version())
+    with writing(out):
+        write_report(out, found, code_version())
     for path, text in ((markdown, report_markdown), (latex, report_latex)):
         if path is not None:
-            write_tables(path, text(found))
+            with writing(path):
+                write_tables(path, text(found))
     written = ", ".join(str(path) for path in (out, markdown, latex) if path is not None)
     typer.echo(f"written: {written}", err=True)

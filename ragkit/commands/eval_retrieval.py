@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
 from ragkit.config import load_config
 
 
@@ -92,6 +92,7 @@ def retrieval(
     from ragkit.evaluations.retrieval.visual_evaluation import check_whole_set, evaluate_visual
     from ragkit.progress import index_progress
 
+    check_writable(run_out)
     only = None if documents_from is None else read_names(documents_from)
     scope = PageScope(documents.value, within.value, max_pages_per_document, only, evidence.value)
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
@@ -105,6 +106,8 @@ def retrieval(
             report = evaluate_pages(data, settings, scope, split, measures, progress, corpus, out)
         else:
             report = evaluate_beir(data, settings, split, measures, progress, out, topics, qrels)
-    if run_out is not None:
-        write_run(run_out, report.run)
+    # First, for an id that a TREC run cannot carry is found out when it is written.
     show_report(report, as_json)
+    if run_out is not None:
+        with writing(run_out):
+            write_run(run_out, report.run)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
 from ragkit.config import load_config
 
 
@@ -40,12 +40,14 @@ def tradeoff(
     from ragkit.evaluations.speed.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False, emoji=False)
     plan = TradeoffPlan(parse_kinds(kind), parse_token_dtypes(dtype), parse_pool_factors(pooling))
+    check_writable(plot)
     with index_progress() as progress:
         report = measure_tradeoff(
             data, load_config(config), plan, out, split, progress, lambda line: told.print(line, highlight=False)
         )
-    if plot is not None:
-        save_plot(report.summaries, plot)
     show_report(report, as_json)
+    if plot is not None:
+        with writing(plot):
+            save_plot(report.summaries, plot)

@@ -62,6 +62,7 @@ def evaluate_answers(
             COMMAND, opened.corpus.config, opened.corpus, _data(plan, questions, opened), generates=True
         )
         session = {**session_facts(opened.corpus), "index_s": round(opened.index_s, 3)}
+        session["data_folder"] = plan.data.resolve().name
         with RunFolder(out, facts, session) as kept:
             left = [question for question in questions if question.id not in kept.finished]
             if left:
@@ -104,7 +105,6 @@ def _ask(
 
 def _data(plan: AnswerPlan, questions: Sequence[Question], opened: AskedCorpus) -> dict[str, object]:
     return {
-        "name": plan.data.resolve().name,
         "split": plan.split,
         "questions": len(questions),
         "fingerprint": fingerprint_questions(questions),

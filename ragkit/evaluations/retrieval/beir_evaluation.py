@@ -12,7 +12,8 @@ from ragkit.corpus import Corpus
 from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES
 from ragkit.eval.runs.retrieval import RetrievalReport, Search, evaluate_retrieval
 from ragkit.eval.sets.beir import BeirCollection, read_beir
-from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run
+from ragkit.evaluations.indexing import index_all
+from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run, note_index
 from ragkit.files import cache_folder
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.records import Filter
@@ -36,6 +37,9 @@ def evaluate_beir(
     Args:
         out: folder of a run, begun or gone on with: `ragkit.evaluations.retrieval.retrieval_run`.
         topics, qrels: in the place of the folder's own queries and judgements: `read_beir`.
+
+    Raises:
+        DataError: the collection is malformed, or a document cannot be indexed.
     """
     collection = read_beir(data, split, topics, qrels)
     started = time.perf_counter()
@@ -43,13 +47,11 @@ def evaluate_beir(
         Corpus.open(cached_corpus(collection, config), config=config) as corpus,
         kept_run(out, collection, config, corpus) as kept,
     ):
-        report = corpus.add(collection.records(), progress=progress)
-        if report.interrupted:
-            raise KeyboardInterrupt
+        index_all(corpus, collection.records(), progress)
         seconds = {"index": time.perf_counter() - started}
+        note_index(kept, seconds["index"])
         result = evaluate_retrieval(collection, document_search(corpus), measures, seconds=seconds, kept=kept)
-        finish_run(kept, result)
-        return result
+        return finish_run(kept, result)
 
 
 def document_search(corpus: Corpus, where: Filter | None = None) -> Search:
@@ -63,7 +65,13 @@ def document_search(corpus: Corpus, where: Filter | None = None) -> Search:
 
 
 def cached_corpus(collection: BeirCollection, config: Config) -> Path:
-    """A folder of the cache, named by the documents and by the settings that decide what is indexed."""
+    """A folder of the cache, named by the documents and by the settings that decide what is indexed.
+
+    The name of the collection's folder stands before these for people alone: a copy under another name has the
+    same corpus.
+    """
     facts = [collection.fingerprint(), *(repr(table) for table in (config.passages, config.embedder))]
     name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    return cache_folder() / "eval" / f"{collection.folder.name}-{name}"
+    cached = cache_folder() / "eval"
+    made = sorted(cached.glob(f"*-{name}"))
+    return made[0] if made else cached / f"{collection.folder.resolve().name}-{name}"

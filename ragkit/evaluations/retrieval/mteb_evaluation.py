@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.config import Config
+from ragkit.eval.measures.ranking_metrics import CONVENTIONS
+from ragkit.eval.reports.text_tables import one_line
 from ragkit.eval.sets.beir import read_beir
 from ragkit.evaluations.retrieval.beir_evaluation import cached_corpus, evaluate_beir
 from ragkit.evaluations.retrieval.mteb_search import RagkitSearch
@@ -53,15 +55,20 @@ class MtebReport:
             "tasks": [asdict(row) for row in self.tasks],
             "model": self.model,
             "mteb": version("mteb"),
+            "conventions": CONVENTIONS,
         }
 
     def table(self) -> Table:
         """What ``ragkit eval mteb`` prints."""
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table("task", "subset", "split", "figure", "value", title=f"mteb {version('mteb')}, {self.model}")
+        title = Text(one_line(f"mteb {version('mteb')}, {self.model}"))
+        table = Table("task", "subset", "split", "figure", "value", title=title, caption=CONVENTIONS)
+        table.caption_justify = "left"
         for row in self.tasks:
-            table.add_row(row.task, row.subset, row.split, "main score of mteb", f"{row.main_score:.5f}")
+            names = (Text(one_line(name)) for name in (row.task, row.subset, row.split))
+            table.add_row(*names, "main score of mteb", f"{row.main_score:.5f}")
         if self.by_mteb is not None and self.by_ragkit is not None:
             table.add_row("", "", "", f"{_MEASURE} by mteb, unrounded", f"{self.by_mteb:.8f}")
             table.add_row("", "", "", f"{_MEASURE} by ragkit", f"{self.by_ragkit:.8f}")

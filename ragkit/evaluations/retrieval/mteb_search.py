@@ -15,9 +15,10 @@ from typing import Any
 from ragkit import __version__
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.errors import ConfigError, DataError
+from ragkit.errors import ConfigError
 from ragkit.eval.runs.retrieval import run_queries
 from ragkit.eval.sets.trec import Run
+from ragkit.evaluations.indexing import index_all
 from ragkit.evaluations.retrieval.beir_evaluation import document_search
 from ragkit.evaluations.retrieval.mteb_pictures import Rows, picture_files
 from ragkit.evaluations.retrieval.page_evaluation import reads_pictures
@@ -83,12 +84,7 @@ class RagkitSearch:
                 "picture that the settings read; for pictures set pages.embed = 'image' and page_embedder.name"
             )
         self._corpus = Corpus.open(self._given_folder or self._cached(documents), config=self._config)
-        report = self._corpus.add(documents)
-        if report.interrupted:
-            raise KeyboardInterrupt
-        if report.failed:
-            first = report.failed[0]
-            raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
+        index_all(self._corpus, documents)
 
     def search(
         self,

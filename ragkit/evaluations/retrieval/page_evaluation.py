@@ -18,8 +18,9 @@ from ragkit.eval.runs.retrieval import RetrievalReport, Search, report_run, run_
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.page_sets import PageScope, PageSet, page_id, read_page_set
 from ragkit.eval.sets.trec import Run
+from ragkit.evaluations.indexing import index_all
 from ragkit.evaluations.retrieval.beir_evaluation import document_search
-from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run
+from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run, note_index
 from ragkit.files import cache_folder
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress
@@ -69,11 +70,11 @@ def evaluate_pages(
     ):
         index_pages(corpus, page_set, source, progress)
         indexed = time.perf_counter()
+        note_index(kept, indexed - started)
         run = _run(corpus, page_set, source, scope, kept)
         seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
         report = report_run(page_set.collection, run, measures, seconds, facts)
-        finish_run(kept, report)
-        return report
+        return finish_run(kept, report)
 
 
 def needs_page_set(scope: PageScope, config: Config) -> bool:
@@ -142,13 +143,7 @@ def index_pages(
     Raises:
         DataError: a document cannot be indexed.
     """
-    documents = page_set.files() if source == "pdfs" else page_set.records()
-    report = corpus.add(documents, progress=progress)
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if report.failed:
-        first = report.failed[0]
-        raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
+    index_all(corpus, page_set.files() if source == "pdfs" else page_set.records(), progress)
 
 
 def _run(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.errors import DataError
-from ragkit.eval.runs.retrieval import RetrievalReport
+from ragkit.eval.runs.retrieval import RetrievalReport, search_seconds
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import BeirCollection
 from ragkit.eval.sets.trec import write_run
@@ -40,24 +41,35 @@ def kept_run(
         yield None
         return
     data = {
-        "name": collection.folder.resolve().name,
         "split": collection.split,
         "fingerprint": collection.fingerprint(),
         "queries": collection.judged_fingerprint(),
         **({"scope": dict(scope)} if scope else {}),
     }
     plan = plan_of("eval retrieval", config, corpus, data)
-    with RunFolder(out, plan, session_facts(corpus)) as kept:
+    session = {**session_facts(corpus), "data_folder": collection.folder.resolve().name}
+    with RunFolder(out, plan, session) as kept:
         yield kept
 
 
-def finish_run(kept: RunFolder | None, report: RetrievalReport) -> None:
-    """Write what came out into the folder of the run.
+def note_index(kept: RunFolder | None, seconds: float) -> None:
+    """Keep what this session's indexing took, before a kill can lose it."""
+    if kept is not None:
+        kept.note({"index_s": seconds})
 
-    Where an id holds white space there is no run.trec, which could not carry it: the manifest says so.
+
+def finish_run(kept: RunFolder | None, report: RetrievalReport) -> RetrievalReport:
+    """Write what came out into the folder of the run; the report with the seconds of all sessions together.
+
+    A run that was complete before stays as it is. Where an id holds white space there is no run.trec, which could
+    not carry it: the manifest says so.
     """
     if kept is None:
-        return
+        return report
+    done = kept.manifest.completed
+    if done is not None:
+        return replace(report, seconds=done["seconds"])
+    report = replace(report, seconds=_seconds_of_all(kept, report.seconds["measure"]))
     notes: list[str] = []
     try:
         write_run(kept.folder / RUN, report.run)
@@ -67,3 +79,10 @@ def finish_run(kept: RunFolder | None, report: RetrievalReport) -> None:
         file.write(json.dumps(report.by_query, ensure_ascii=False).encode() + b"\n")
     facts = {"measures": report.measures, "seconds": report.seconds, "scope": dict(report.scope), "notes": notes}
     kept.complete(facts)
+    return report
+
+
+def _seconds_of_all(kept: RunFolder, measure: float) -> dict[str, float]:
+    """By stage; searches that timed queries one at a time are none of it."""
+    index = sum(float(session.get("index_s", 0.0)) for session in kept.manifest.sessions)
+    return {"index": index, "search": search_seconds(kept.finished), "measure": measure}

@@ -18,8 +18,9 @@ from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, parse_measure
 from ragkit.eval.runs.retrieval import RetrievalReport, Search, report_run, run_queries
 from ragkit.eval.sets.page_sets import PageScope
 from ragkit.eval.sets.visual_sets import Picture, VisualSet, read_visual_set
+from ragkit.evaluations.indexing import index_all
 from ragkit.evaluations.retrieval.page_evaluation import cached_pages
-from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run
+from ragkit.evaluations.retrieval.retrieval_run import finish_run, kept_run, note_index
 from ragkit.files import atomic_write, cache_folder
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress
@@ -59,13 +60,13 @@ def evaluate_visual(
         Corpus.open(cached_pages(data, "pictures", fingerprint, config), config=config) as corpus,
         kept_run(out, pictures, config, corpus, facts) as kept,
     ):
-        _index(corpus, records, progress)
+        index_all(corpus, records, progress, "pictures")
         indexed = time.perf_counter()
+        note_index(kept, indexed - started)
         run = run_queries(pictures.queries, picture_search(corpus), _MOST_PICTURES, kept=kept)
         seconds = {"index": indexed - started, "search": time.perf_counter() - indexed}
         report = report_run(pictures, run, measures, seconds, facts)
-        finish_run(kept, report)
-        return report
+        return finish_run(kept, report)
 
 
 def check_whole_set(scope: PageScope, corpus: Path | None) -> None:
@@ -113,17 +114,6 @@ def _suffix(path: Path, picture: Picture) -> str:
         known = ", ".join(sorted(known.removeprefix("image/") for known in IMAGES))
         raise DataError(f"the picture {picture.id!r} is {kind or 'of no kind that is known'}, expected {known}")
     return "." + kind.removeprefix("image/")
-
-
-def _index(
-    corpus: Corpus, records: Sequence[FileRecord], progress: Callable[[IndexProgress], None] | None
-) -> None:
-    report = corpus.add(records, progress=progress)
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if report.failed:
-        first = report.failed[0]
-        raise DataError(f"{len(report.failed)} pictures cannot be indexed: {first.path}: {first.reason}")
 
 
 def picture_search(corpus: Corpus, where: Filter | None = None) -> Search:

@@ -65,12 +65,13 @@ def measure_tradeoff(
     with source.open(first, source.folder(first)) as corpus:
         check_kinds(corpus, plan)
         facts = plan_of("eval tradeoff", config, corpus, source.facts() | asdict(plan))
-        session = session_facts(corpus)
+        session = {**session_facts(corpus), "data_folder": data.resolve().name}
     with RunFolder(out, facts, session) as run:
         sweep = _Sweep(config, source, run, progress, tell)
         results = [sweep.result(variant) for variant in variants]
         report = _report(results, sweep.times(variants))
-        run.complete({"variants": report.to_json()["variants"]})
+        if run.manifest.completed is None:
+            run.complete({"variants": report.to_json()["variants"]})
         shutil.rmtree(out / _CORPORA, ignore_errors=True)
     return report
 

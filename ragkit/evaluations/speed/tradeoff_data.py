@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.errors import DataError
 from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.eval.runs.retrieval import run_queries
 from ragkit.eval.sets.beir import read_beir
 from ragkit.eval.sets.page_sets import PageScope, read_page_set
 from ragkit.eval.speed.tradeoff import MEASURE
+from ragkit.evaluations.indexing import index_all
 from ragkit.evaluations.retrieval.beir_evaluation import cached_corpus, document_search
 from ragkit.evaluations.retrieval.page_evaluation import evaluate_pages, page_corpus, source_of
 from ragkit.indexers.index_report import IndexProgress
@@ -44,7 +44,6 @@ class TradeoffData:
         """Of documents, queries and judgements."""
         collection, pages = self._collection, self._pages
         return {
-            "name": collection.folder.resolve().name,
             "split": collection.split,
             "fingerprint": collection.fingerprint() if pages is None else pages.fingerprint("pdfs"),
             "queries": collection.judged_fingerprint(),
@@ -67,12 +66,7 @@ class TradeoffData:
             return folder
         sources = self._collection.records() if self._pages is None else self._pages.files()
         with self.open(config, folder) as corpus:
-            report = corpus.add(sources, progress=progress)
-        if report.interrupted:
-            raise KeyboardInterrupt
-        if report.failed:
-            first = report.failed[0]
-            raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
+            index_all(corpus, sources, progress)
         self._indexed.add(folder)
         return folder
 

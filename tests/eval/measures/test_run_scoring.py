@@ -24,6 +24,7 @@ def test_values_and_counts_by_hand():
         "conventions": CONVENTIONS,
     }
     columns = [list(column.cells) for column in report.table().columns]
+    columns[0] = [str(cell) for cell in columns[0]]
     assert columns == [["q1", "q2", "mean"], ["0.5000", "0.0000", "0.2500"], ["0.0000", "0.0000", "0.0000"]]
     assert "by_query" not in score_as_report(QRELS, RUN, ["AP"]).to_json()
 
@@ -31,6 +32,20 @@ def test_values_and_counts_by_hand():
 def test_a_run_of_another_collection_is_refused():
     with pytest.raises(DataError, match=r"none of the 1 queries of the run is judged: it has 'x'.*have 'q1'"):
         score_as_report(QRELS, {"x": {"a": 1.0}}, ["AP"])
+
+
+def test_a_run_that_found_nothing_scores_zero():
+    report = score_as_report(QRELS, {}, ["AP"])
+    assert (report.scores.means, report.num_queries, report.num_unanswered) == ({"AP": 0.0}, 2, 2)
+
+
+def test_ids_are_shown_as_they_are(tmp_path):
+    query = "[/red]q[bold]"
+    (tmp_path / "some.run").write_text(f"{query} Q0 a 1 2.0 x\n")
+    (tmp_path / "qrels").write_text(f"{query} 0 a 1\n")
+    arguments = ["eval", "score", str(tmp_path / "some.run"), "--qrels", str(tmp_path / "qrels"), "--by-query"]
+    shown = CliRunner().invoke(app, [*arguments, "--measure", "mrr"], catch_exceptions=False).stdout
+    assert query in shown
 
 
 def test_the_command_scores_files(tmp_path):

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from ragkit.commands.eval_app import eval_app
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.reports.compare_paths import compare_paths
+from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.trec import write_run
 from tests.compared_runs import PLACES, ranking, write_answers_folder, write_retrieval_folder, write_runs
 
@@ -83,6 +84,25 @@ def test_queries_that_are_missing_or_not_judged_are_counted_and_said(tmp_path):
         DataError, match=r"none of the 1 queries of .*other\.run is judged .* 'x1' there and 'q1' here"
     ):
         compare_paths([paths[0], tmp_path / "other.run"], qrels)
+
+
+def test_a_system_that_found_nothing_counts_as_zero(tmp_path):
+    paths, qrels = write_runs(tmp_path)
+    (tmp_path / "none.run").write_text("")
+    report = compare_paths([paths[0], tmp_path / "none.run"], qrels, ["RR"])
+    assert report.notes() == ["none: 4 of 4 judged queries missing; they count as 0."]
+    assert report.comparison.means["none"]["RR"].value == 0.0
+    assert report.comparison.differences[0].value == -0.4375
+    with RunFolder(tmp_path / "kept", {"command": "eval retrieval"}) as kept:
+        kept.record({query: {"ranking": []} for query in PLACES["old"]})
+        write_run(tmp_path / "kept" / "run.trec", {query: {} for query in PLACES["old"]})
+        kept.complete()
+    found = compare_paths([paths[0], tmp_path / "kept"], qrels, ["RR"])
+    assert found.notes() == ["kept: 4 of 4 judged queries missing; they count as 0."]
+    (tmp_path / "neither.run").write_text("")
+    words = ["report", tmp_path / "none.run", tmp_path / "neither.run", "--qrels", qrels]
+    assert command(*words, "--out", tmp_path / "report.html") == ""
+    assert "neither: 4 of 4 judged queries missing" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_run_folders_tell_where_their_data_differ(tmp_path):

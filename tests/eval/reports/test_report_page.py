@@ -1,3 +1,4 @@
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -5,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ragkit.commands.eval_app import eval_app
+from ragkit.errors import DataError
 from ragkit.eval.reports.compare_paths import compare_paths
 from ragkit.eval.reports.report_page import report_html, report_latex, report_markdown, reproducing_command
 from ragkit.eval.sets.trec import write_qrels, write_run
@@ -72,12 +74,19 @@ def test_the_page_tells_all_numbers(page):
     assert "A run file alone; nothing says how it was made." in text
     assert "No times are known of old" in text
     assert "fast takes 2.00 ms for 0.6875" in text
+    assert "Time of a query: the median of queries that were searched for one at a time" in text
 
 
 def test_the_page_tells_how_it_is_made_again(page, report, folder):
     text = Elements(page).text
-    assert all(system.fingerprint in text for system in report.systems)
-    assert report.judgements.fingerprint in text
+    read = [folder / "old.run"]
+    read += [
+        folder / run / name for run in ("fast", "slow") for name in ("run.trec", "finished.jsonl", "manifest.json")
+    ]
+    read += [folder / "qrels.txt", folder / "data" / "queries.jsonl", folder / "data" / "corpus.jsonl"]
+    listed = re.findall(r'<th scope="row">([^<]*)</th><td><code>([0-9a-f]{64})</code>', page)
+    assert listed == [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in read]
+    assert [(one["path"], one["sha256"]) for one in report.to_json()["files"]] == listed
     assert f"Made by ragkit {code_version()}" in text
     command = reproducing_command(report)
     assert command in text
@@ -122,7 +131,12 @@ def test_markdown_and_latex_hold_the_numbers(report):
     assert latex.count(r"\toprule") == 4
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 4
     assert "BCa" in markdown
-    assert "% Intervals: 95% bootstrap intervals" in latex
+    # Below the first table, to be read by those who read it.
+    first = latex[: latex.index(r"\end{table}")]
+    assert r"Intervals: 95\% bootstrap intervals" in first
+    assert "Documents are ordered as trec" in first
+    assert "old: " not in first
+    assert [line for line in latex.splitlines() if line.startswith("%")] == ["% Needs \\usepackage{booktabs}."]
 
 
 def test_the_command_writes_all_three(tmp_path):
@@ -138,6 +152,27 @@ def test_the_command_writes_all_three(tmp_path):
         "## Comparison o",
         "% Needs \\usepac",
     ]
+
+
+@pytest.mark.parametrize("option", ["--out", "--markdown", "--latex"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, option):
+    paths, qrels = write_runs(tmp_path)
+
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("ragkit.eval.reports.compare_paths.compare_paths", never)
+    words = ["report", *map(str, paths), "--qrels", str(qrels)]
+    if option != "--out":
+        words += ["--out", str(tmp_path / "report.html")]
+    for place, reason in ((tmp_path, "Is a directory"), (qrels / "below" / "x", "Not a directory")):
+        with pytest.raises(DataError) as refused:
+            CliRunner().invoke(eval_app, [*words, option, str(place)], catch_exceptions=False)
+        assert str(refused.value) == f"cannot write {place}: {reason}"
+    words[0] = "compare"
+    if option == "--out":
+        with pytest.raises(DataError, match="cannot write .*: Is a directory"):
+            CliRunner().invoke(eval_app, [*words, option, str(tmp_path)], catch_exceptions=False)
 
 
 def test_answers_are_reported_without_recall(tmp_path):

@@ -51,8 +51,14 @@ def test_pages_say_what_the_tables_mean():
     assert markdown_page("All", [small], ["Note *one*."]) == (
         "## All\n\n### t\n\n| a | b |\n| :-- | --: |\n| x | 1 |\n\nNote \\*one\\*.\n"
     )
-    page = latex_page([small], ["A note\n\\end{document}"])
-    assert page.startswith("% Needs \\usepackage{booktabs}.\n% A note \\end{document}\n\n\\begin{table}\n")
+    page = latex_page([small, small], ["A note\n\\end{document}"])
+    first, second = page.split("\\end{table}\n")[:2]
+    assert first.startswith("% Needs \\usepackage{booktabs}.\n\n\\begin{table}\n")
+    assert first.endswith(
+        "  \\end{tabular}\n  \\par\\medskip\n  \\begin{minipage}{\\linewidth}\n    \\footnotesize\n"
+        "    A note \\textbackslash{}end\\{document\\}\\par\n  \\end{minipage}\n"
+    )
+    assert "note" not in second
 
 
 def test_text_becomes_one_line():

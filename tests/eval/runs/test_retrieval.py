@@ -7,7 +7,8 @@ import pytest
 
 from ragkit.errors import ConfigError, DataError
 from ragkit.eval.measures.ranking_metrics import CONVENTIONS
-from ragkit.eval.runs.retrieval import evaluate_retrieval
+from ragkit.eval.runs.retrieval import evaluate_retrieval, run_within, search_seconds
+from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import BeirCollection
 
 COLLECTION = BeirCollection(
@@ -96,3 +97,25 @@ def test_300_queries_of_1000_documents_take_a_second_or_so():
     report = evaluate_retrieval(collection, lambda texts, k: [ranked] * len(texts))
     assert time.process_time() - start < 5
     assert report.measures["RR@10"] == pytest.approx(1 / 6)
+
+
+def test_of_searches_within_documents_a_sample_of_all_is_timed(tmp_path):
+    queries = {f"q{i}": f"text {i}" for i in range(200)}
+    document_of = {query: f"d{i // 2}" for i, query in enumerate(queries)}
+    batches = []
+
+    def search_in(document):
+        def search_one(texts, k):
+            batches.append(len(texts))
+            return [[(document, 1.0)]] * len(texts)
+
+        return search_one
+
+    with RunFolder(tmp_path / "run", {}) as kept:
+        run = run_within(queries, document_of, search_in, 10, kept=kept)
+        rows = kept.finished
+    assert run["q7"] == {"d3": 1.0}
+    # Of each second document the first query.
+    assert [query for query, row in rows.items() if "seconds" in row] == [f"q{i}" for i in range(0, 200, 4)]
+    assert sorted(batches) == [1] * 50 + [2] * 100
+    assert search_seconds(rows) == pytest.approx(sum(rows[f"q{i}"]["batch_seconds"] for i in range(0, 200, 2)))

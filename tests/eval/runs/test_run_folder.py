@@ -91,6 +91,42 @@ def test_a_line_that_is_broken_is_named(tmp_path: Path) -> None:
     RunFolder(tmp_path / "r", PLAN).close()
 
 
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "r", PLAN) as run:
+        run.record({"q1": {"n": 1}, "q2": {"n": 2}})
+    path = tmp_path / "r" / FINISHED
+    path.write_bytes(path.read_bytes().replace(b'"q2"', b'"q\xff"'))
+    with pytest.raises(DataError, match=rf"{FINISHED}:2: not the row of a query \(UnicodeDecodeError"):
+        RunFolder(tmp_path / "r", PLAN)
+    with pytest.raises(DataError, match=rf"{FINISHED}:2: not the row of a query \(UnicodeDecodeError"):
+        read_finished(tmp_path / "r")
+
+
+def test_showing_a_complete_run_changes_nothing(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "r", PLAN, {"device": "cpu"}) as run:
+        run.record({"q1": {"n": 1}})
+        run.note({"index_s": 2.5})
+        run.complete({"seconds": {"search": 1.5}})
+    before = (tmp_path / "r" / MANIFEST).read_bytes()
+    assert json.loads(before)["sessions"][0]["index_s"] == 2.5
+    with RunFolder(tmp_path / "r", PLAN, {"device": "cuda"}) as run:
+        run.note({"index_s": 0.5})
+        assert run.manifest.completed is not None
+    assert (tmp_path / "r" / MANIFEST).read_bytes() == before
+
+
+def test_a_run_that_lost_rows_is_not_complete(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "r", PLAN) as run:
+        run.record({"q1": {"n": 1}, "q2": {"n": 2}})
+        run.complete()
+    RunFolder(tmp_path / "r", PLAN).close()
+    assert read_manifest(tmp_path / "r").completed is not None
+    path = tmp_path / "r" / FINISHED
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    RunFolder(tmp_path / "r", PLAN).close()
+    assert read_manifest(tmp_path / "r").completed is None
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with (
         RunFolder(tmp_path / "r", PLAN),

@@ -20,6 +20,7 @@ grades = st.dictionaries(names, st.dictionaries(names, st.integers(-2, 4), min_s
         "q1\t0\td1\t2\r\n\r\nq1  0  d2  0\r\nq2 Q0 d1 -1\r\n",
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
         "q1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
+        "q1\td1\t2 \nq1\td2\t0\nq2\td1\t -1\n",
     ],
 )
 def test_both_forms_are_told_apart_by_what_they_hold(tmp_path, text):
@@ -53,6 +54,12 @@ def test_what_is_written_in_either_form_comes_back(tmp_path, qrels):
         ("q1 0 d1 1\nq1 0 d2\n", r"qrels:2: 3 columns, expected 4"),
         ("q1\td1\t1\nq1\td2\n", r"qrels:2: 2 columns, expected query-id, corpus-id, score"),
         ("q1\td1\t1\nq1\td2\t0.5\n", r"qrels:2: the grade is '0\.5'"),
+        ("q1\td1\t1_0\n", r"qrels:1: the grade is '1_0', expected a whole number"),
+        ("q1\td1\t+1\n", r"qrels:1: the grade is '\+1', expected a whole number"),
+        ("q1 0 d1 1\nq1 0 d2 \u0661\n", r"qrels:2: the grade is '\u0661', expected a whole number"),
+        ("q1 0 d1 1\nq1 0 d2 1001\n", r"qrels:2: the grade is 1001, expected a whole number from -1000 to 1000"),
+        ("q1\td1\t3000000000\n", r"qrels:1: the grade is 3000000000, expected"),
+        ("q1 0 d1 -99999999999999999999\n", r"qrels:1: the grade is -99999999999999999999, expected"),
         ("\n", r"qrels holds no judgement"),
         ("query-id\tcorpus-id\tscore\n", r"qrels holds no judgement"),
     ],

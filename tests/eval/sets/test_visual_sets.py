@@ -103,6 +103,14 @@ def test_several_shards_are_read_in_order_and_other_splits_left_alone(tmp_path: 
         read_visual_set(tmp_path, "train")
 
 
+def test_grades_out_of_range_are_refused(tmp_path: Path):
+    write_three_tables(tmp_path)
+    judged = [{"query-id": 9, "corpus-id": 0, "score": 3_000_000_000}]
+    write(tmp_path / "qrels" / "dev-00000-of-00001.parquet", judged)
+    with pytest.raises(DataError, match=r"dev-00000.*: the grade is 3000000000, expected .* from -1000 to 1000"):
+        read_visual_set(tmp_path, "dev")
+
+
 def test_rows_of_query_and_picture(tmp_path: Path):
     # "dark" stands in two rows; two rows have one picture; a row has no query.
     rows = [

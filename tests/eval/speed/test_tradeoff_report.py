@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from ragkit.eval.measures.ranking_metrics import CONVENTIONS
 from ragkit.eval.speed.tradeoff import Variant, VariantResult, summarise_variants
 from ragkit.eval.speed.tradeoff_report import TradeoffReport
 
@@ -23,6 +25,17 @@ def report() -> TradeoffReport:
     return TradeoffReport(tuple(summarise_variants([FLAT, CODES], SECONDS)), {"passages": 10}, ("A note.",))
 
 
+def test_names_are_shown_as_they_are(capsys):
+    from rich.console import Console
+
+    odd = replace(FLAT, variant=Variant("[/b]flat"))
+    report = TradeoffReport(tuple(summarise_variants([odd], {"[/b]flat": [0.001]})), {"machine": "[/i]x"}, ())
+    Console(width=220).print(report.table())
+    printed = capsys.readouterr().out
+    assert "[/b]flat" in printed
+    assert "machine: [/i]x" in printed
+
+
 def test_the_table_and_its_json(report: TradeoffReport, capsys):
     from rich.console import Console
 
@@ -34,6 +47,8 @@ def test_the_table_and_its_json(report: TradeoffReport, capsys):
     assert cells[5].startswith("0.3000 (")
     assert cells[6].startswith("-0.2000 (-0.4")
     assert "A note." in printed
+    assert CONVENTIONS in " ".join(printed.split())
+    assert report.to_json()["conventions"] == CONVENTIONS
     told = json.loads(json.dumps(report.to_json()))["variants"][1]
     assert (told["name"], told["bytes"], told["index_bytes"], told["ndcg"]) == ("ivf-pq", 4200, 200, 0.3)
     assert "by_query" not in told

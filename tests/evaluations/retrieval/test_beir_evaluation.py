@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ragkit.cli import app
 from ragkit.config import parse_config
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, DataError
 from ragkit.eval.measures.ranking_metrics import CONVENTIONS
 from ragkit.eval.sets.trec import read_run
 from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
@@ -53,11 +53,39 @@ def test_the_command_prints_the_fixed_json_and_writes_a_run(data: Path, tmp_path
     assert list(run["q2"]) == ["d4"]
 
 
+def test_an_id_that_a_run_file_cannot_carry_loses_no_result(data: Path, tmp_path: Path):
+    config = tmp_path / "bm25.toml"
+    config.write_text('[embedder]\nname = "none"\n[passages]\nsplit = "none"\n[lexical]\nlanguage = "none"\n')
+    for path in (data / "corpus.jsonl", data / "qrels" / "test.tsv"):
+        path.write_text(path.read_text().replace("d1", "d 1"))
+    arguments = ["eval", "retrieval", "--data", str(data), "--config", str(config), "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--measure", "hit@1", "--run-out", str(tmp_path / "bm25.run")])
+    assert json.loads(done.stdout)["measures"] == {"Success@1": pytest.approx(1 / 3)}
+    assert done.exit_code == 1
+    assert isinstance(done.exception, DataError)
+    assert "'d 1' is empty or holds white space" in str(done.exception)
+
+
+def test_a_run_file_that_cannot_be_written_is_told_before_the_work(data: Path, tmp_path: Path):
+    (data / "corpus.jsonl").unlink()
+    with pytest.raises(DataError, match=r"cannot write .*tiny: Is a directory"):
+        CliRunner().invoke(
+            app, ["eval", "retrieval", "--data", str(data), "--run-out", str(data)], catch_exceptions=False
+        )
+
+
 def test_a_cached_corpus_is_used_again(data: Path):
     first = evaluate_beir(data, parse_config(BM25))
     again = evaluate_beir(data, parse_config({**BM25, "lexical": {"language": "none", "k1": 0.9}}))
     assert first.run["q2"].keys() == again.run["q2"].keys()
     assert first.run["q1"]["d3"] != again.run["q1"]["d3"]
+
+
+def test_a_document_that_cannot_be_indexed_is_told(data: Path):
+    with (data / "corpus.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"_id": "d\ud800", "title": "", "text": "red"}))
+    with pytest.raises(DataError, match=r"1 documents cannot be indexed: d.*: "):
+        evaluate_beir(data, parse_config(BM25))
 
 
 def test_topics_of_trec_are_run_against_the_documents(data: Path, tmp_path: Path):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from ragkit.cli import app
 from ragkit.config import parse_config
 from ragkit.errors import ConfigError
-from ragkit.evaluations.retrieval.mteb_evaluation import referee, run_tasks
+from ragkit.eval.measures.ranking_metrics import CONVENTIONS
+from ragkit.evaluations.retrieval.mteb_evaluation import MtebReport, TaskScores, referee, run_tasks
 from ragkit.evaluations.retrieval.mteb_search import RagkitSearch
 from ragkit.evaluations.retrieval.mteb_task import UNROUNDED, local_task
 
@@ -63,6 +64,16 @@ def test_mteb_says_what_ragkit_says(data: Path):
     assert task.scores["mrr_at_10"] == pytest.approx((1 / 2 + 1 + 0 + 1 / 4) / 4)
 
 
+def test_names_of_tasks_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]):
+    from rich.console import Console
+
+    report = MtebReport("ragkit/[/m]", (TaskScores("[/t]", "default", "test", 0.5, {}),))
+    Console(width=200).print(report.table())
+    printed = capsys.readouterr().out
+    assert "[/t]" in printed
+    assert "ragkit/[/m]" in printed
+
+
 def test_the_command_prints_both_figures(data: Path, tmp_path: Path):
     config = tmp_path / "bm25.toml"
     config.write_text('[embedder]\nname = "none"\n[passages]\nsplit = "none"\n[lexical]\nlanguage = "none"\n')
@@ -76,6 +87,8 @@ def test_the_command_prints_both_figures(data: Path, tmp_path: Path):
     assert printed["tasks"][0]["scores"][UNROUNDED] == printed["nDCG@10"]["mteb"]
     table = CliRunner().invoke(app, arguments).stdout
     assert f"{printed['nDCG@10']['ragkit']:.8f}" in table
+    assert printed["conventions"] == CONVENTIONS
+    assert "equal scores by document id" in " ".join(table.split())
     for wrong in (["eval", "mteb"], [*arguments, "--task", "SciFact"]):
         with pytest.raises(ConfigError, match="either --data FOLDER or --task NAME"):
             CliRunner().invoke(app, wrong, catch_exceptions=False)

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from ragkit.config import Config, parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import read_finished, read_manifest
+from ragkit.eval.runs.systems import read_systems
 from ragkit.eval.sets.trec import read_run
 from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
 
@@ -53,9 +56,10 @@ def test_a_run_that_stopped_goes_on_where_it_was(beir: Path, tmp_path: Path, mon
     search_many = Corpus.search_many
 
     def counting(self: Corpus, queries: Sequence[str], *arguments: Any, **more: Any) -> Any:
-        if len(asked) == 64:
-            raise KeyboardInterrupt
-        asked.extend(queries)
+        if len(queries) > 1:  # Those alone are timed.
+            if len(asked) == 64:
+                raise KeyboardInterrupt
+            asked.extend(queries)
         return search_many(self, queries, *arguments, **more)
 
     out = tmp_path / "run"
@@ -91,8 +95,9 @@ from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
 from tests.evaluations.retrieval.test_retrieval_run import config
 found = Corpus.search_many
 def slow(self, queries, *rest, **more):
-    print(*[query.split()[1] for query in queries], flush=True)
-    time.sleep(0.2)
+    if len(queries) > 1:  # Those alone are timed.
+        print(*[query.split()[1] for query in queries], flush=True)
+        time.sleep(0.2)
     return found(self, queries, *rest, **more)
 Corpus.search_many = slow
 evaluate_beir(Path({str(beir)!r}), config(), out=Path({str(tmp_path / "run")!r}))
@@ -124,10 +129,79 @@ def test_other_settings_and_other_data_are_refused_with_the_difference(beir: Pat
 
 def test_a_copy_elsewhere_is_the_same_data(beir: Path, tmp_path: Path) -> None:
     evaluate_beir(beir, config(), out=tmp_path / "run")
+    cached = list((tmp_path / "cache" / "eval").iterdir())
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    beir.rename(elsewhere / beir.name)
-    assert evaluate_beir(elsewhere / beir.name, config(), out=tmp_path / "run").num_queries == NUM_QUERIES
+    copy = beir.rename(elsewhere / "another name")
+    assert evaluate_beir(copy, config(), out=tmp_path / "run").num_queries == NUM_QUERIES
+    assert list((tmp_path / "cache" / "eval").iterdir()) == cached
+    assert read_manifest(tmp_path / "run").sessions[0]["data_folder"] == "harbour"
+
+
+def slowly(self: Corpus, queries: Sequence[str], *arguments: Any, **more: Any) -> Any:
+    """A search that takes 20 ms whatever it is given."""
+    time.sleep(0.02)
+    return _search_many(self, queries, *arguments, **more)
+
+
+_search_many = Corpus.search_many
+
+
+def test_queries_are_timed_alone_and_batches_as_batches(beir: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Corpus, "search_many", slowly)
+    report = evaluate_beir(beir, config(), out=tmp_path / "run")
+    rows = read_finished(tmp_path / "run")
+    timed = {query: row["seconds"] for query, row in rows.items() if "seconds" in row}
+    assert list(timed) == [f"q{i}" for i in range(0, 150, 3)]
+    assert all(0.02 <= seconds < 1 for seconds in timed.values())
+    assert [row["batch_queries"] for row in rows.values()] == [64] * 128 + [22] * 22
+    batches = [rows[f"q{i}"]["batch_seconds"] for i in (0, 64, 128)]
+    assert all(0.02 <= seconds < 1 for seconds in batches)
+    # What timing took is none of the stage.
+    assert report.seconds["search"] == pytest.approx(sum(batches))
+    (tmp_path / "other.run").write_text("q1 Q0 d1 1 1 x\n")
+    system, _ = read_systems([tmp_path / "run", tmp_path / "other.run"])
+    assert system.query_seconds == median(timed.values())
+
+
+def test_times_are_those_of_all_sessions_and_stay(beir: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    out = tmp_path / "run"
+    batches = 0
+
+    def stopping(self: Corpus, queries: Sequence[str], *arguments: Any, **more: Any) -> Any:
+        nonlocal batches
+        batches += len(queries) > 1
+        if batches == 3:
+            raise KeyboardInterrupt
+        return slowly(self, queries, *arguments, **more)
+
+    monkeypatch.setattr(Corpus, "search_many", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_beir(beir, config(), out=out)
+    monkeypatch.setattr(Corpus, "search_many", slowly)
+    report = evaluate_beir(beir, config(), out=out)
+    assert report.seconds["search"] >= 3 * 0.02
+    indexed = [session["index_s"] for session in read_manifest(out).sessions]
+    assert len(indexed) == 2
+    assert report.seconds["index"] == pytest.approx(sum(indexed))
+    completed = read_manifest(out).completed
+    assert completed is not None
+    assert completed["seconds"] == report.seconds
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = evaluate_beir(beir, config(), measures=["P@1"], out=out)
+    assert (again.measures, again.seconds) == ({"P@1": 0.5}, report.seconds)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_run_that_lost_rows_searches_for_them_again(beir: Path, tmp_path: Path) -> None:
+    whole = evaluate_beir(beir, config(), out=tmp_path / "run")
+    path = tmp_path / "run" / "finished.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:100]))
+    again = evaluate_beir(beir, config(), out=tmp_path / "run")
+    assert again.measures == whole.measures
+    completed = read_manifest(tmp_path / "run").completed
+    assert completed is not None
+    assert completed["queries"] == len(read_finished(tmp_path / "run")) == NUM_QUERIES
 
 
 def test_ids_that_a_trec_run_cannot_carry(beir: Path, tmp_path: Path) -> None:
@@ -159,6 +233,6 @@ def test_the_command_keeps_a_run(beir: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(eval_app, command, catch_exceptions=False)
     assert json.loads(done.stdout)["measures"]["RR@10"] == 0.5
     plan = read_manifest(tmp_path / "run").plan
-    assert plan["data"]["name"] == "harbour"
+    assert plan["data"].keys() == {"split", "fingerprint", "queries"}
     assert plan["config"]["retrieval"]["method"] == "bm25"
     assert "serve" not in plan["config"]

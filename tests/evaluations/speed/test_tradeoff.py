@@ -275,7 +275,9 @@ def test_the_command_prints_a_table_and_draws(data: Path, tmp_path: Path, monkey
     told = json.loads(done.stdout)
     assert [variant["name"] for variant in told["variants"]] == ["flat", "ivf-flat"]
     assert plot.read_text().startswith("<svg")
+    manifest = (tmp_path / "run" / "manifest.json").read_bytes()
     again = CliRunner().invoke(app, [*arguments, "--kind", "flat,ivf-flat"])
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == manifest
     assert "IVF7,Flat" in again.stdout
     refused = CliRunner().invoke(app, [*arguments, "--kind", "flat", "--dtype", "int4"])
     assert isinstance(refused.exception, ConfigError)
