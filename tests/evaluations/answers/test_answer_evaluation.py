@@ -20,9 +20,10 @@ from ragkit.config import Config, parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError, DataError, EngineTimeoutError
 from ragkit.eval.runs.run_folder import read_finished, read_manifest
+from ragkit.eval.runs.systems import answer_scores, read_systems
 from ragkit.eval.sets.page_sets import PageScope
 from ragkit.evaluations.answers.answer_evaluation import AnswerPlan, evaluate_answers
-from ragkit.evaluations.answers.answer_run import read_failures, report_of
+from ragkit.evaluations.answers.answer_run import read_failures, report_of, write_failures
 from ragkit.records import ChatReply, ChatRequest, TextRecord
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from tests.pdf_maker import make_pdf
@@ -112,6 +113,25 @@ def test_a_finished_question_is_not_asked_again_and_a_failed_one_is(data: Path, 
     assert read_failures(out) == {}
     assert report_of(out).counts["asked"] == 3
     assert read_manifest(out).completed is not None
+
+
+def test_a_failure_that_was_answered_before_a_kill_is_none(data: Path, config: Config, tmp_path: Path):
+    out = tmp_path / "run"
+    evaluate_answers(AnswerPlan(data), config, out)
+    # As a session leaves it that is killed after it answered what an earlier one had failed at.
+    write_failures(out, {"q2": "no answer in time"})
+    assert read_failures(out) == {}
+    counts = report_of(out).counts
+    assert (counts["asked"], counts["failed"], counts["not_asked_yet"]) == (3, 0, 0)
+
+
+def test_a_comparison_scores_answers_as_rescoring_does(data: Path, config: Config, tmp_path: Path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        evaluate_answers(AnswerPlan(data), config, folder)
+    rows = [json.loads(line) for line in (folders[1] / "finished.jsonl").read_text().splitlines()]
+    lines(folders[1] / "finished.jsonl", [{**row, "scores": {"f1": 0.0}} for row in rows])
+    assert answer_scores(read_systems(folders), []) == [report_of(folder).by_query for folder in folders]
 
 
 def test_another_configuration_or_set_is_refused_with_the_difference(data: Path, config: Config, tmp_path: Path):
