@@ -54,6 +54,7 @@ class ContextReport:
     def table(self) -> Group:
         """What ``ragkit eval context`` prints."""
         from rich.console import Group
+        from rich.text import Text
 
         by_order = [summary for summary in self.cells if summary.cell.order is not None]
         by_position = [summary for summary in self.cells if summary.cell.position is not None]
@@ -61,7 +62,7 @@ class ContextReport:
         tables = [_orders(kind, [one for one in by_order if one.cell.negatives == kind]) for kind in kinds]
         tables += [_positions(by_position)] if by_position else []
         tables += [_comparisons(self.comparisons)] if self.comparisons else []
-        return Group(*tables, *self._notes())
+        return Group(*tables, *map(Text, self._notes()))
 
     def _notes(self) -> list[str]:
         said = "; ".join(f"{name}: {value}" for name, value in self.facts.items())

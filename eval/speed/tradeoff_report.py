@@ -37,6 +37,7 @@ class TradeoffReport:
         """What ``ragkit eval tradeoff`` prints."""
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(caption=_CAPTION)
         for name in ("variant", "built"):
@@ -44,9 +45,9 @@ class TradeoffReport:
         for name in ("bytes a page", "search, ms", "recall@10", MEASURE, "change"):
             table.add_column(name)
         for summary in self.summaries:
-            table.add_row(*_cells(summary))
+            table.add_row(*map(Text, _cells(summary)))
         said = "; ".join(f"{name}: {value}" for name, value in self.facts.items())
-        return Group(table, said, *self.notes)
+        return Group(table, *map(Text, (said, *self.notes)))
 
 
 def _cells(summary: VariantSummary) -> list[str]:

@@ -40,7 +40,7 @@ def tradeoff(
     from ragkit.evaluations.speed.tradeoff import measure_tradeoff
     from ragkit.progress import index_progress
 
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False, emoji=False)
     plan = TradeoffPlan(parse_kinds(kind), parse_token_dtypes(dtype), parse_pool_factors(pooling))
     with index_progress() as progress:
         report = measure_tradeoff(
