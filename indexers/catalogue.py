@@ -7,6 +7,7 @@ writer and are swept by the next one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,6 +152,17 @@ class Catalogue(Database):
         )
         documents, pages, passages = self.rows(sql)[0]
         return documents, pages, passages
+
+    def content_digest(self) -> str:
+        """Hex SHA-256 of all documents: their ids, what they were made of, and how they were read.
+
+        Corpora that were built apart from the same documents have the same, and compacting changes nothing of it.
+        """
+        sql = "SELECT id, content_hash, settings_hash, num_pages FROM documents ORDER BY id"
+        digest = hashlib.sha256()
+        for row in self.rows(sql):
+            digest.update(f"{json.dumps(row)}\n".encode())
+        return digest.hexdigest()
 
     def known_documents(self, ids: Iterable[str]) -> dict[str, KnownDocument]:
         """By id, those of the documents that there are."""

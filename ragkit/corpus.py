@@ -365,6 +365,10 @@ class Corpus:
         """Counts, sizes, embedder and settings."""
         return read_info(self._catalogue, self.manifest, self.config.index)
 
+    def content_digest(self) -> str:
+        """Hex SHA-256 of ids, contents and reading of all documents: equal as long as none of them changes."""
+        return self._catalogue.content_digest()
+
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
         _ = self._embedders.all, self.reranker, self.engine

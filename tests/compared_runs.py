@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ragkit.eval.runs.answer_rows import AnswerRow, FoundPlace
 from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.eval.sets.questions import Place, Question
 from ragkit.eval.sets.trec import write_qrels, write_run
 
 # Each query has one relevant document, "r"; where a ranking has it decides RR: 1, 1/2, 1/4, or 0 without it.
@@ -62,27 +64,43 @@ def write_retrieval_folder(
 
 
 def write_answers_folder(
-    folder: Path, scores: Mapping[str, Mapping[str, float]], *, is_complete: bool = True
+    folder: Path,
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    places: Collection[Place] = (Place("d1", 2),),
+    is_complete: bool = True,
 ) -> Path:
-    """As ragkit eval answers --out leaves it. scores: by query, then measure."""
+    """As ragkit eval answers --out leaves it.
+
+    scores: by query, the token F1 ("f1") that its answer is to have against "gold", and its "citation_precision"
+    of 0, 0.5 or 1, if anything is to be cited.
+    """
+    found = (FoundPlace(Place("d1", 2), 0.5), FoundPlace(Place("d2", 1), 0.25))
     with RunFolder(folder, {"command": "eval answers"}) as kept:
-        kept.record(
-            {
-                query: {
-                    "question": f"question {query}",
-                    "answers": ["gold"],
-                    "answer": f"answer of {folder.name} to {query}",
-                    "places": [{"document": "d1", "page": 2}],
-                    "hits": [
-                        {"document": "d1", "page": 2, "score": 0.5},
-                        {"document": "d2", "page": 1, "score": 0.25},
-                    ],
-                    "seconds": 0.5,
-                    "scores": dict(values),
-                }
-                for query, values in scores.items()
-            }
-        )
+        for query, wanted in scores.items():
+            question = Question(query, f"question {query}", ("gold",), places=frozenset(places))
+            cited = _CITED[wanted.get("citation_precision")]
+            answer = AnswerRow(
+                question, answer_with(wanted["f1"]), False, "e", cited, found, (), "", {}, 0.5, 1, 1
+            )
+            kept.record({query: answer.to_json()})
         if is_complete:
             kept.complete()
     return folder
+
+
+_CITED = {
+    None: (),
+    0: (Place("d2", 1),),
+    0.5: (Place("d1", 2), Place("d2", 1)),
+    1: (Place("d1", 2),),
+}
+
+
+def answer_with(f1: float) -> str:
+    """Words of which one is "gold": of n words F1 is 2 / (n + 1)."""
+    if not f1:
+        return "other"
+    number = round(2 / f1) - 1
+    assert 2 / (number + 1) == f1, f"no answer has a token F1 of {f1}"
+    return " ".join(["gold", *["word"] * (number - 1)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import NormalDist, fmean
@@ -93,7 +93,7 @@ class CellSummary:
 class OrderComparison:
     """Accuracy of order `b` less that of `a` over the same questions and passages, with a bootstrap interval.
 
-    p: of paired randomisation; holm_p: corrected for all comparisons of the sweep.
+    p: of paired randomisation; holm_p: corrected for all comparisons of the sweep that were tested.
     """
 
     negatives: Negatives
@@ -105,6 +105,16 @@ class OrderComparison:
     interval: Interval
     p: float
     holm_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class SamePrompts:
+    """Two orders that put the same prompts for every question: there is nothing to test."""
+
+    negatives: Negatives
+    k: int
+    a: ContextOrder
+    b: ContextOrder
 
 
 Outcomes = Mapping[Cell, Mapping[str, Outcome]]
@@ -150,30 +160,58 @@ def summarise(cell: Cell, outcomes: Mapping[str, Outcome], common: frozenset[str
 
 
 def compare_orders(outcomes: Outcomes, seed: int) -> list[OrderComparison]:
-    """Every two orders of the same negatives and k, over the questions asked in both."""
-    found: list[OrderComparison] = []
+    """Every two orders of the same negatives and k, over the questions asked in both.
+
+    Orders that make the same prompts, as all do of one passage, are left out: they would count into Holm's
+    correction and take power from the others.
+    """
+    found = [
+        _comparison(first, second, [a.correct for a, _ in both], [b.correct for _, b in both], seed)
+        for first, second, both in _paired(outcomes)
+        if not _are_same_prompts(first, both)
+    ]
+    adjusted = holm([one.p for one in found])
+    return [replace(one, holm_p=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def same_prompts(outcomes: Outcomes) -> list[SamePrompts]:
+    """The pairs of orders that `compare_orders` leaves out."""
+    return [
+        SamePrompts(first.negatives, first.k, *_orders_of(first, second))
+        for first, second, both in _paired(outcomes)
+        if _are_same_prompts(first, both)
+    ]
+
+
+def _paired(outcomes: Outcomes) -> Iterator[tuple[Cell, Cell, list[tuple[Outcome, Outcome]]]]:
+    """Two orders of the same negatives and k, with the outcomes of each question that was asked in both."""
     for first, second in combinations([cell for cell in outcomes if cell.order is not None], 2):
         if (first.negatives, first.k) != (second.negatives, second.k):
             continue
         a, b = _asked(outcomes[first]), _asked(outcomes[second])
-        ids = [id_ for id_ in a if id_ in b]
-        if ids:
-            left, right = [a[id_].correct for id_ in ids], [b[id_].correct for id_ in ids]
-            found.append(_comparison(first, second, left, right, seed))
-    adjusted = holm([one.p for one in found])
-    return [replace(one, holm_p=p) for one, p in zip(found, adjusted, strict=True)]
+        if both := [(a[id_], b[id_]) for id_ in a if id_ in b]:
+            yield first, second, both
+
+
+def _are_same_prompts(cell: Cell, both: Sequence[tuple[Outcome, Outcome]]) -> bool:
+    """At a temperature digests differ where prompts do not, so one passage is known by its k."""
+    return cell.k == 1 or all(a.prompt and a.prompt == b.prompt for a, b in both)
+
+
+def _orders_of(first: Cell, second: Cell) -> tuple[ContextOrder, ContextOrder]:
+    assert first.order is not None
+    assert second.order is not None
+    return first.order, second.order
 
 
 def _comparison(
     first: Cell, second: Cell, left: Sequence[float], right: Sequence[float], seed: int
 ) -> OrderComparison:
-    assert first.order is not None
-    assert second.order is not None
     p = paired_randomization(left, right, seed=seed)
     interval = bootstrap_difference(left, right, confidence=CONFIDENCE, seed=seed)
     difference = fmean(right) - fmean(left)
     return OrderComparison(
-        first.negatives, first.k, first.order, second.order, len(left), difference, interval, p, p
+        first.negatives, first.k, *_orders_of(first, second), len(left), difference, interval, p, p
     )
 
 

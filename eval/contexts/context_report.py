@@ -11,8 +11,10 @@ from ragkit.eval.contexts.context_outcomes import (
     CellSummary,
     OrderComparison,
     Outcomes,
+    SamePrompts,
     common_questions,
     compare_orders,
+    same_prompts,
     summarise,
 )
 from ragkit.eval.measures.significance import Interval
@@ -26,10 +28,14 @@ Fact = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class ContextReport:
-    """num_common: questions asked in every cell that has any. facts: of the set and the engine."""
+    """num_common: questions asked in every cell that has any. facts: of the set and the engine.
+
+    not_compared: orders that make the same prompts for every question.
+    """
 
     cells: tuple[CellSummary, ...]
     comparisons: tuple[OrderComparison, ...]
+    not_compared: tuple[SamePrompts, ...]
     num_common: int
     facts: Mapping[str, Fact]
 
@@ -42,11 +48,13 @@ class ContextReport:
             "questions_in_every_cell": self.num_common,
             "cells": [asdict(summary) for summary in self.cells],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "same_prompts_not_compared": [asdict(pair) for pair in self.not_compared],
         }
 
     def table(self) -> Group:
         """What ``ragkit eval context`` prints."""
         from rich.console import Group
+        from rich.text import Text
 
         by_order = [summary for summary in self.cells if summary.cell.order is not None]
         by_position = [summary for summary in self.cells if summary.cell.position is not None]
@@ -54,7 +62,7 @@ class ContextReport:
         tables = [_orders(kind, [one for one in by_order if one.cell.negatives == kind]) for kind in kinds]
         tables += [_positions(by_position)] if by_position else []
         tables += [_comparisons(self.comparisons)] if self.comparisons else []
-        return Group(*tables, *self._notes())
+        return Group(*tables, *map(Text, self._notes()))
 
     def _notes(self) -> list[str]:
         said = "; ".join(f"{name}: {value}" for name, value in self.facts.items())
@@ -70,6 +78,17 @@ class ContextReport:
             f"{self.num_common} questions asked in every cell.",
             said,
             *skipped,
+            *self._alike(),
+        ]
+
+    def _alike(self) -> list[str]:
+        """A line for each kind of negatives and each k that has pairs of orders with the same prompts."""
+        pairs: dict[tuple[str, int], list[str]] = {}
+        for one in self.not_compared:
+            pairs.setdefault((one.negatives, one.k), []).append(f"{one.a} and {one.b}")
+        return [
+            f"not compared, {negatives}, k = {k}: the same prompts for every question: {', '.join(alike)}"
+            for (negatives, k), alike in pairs.items()
         ]
 
 
@@ -77,7 +96,8 @@ def report_sweep(outcomes: Outcomes, seed: int, facts: Mapping[str, Fact]) -> Co
     """Summarise all cells; `seed` is that of resampling."""
     common = common_questions(outcomes)
     cells = tuple(summarise(cell, found, common, seed) for cell, found in outcomes.items())
-    return ContextReport(cells, tuple(compare_orders(outcomes, seed)), len(common), facts)
+    comparisons, alike = tuple(compare_orders(outcomes, seed)), tuple(same_prompts(outcomes))
+    return ContextReport(cells, comparisons, alike, len(common), facts)
 
 
 def _orders(kind: str, summaries: Sequence[CellSummary]) -> Table:

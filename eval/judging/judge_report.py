@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ragkit.eval.judging.judge import Verdict
 from ragkit.eval.judging.judge_agreement import Agreement
 from ragkit.eval.measures.means import Mean, mean_of
+from ragkit.eval.reports.text_tables import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,13 +46,15 @@ class JudgeReport:
     def table(self) -> Table:
         """What ``ragkit eval judge`` prints: how often which label got which verdict."""
         from rich.table import Table
+        from rich.text import Text
 
         counts = {} if self.agreement is None else {(one, other): n for one, other, n in self.agreement.table}
-        table = Table("labelled", *map(str, Verdict), title=f"verdicts of {self.engine} on labelled answers")
+        title = Text(f"verdicts of {self.engine} on labelled answers")
+        table = Table("labelled", *map(str, Verdict), title=title)
         for label in Verdict:
             if label is not Verdict.unreadable:
                 table.add_row(str(label), *(str(counts.get((str(label), str(said)), 0)) for said in Verdict))
-        table.caption = "\n".join(self.remarks()) or None
+        table.caption = Text("\n".join(self.remarks()))
         return table
 
     def remarks(self) -> list[str]:
@@ -93,6 +96,7 @@ def agreement_line(engine: str, agreement: Agreement) -> str:
 
 def failure_lines(what: str, failures: Mapping[str, str]) -> list[str]:
     """The first failures in a line each, and how many more there are."""
-    shown = [f"{what}: {query}: {reason}" for query, reason in list(failures.items())[:_SHOWN_FAILURES]]
+    first = list(failures.items())[:_SHOWN_FAILURES]
+    shown = [one_line(f"{what}: {query}: {reason}") for query, reason in first]
     more = len(failures) - _SHOWN_FAILURES
     return [*shown, *([f"{what}: {more} more"] if more > 0 else [])]

@@ -96,7 +96,7 @@ def changed_queries(
 
 
 def _returned(comparison: Comparison, system: System, query: str, qrels: Qrels, texts: Texts) -> Returned:
-    grades = _grades(system, query, qrels)
+    grades = _grades_of_found(system, query, qrels)
     found = tuple(
         Found(rank, document, score, grades.get(document), texts.documents.get(document, ""))
         for rank, (document, score) in enumerate(_best(system, query), 1)
@@ -118,6 +118,16 @@ def _grades(system: System, query: str, qrels: Qrels) -> Mapping[str, int]:
     if system.run is not None:
         return qrels.get(query, {})
     return {_place(place): 1 for place in system.rows[query].get("places", ())}
+
+
+def _grades_of_found(system: System, query: str, qrels: Qrels) -> Mapping[str, int]:
+    """Of a gold document without a page every page is gold, as where citations are counted."""
+    grades = _grades(system, query, qrels)
+    if system.run is not None:
+        return grades
+    row = system.rows[query]
+    whole = {place["document"] for place in row.get("places", ()) if place.get("page") is None}
+    return {**grades, **{_place(hit): 1 for hit in row.get("hits", ()) if hit["document"] in whole}}
 
 
 def _place(facts: Mapping[str, object]) -> str:

@@ -53,17 +53,20 @@ class AnswerReport:
     def table(self) -> Table:
         """What ``ragkit eval answers`` prints."""
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("measure", "mean", "95 % interval", "questions", title=self._title())
         means = {MEASURES[name]: mean for name, mean in self.measures.items()}
         if self.judge is not None and self.judge.correct is not None:
             means[f"correct, as {self.judge.engine} judges"] = self.judge.correct
         for name, mean in means.items():
-            table.add_row(name, f"{mean.value:.4f}", f"{mean.low:.4f} to {mean.high:.4f}", str(mean.num_questions))
+            table.add_row(
+                Text(name), f"{mean.value:.4f}", f"{mean.low:.4f} to {mean.high:.4f}", str(mean.num_questions)
+            )
         table.add_section()
         for name, fact in self._facts().items():
-            table.add_row(name, fact)
-        table.caption = "\n".join(self._remarks()) or None
+            table.add_row(Text(name), fact)
+        table.caption = Text("\n".join(self._remarks()))
         return table
 
     def _title(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from ragkit.errors import ConfigError, DataError
+from ragkit.eval.runs.answer_rows import row_from_json
 from ragkit.eval.runs.run_folder import FINISHED, RunManifest, read_finished, read_manifest
 from ragkit.eval.sets.trec import Run, read_run
 from ragkit.files import sha256_of
@@ -79,7 +78,7 @@ def answer_scores(systems: Sequence[System], measures: Sequence[str]) -> list[di
 
     Raises:
         ConfigError: a measure is not scored by all systems.
-        DataError: the systems answered different queries, or a score is no number.
+        DataError: the systems answered different queries, or a row is no answer.
     """
     for system in systems[1:]:
         _refuse_other_queries(systems[0], system)
@@ -114,18 +113,15 @@ def _refuse_other_queries(a: System, b: System) -> None:
 
 
 def _scores(system: System) -> dict[str, dict[str, float]]:
+    """Answers are scored anew, as ``--rescore`` does: the row's own scores are those of the code that wrote it."""
     scores: dict[str, dict[str, float]] = {}
     for query, row in system.rows.items():
-        values = row.get("scores")
-        if not isinstance(values, Mapping):
-            raise DataError(f"{system.path / FINISHED}: query {query!r} has no scores; give a run of eval answers")
+        try:
+            values = row_from_json(query, row).scores()
+        except DataError as error:
+            raise DataError(f"{system.path / FINISHED}: {error}") from error
         for measure, value in values.items():
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                found = f"query {query!r} has {measure} {json.dumps(value)}"
-                raise DataError(f"{system.path / FINISHED}: {found}, expected a number")
-            scores.setdefault(measure, {})[query] = float(value)
+            scores.setdefault(measure, {})[query] = value
     return scores
 
 

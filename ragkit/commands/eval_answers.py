@@ -25,7 +25,7 @@ def answers(
         Path | None,
         typer.Option(
             help="Questions with gold answers: a folder in BEIR's layout or of a page-level collection, or a file "
-            'of lines {"id", "question", "answers": […], "pages": [{"document", "page"}]}.'
+            "of JSON lines with id, question, answers (a list), and pages (a list of document and page)."
         ),
     ] = None,
     corpus: Annotated[

@@ -36,7 +36,9 @@ def context(
         ),
     ] = "set",
     questions: Annotated[int, typer.Option(min=1, help="So many are drawn.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of drawing questions and random passages, and of resampling.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of drawing questions and random passages, and of resampling.")
+    ] = 0,
     positions: Annotated[
         str,
         typer.Option(

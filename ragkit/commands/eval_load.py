@@ -31,7 +31,7 @@ def load(
     from ragkit.evaluations.speed.load_server import LoadScale
     from ragkit.evaluations.speed.upstream_check import UpstreamScale, measure_upstream
 
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False, emoji=False)
 
     def tell(line: str) -> None:
         told.print(line, highlight=False)

@@ -105,5 +105,5 @@ def _scale_report(
         plan = IndexSpeedPlan(sizes, tuple(kinds or DEFAULT_KINDS), dim, seed, queries, repeats)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--repeats") from error
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False, emoji=False)
     return measure_index_speed(settings, plan, data, lambda line: told.print(line, highlight=False))

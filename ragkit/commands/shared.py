@@ -68,4 +68,5 @@ def show_report(report: Report, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.to_json(), indent=2))  # noqa: T201
     else:
-        Console().print(report.table())
+        # Names of files, queries and models are shown as they are, not read as rich's markup.
+        Console(markup=False, emoji=False).print(report.table())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,13 +29,12 @@ Progress = Callable[[IndexProgress], None]
 class AskedCorpus:
     """A corpus in which all documents of a set of questions are indexed.
 
-    fingerprint: of the documents. ids_of: the corpus's documents by the set's names; place_of: the other way
-    round, as `row_of` wants it. within: whether a question is asked over its own document. ours: what to ask
-    over otherwise, where the corpus has other documents too. index_s: seconds that indexing took.
+    ids_of: the corpus's documents by the set's names; place_of: the other way round, as `row_of` wants it.
+    within: whether a question is asked over its own document. ours: what to ask over otherwise, where the corpus
+    has other documents too. index_s: seconds that indexing took.
     """
 
     corpus: Corpus
-    fingerprint: str
     within: bool
     ids_of: Mapping[str, frozenset[str]]
     place_of: Mapping[str, Place] = field(default_factory=dict)
@@ -90,6 +87,7 @@ def open_asked_corpus(
         else:
             found = _own(corpus, within)
         _check_documents(asked, found)
+        _check_pages(asked, found)
         yield found
 
 
@@ -109,8 +107,7 @@ def _pages(
             for name, numbers in documents.pages.items()
         }
         places = {id_: Place(*parse_page_id(id_)) for ids_ in names.values() for id_ in ids_}
-    fingerprint = hashlib.sha256(documents.fingerprint(source).encode()).hexdigest()
-    return AskedCorpus(corpus, fingerprint, within, names, places, _beside_others(corpus, names), took)
+    return AskedCorpus(corpus, within, names, places, _beside_others(corpus, names), took)
 
 
 def _texts(corpus: Corpus, documents: BeirCollection, within: bool, progress: Progress | None) -> AskedCorpus:
@@ -124,17 +121,11 @@ def _texts(corpus: Corpus, documents: BeirCollection, within: bool, progress: Pr
         raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
     names = {record.id: frozenset({record.id}) for record in records}
     took = time.perf_counter() - started
-    ours = _beside_others(corpus, names)
-    return AskedCorpus(corpus, documents.fingerprint(), within, names, ours=ours, index_s=took)
+    return AskedCorpus(corpus, within, names, ours=_beside_others(corpus, names), index_s=took)
 
 
 def _own(corpus: Corpus, within: bool) -> AskedCorpus:
-    """The fingerprint is another after any change of the corpus: its generation counts."""
-    documents = corpus.documents()
-    facts = [[one.id, one.num_pages, one.num_passages] for one in documents]
-    state = json.dumps([corpus.info().generation, facts])
-    names = {one.id: frozenset({one.id}) for one in documents}
-    return AskedCorpus(corpus, hashlib.sha256(state.encode()).hexdigest(), within, names)
+    return AskedCorpus(corpus, within, {one.id: frozenset({one.id}) for one in corpus.documents()})
 
 
 def _beside_others(corpus: Corpus, ids_of: Mapping[str, frozenset[str]]) -> Filter | None:
@@ -152,3 +143,19 @@ def _check_documents(asked: QuestionSet, found: AskedCorpus) -> None:
             near = difflib.get_close_matches(unknown[0], found.ids_of, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise DataError(f"{question.origin}: {found.corpus.path} has no document {unknown[0]!r}{hint}")
+
+
+def _check_pages(asked: QuestionSet, found: AskedCorpus) -> None:
+    """A gold page beyond the document's last one would count as never cited, too."""
+    sizes = {one.id: one.num_pages for one in found.corpus.documents()}
+    last_pages = {
+        name: max(found.place_of.get(id_, Place(name)).page or sizes[id_] for id_ in ids)
+        for name, ids in found.ids_of.items()
+    }
+    for question in asked.questions:
+        for place in question.places:
+            if place.page is not None and place.page > last_pages[place.document]:
+                raise DataError(
+                    f"{question.origin}: a gold place is page {place.page} of {place.document!r}, which has "
+                    f"{last_pages[place.document]} page(s) in {found.corpus.path}; correct the page"
+                )

@@ -108,7 +108,7 @@ def _data(plan: AnswerPlan, questions: Sequence[Question], opened: AskedCorpus) 
         "split": plan.split,
         "questions": len(questions),
         "fingerprint": fingerprint_questions(questions),
-        "documents": opened.fingerprint,
+        "documents": opened.corpus.content_digest(),
         "within": plan.scope.within,
         "limit": plan.limit,
         "seed": plan.seed,

@@ -51,12 +51,14 @@ def report_of(folder: Path) -> AnswerReport:
 
 
 def read_failures(folder: Path) -> dict[str, str]:
-    """Why the engine failed, by question; what has been answered since is left out by whoever writes the file."""
+    """Why the engine failed, by question; those with a row were answered since, before a kill."""
     path = folder / FAILED
     if not path.exists():
         return {}
+    finished = read_finished(folder)
     try:
-        return {str(query): str(reason) for query, reason in json.loads(path.read_text("utf-8")).items()}
+        failures = json.loads(path.read_text("utf-8")).items()
+        return {str(query): str(reason) for query, reason in failures if query not in finished}
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"cannot read {path}: {error}; delete it and run on") from error
 

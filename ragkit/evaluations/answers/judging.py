@@ -35,6 +35,12 @@ class _Judged:
     golds: tuple[str, ...]
     answer: str
 
+    @property
+    def digest(self) -> str:
+        """Another once the judge would be shown something else."""
+        shown = json.dumps([self.question, self.golds, self.answer])
+        return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
 
 def judge_answers(
     rows: Mapping[str, AnswerRow],
@@ -46,7 +52,8 @@ def judge_answers(
 ) -> None:
     """Have the labelled answers and these judged, and keep each reply in the run folder `out`.
 
-    Answers without a gold answer, and refusals, are not judged.
+    Answers without a gold answer, and refusals, are not judged. An answer, a question or gold answers that are
+    others than when they were judged are judged again.
 
     Args:
         engine: in place of the configured one. judging: called with the number that are done, and of all.
@@ -55,11 +62,7 @@ def judge_answers(
         DataError: the folder's run is of another judge.
     """
     wanted = {_LABEL + one.id: _Judged(one.question, one.golds, one.answer) for one in labelled_answers()}
-    wanted |= {
-        _ANSWER + query: _Judged(row.question.text, row.question.answers, row.text)
-        for query, row in rows.items()
-        if _is_judged(row)
-    }
+    wanted |= _judged_answers(rows)
     labels = hashlib.sha256(json.dumps([repr(one) for one in labelled_answers()]).encode()).hexdigest()
     plan = plan_of_engine(COMMAND, config, {"prompt": prompt_fingerprint(), "labels": labels})
     with RunFolder(out, plan, session_facts()) as kept:
@@ -71,7 +74,7 @@ def judge_answers(
 
 
 def judge_report_of(folder: Path, rows: Mapping[str, AnswerRow], seed: int = 0) -> JudgeReport:
-    """What a judge said, its replies read anew.
+    """What a judge said of these answers, its replies read anew; what it said of earlier ones does not count.
 
     Raises:
         DataError: there is no run of a judge.
@@ -82,12 +85,14 @@ def judge_report_of(folder: Path, rows: Mapping[str, AnswerRow], seed: int = 0) 
     labels, said = [label for label, _ in pairs], [verdict for _, verdict in pairs]
     agreement = measure_agreement(labels, said, seed) if pairs else None
     refused = sum(row.is_refusal for row in rows.values() if row.question.is_answerable and row.question.answers)
-    of_answers = {
-        query.removeprefix(_ANSWER): verdict for query, verdict in verdicts.items() if query.startswith(_ANSWER)
-    }
+    shown = _judged_answers(rows)
+    of_answers = {key: verdicts[key] for key in shown if key in verdicts}
     generator = manifest.plan["models"]["generator"]
     name = generator["name"] or generator["engine"]
-    return judge_report(name, of_answers, refused, agreement, read_failures(folder))
+    failures = {
+        key: reason for key, reason in read_failures(folder).items() if key.startswith(_LABEL) or key in shown
+    }
+    return judge_report(name, of_answers, refused, agreement, failures)
 
 
 def _judge(
@@ -127,6 +132,16 @@ def _judge(
         asyncio.run(for_each(list(left), ask, num_at_once(config)))
     finally:
         write_failures(kept.folder, failures)
+
+
+def _judged_answers(rows: Mapping[str, AnswerRow]) -> dict[str, _Judged]:
+    """By the key of the row that the judge's run has of each: question id and digest."""
+    shown = {
+        query: _Judged(row.question.text, row.question.answers, row.text)
+        for query, row in rows.items()
+        if _is_judged(row)
+    }
+    return {f"{_ANSWER}{query}/{one.digest}": one for query, one in shown.items()}
 
 
 def _is_judged(row: AnswerRow) -> bool:

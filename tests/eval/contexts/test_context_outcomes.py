@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ragkit.eval.contexts.context_outcomes import (
     Outcome,
+    SamePrompts,
     common_questions,
     compare_orders,
+    same_prompts,
     score_answer,
     summarise,
     wilson_interval,
@@ -96,6 +99,32 @@ def test_orders_are_compared_over_the_questions_they_share():
     assert found.p == pytest.approx(2 / 32)
     assert found.holm_p == found.p
     assert found.interval.low < 5 / 6 <= found.interval.high
+
+
+def test_orders_that_make_the_same_prompts_are_left_out_of_tests_and_correction():
+    def prompted(outcome: Outcome, kind: str) -> dict[str, Outcome]:
+        return {id_: replace(outcome, prompt=f"{kind} {id_}") for id_ in "abcdef"}
+
+    reverse, one, other = Cell("set", 2, "reverse"), Cell("set", 1, "rank"), Cell("set", 1, "ends")
+    outcomes = {
+        RANK: prompted(WRONG, "first"),
+        ENDS: prompted(RIGHT, "second"),
+        reverse: prompted(WRONG, "first"),
+        # As at a temperature: the digests of one prompt are several.
+        one: prompted(RIGHT, "third"),
+        other: prompted(WRONG, "fourth"),
+    }
+    found = compare_orders(outcomes, seed=0)
+    assert [(pair.k, pair.a, pair.b) for pair in found] == [(2, "rank", "ends"), (2, "ends", "reverse")]
+    # Two tests count, not four.
+    assert [pair.holm_p for pair in found] == pytest.approx([2 / 32, 2 / 32])
+    assert same_prompts(outcomes) == [
+        SamePrompts("set", 2, "rank", "reverse"),
+        SamePrompts("set", 1, "rank", "ends"),
+    ]
+    # One question with another prompt is enough to be compared.
+    outcomes[reverse] |= {"f": replace(WRONG, prompt="another")}
+    assert len(compare_orders(outcomes, seed=0)) == 3
 
 
 def test_p_values_are_corrected_for_all_pairs_of_the_sweep():

@@ -43,3 +43,8 @@ def test_positions_and_comparisons_have_tables_of_their_own(capsys):
     # Wilson's interval of 6 of 6 and of 0 of 6.
     assert ["2", "1", "6", "1.000", "(0.610", "to", "1.000)"] in [line[:7] for line in lines]
     assert ["2", "2", "6", "0.000", "(0.000", "to", "0.390)"] in [line[:7] for line in lines]
+
+
+def test_brackets_in_names_are_shown_as_they_are(capsys):
+    Console(width=200).print(report_sweep({RANK: {"a": RIGHT}}, 0, {"set": "[/set].jsonl", "engine": "e"}).table())
+    assert "set: [/set].jsonl; engine: e" in capsys.readouterr().out

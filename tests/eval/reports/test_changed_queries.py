@@ -3,6 +3,7 @@ import pytest
 from ragkit.errors import DataError
 from ragkit.eval.reports.changed_queries import Found, Returned, trec_order
 from ragkit.eval.reports.compare_paths import compare_paths
+from ragkit.eval.sets.questions import Place
 from tests.compared_runs import write_answers_folder, write_collection, write_runs
 
 
@@ -49,11 +50,18 @@ def test_a_collection_of_other_queries_is_refused(tmp_path):
 def test_answers_are_shown_with_gold_answers_and_places(tmp_path):
     a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5}, "q2": {"f1": 1.0}})
     b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}, "q2": {"f1": 1.0}})
-    (one,) = compare_paths([a, b]).changed
+    (one,) = compare_paths([a, b], measures=["f1"]).changed
     assert (one.query, one.text, one.gold, one.relevant) == ("q1", "question q1", ("gold",), ("d1#p2",))
-    assert one.b == Returned(
-        "b", 1.0, (Found(1, "d1#p2", 0.5, 1, ""), Found(2, "d2#p1", 0.25, None, "")), "answer of b to q1"
-    )
+    assert one.b == Returned("b", 1.0, (Found(1, "d1#p2", 0.5, 1, ""), Found(2, "d2#p1", 0.25, None, "")), "gold")
+
+
+def test_every_page_of_a_gold_document_without_a_page_is_gold(tmp_path):
+    places = (Place("d1"), Place("d2", 7))
+    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5}}, places=places)
+    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}}, places=places)
+    (one,) = compare_paths([a, b]).changed
+    assert one.relevant == ("d1", "d2#p7")
+    assert one.a.found == (Found(1, "d1#p2", 0.5, 1, ""), Found(2, "d2#p1", 0.25, None, ""))
 
 
 def test_documents_are_ordered_as_trec_eval_does():

@@ -115,12 +115,13 @@ def test_run_folders_tell_where_their_data_differ(tmp_path):
     assert report.to_json()["systems"][1]["query_seconds"] == 0.02
 
 
-def test_answers_are_compared_by_the_scores_they_hold(tmp_path):
-    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5, "cited": 1.0}, "q2": {"f1": 0.0, "cited": 1.0}})
-    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}, "q2": {"f1": 1.0, "cited": 0.5}})
-    report = compare_paths([a, b])
-    assert [(one.measure, one.value) for one in report.comparison.differences] == [("f1", 0.75), ("cited", -0.5)]
-    assert report.notes() == ["cited is compared over the 1 of 2 queries for which all systems have it."]
+def test_answers_are_compared_by_what_they_score(tmp_path):
+    cited = "citation_precision"
+    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5, cited: 1.0}, "q2": {"f1": 0.0, cited: 1.0}})
+    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 1.0}, "q2": {"f1": 1.0, cited: 0.5}})
+    report = compare_paths([a, b], measures=["f1", cited])
+    assert [(one.measure, one.value) for one in report.comparison.differences] == [("f1", 0.75), (cited, -0.5)]
+    assert report.notes() == [f"{cited} is compared over the 1 of 2 queries for which all systems have it."]
     with pytest.raises(ConfigError, match="leave out --qrels"):
         compare_paths([a, b], Path("qrels.txt"))
 

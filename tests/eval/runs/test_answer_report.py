@@ -83,6 +83,21 @@ def test_the_table_shows_means_failures_and_how_far_the_judge_can_be_trusted():
     assert "smollm agrees with 50% of 2 answers that people labelled" in shown
 
 
+def test_brackets_in_ids_messages_and_names_are_shown_as_they_are():
+    agreement = measure_agreement([Verdict.correct], [Verdict.correct])
+    judged = judge_report("[/org]judge", {"q1": Verdict.correct}, 0, agreement, {"[/j]": "no [/verdict]"})
+    failures = {"[/q]": "500: [/INST] \x1b[31mred :cat:"}
+    report = replace(report_answers(ROWS, failures, {}, num_questions=6), judge=judged)
+    console = Console(file=io.StringIO(), width=140)
+    console.print(report.table())
+    console.print(judged.table())
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "not answered: [/q]: 500: [/INST] \N{REPLACEMENT CHARACTER}[31mred :cat:" in shown
+    assert "correct, as [/org]judge judges" in shown
+    assert "verdicts of [/org]judge on labelled answers" in shown
+    assert shown.count("not judged: [/j]: no [/verdict]") == 2
+
+
 def test_a_run_of_failures_alone_has_counts():
     report = report_answers({}, {"q1": "down"}, {}, num_questions=1)
     assert report.measures == {}

@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import pytest
 
@@ -6,6 +7,8 @@ from ragkit.errors import ConfigError, DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.runs.systems import answer_scores, read_systems
 from tests.compared_runs import write_answers_folder, write_retrieval_folder, write_runs
+
+PRECISION = "citation_precision"
 
 
 def test_runs_are_named_by_their_files_and_known_by_their_content(tmp_path):
@@ -72,16 +75,28 @@ def test_folders_of_other_commands_are_refused(tmp_path):
 
 
 def test_scores_of_answers_count_where_all_systems_have_them(tmp_path):
-    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5, "cited": 1}, "q2": {"f1": 1, "cited": 0.5}})
-    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 0.25}, "q2": {"f1": 0.75, "cited": 0}})
+    a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5, PRECISION: 1}, "q2": {"f1": 1, PRECISION: 0.5}})
+    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": 0.25}, "q2": {"f1": 0.5, PRECISION: 0}})
     systems = read_systems([a, b])
-    assert answer_scores(systems, []) == [
-        {"f1": {"q1": 0.5, "q2": 1.0}, "cited": {"q2": 0.5}},
-        {"f1": {"q1": 0.25, "q2": 0.75}, "cited": {"q2": 0.0}},
+    assert answer_scores(systems, ["f1", PRECISION]) == [
+        {"f1": {"q1": 0.5, "q2": 1.0}, PRECISION: {"q2": 0.5}},
+        {"f1": {"q1": 0.25, "q2": 0.5}, PRECISION: {"q2": 0.0}},
     ]
-    assert answer_scores(systems, ["cited"])[0] == {"cited": {"q2": 0.5}}
-    with pytest.raises(ConfigError, match=r"no query that all systems have 'bleu' for; they share f1, cited"):
+    shared = ("exact_match", "f1", "anls", "vqa", "containment", PRECISION, "citation_recall", "answered")
+    assert tuple(answer_scores(systems, [])[0]) == shared
+    with pytest.raises(ConfigError, match=rf"have 'bleu' for; they share {', '.join(shared)}"):
         answer_scores(systems, ["bleu"])
+
+
+def test_answers_are_scored_anew_whatever_scores_they_were_kept_with(tmp_path):
+    folders = [write_answers_folder(tmp_path / name, {"q1": {"f1": 0.5}}) for name in ("a", "b")]
+    rows = [json.loads(line) for line in (folders[1] / "finished.jsonl").read_text().splitlines()]
+    (folders[1] / "finished.jsonl").write_text(
+        "".join(json.dumps({**row, "scores": {"f1": 0.0, "bleu": 1.0}}) + "\n" for row in rows)
+    )
+    first, second = answer_scores(read_systems(folders), [])
+    assert first == second
+    assert second["f1"] == {"q1": 0.5}
 
 
 def test_answers_to_other_queries_are_refused_with_what_differs(tmp_path):
@@ -113,9 +128,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         read_systems([paths[0], begun])
 
 
-@pytest.mark.parametrize(("value", "shown"), [("high", '"high"'), (True, "true"), (float("nan"), "NaN")])
-def test_scores_that_are_no_numbers_are_refused(tmp_path, value, shown):
+def test_a_row_that_is_no_answer_is_named_with_its_file(tmp_path):
     a = write_answers_folder(tmp_path / "a", {"q1": {"f1": 0.5}})
-    b = write_answers_folder(tmp_path / "b", {"q1": {"f1": value}})
-    with pytest.raises(DataError, match=rf"b/finished\.jsonl: query 'q1' has f1 {shown}, expected a number"):
-        answer_scores(read_systems([a, b]), [])
+    with RunFolder(tmp_path / "b", {"command": "eval answers"}) as kept:
+        kept.record({"q1": {"scores": {"f1": 1.0}}})
+        kept.complete()
+    with pytest.raises(DataError, match=r"b/finished\.jsonl: query 'q1' has no row of an answer \(KeyError"):
+        answer_scores(read_systems([a, tmp_path / "b"]), [])

@@ -52,3 +52,12 @@ def test_the_table_and_its_json(report: TradeoffReport, capsys):
     told = json.loads(json.dumps(report.to_json()))["variants"][1]
     assert (told["name"], told["bytes"], told["index_bytes"], told["ndcg"]) == ("ivf-pq", 4200, 200, 0.3)
     assert "by_query" not in told
+
+
+def test_brackets_in_facts_and_notes_are_shown_as_they_are(report: TradeoffReport, capsys):
+    from rich.console import Console
+
+    Console(width=220).print(replace(report, facts={"data": "[/set]"}, notes=("[/note]",)).table())
+    printed = capsys.readouterr().out
+    assert "data: [/set]" in printed
+    assert "[/note]" in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,11 @@ from ragkit.config import Config, parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError, DataError, EngineTimeoutError
 from ragkit.eval.runs.run_folder import read_finished, read_manifest
+from ragkit.eval.runs.systems import answer_scores, read_systems
 from ragkit.eval.sets.page_sets import PageScope
 from ragkit.evaluations.answers.answer_evaluation import AnswerPlan, evaluate_answers
-from ragkit.evaluations.answers.answer_run import read_failures, report_of
-from ragkit.records import ChatReply, ChatRequest
+from ragkit.evaluations.answers.answer_run import read_failures, report_of, write_failures
+from ragkit.records import ChatReply, ChatRequest, TextRecord
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from tests.pdf_maker import make_pdf
 
@@ -111,6 +113,25 @@ def test_a_finished_question_is_not_asked_again_and_a_failed_one_is(data: Path, 
     assert read_failures(out) == {}
     assert report_of(out).counts["asked"] == 3
     assert read_manifest(out).completed is not None
+
+
+def test_a_failure_that_was_answered_before_a_kill_is_none(data: Path, config: Config, tmp_path: Path):
+    out = tmp_path / "run"
+    evaluate_answers(AnswerPlan(data), config, out)
+    # As a session leaves it that is killed after it answered what an earlier one had failed at.
+    write_failures(out, {"q2": "no answer in time"})
+    assert read_failures(out) == {}
+    counts = report_of(out).counts
+    assert (counts["asked"], counts["failed"], counts["not_asked_yet"]) == (3, 0, 0)
+
+
+def test_a_comparison_scores_answers_as_rescoring_does(data: Path, config: Config, tmp_path: Path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        evaluate_answers(AnswerPlan(data), config, folder)
+    rows = [json.loads(line) for line in (folders[1] / "finished.jsonl").read_text().splitlines()]
+    lines(folders[1] / "finished.jsonl", [{**row, "scores": {"f1": 0.0}} for row in rows])
+    assert answer_scores(read_systems(folders), []) == [report_of(folder).by_query for folder in folders]
 
 
 def test_another_configuration_or_set_is_refused_with_the_difference(data: Path, config: Config, tmp_path: Path):
@@ -212,6 +233,25 @@ def test_pages_of_a_page_level_collection_are_cited_by_its_own_names(tmp_path: P
     assert report.counts["rightly_refused"] == 1
 
 
+@pytest.mark.parametrize("documents", ["corpus", "pdfs"])
+def test_a_gold_page_beyond_a_page_level_collection_is_refused(tmp_path: Path, config: Config, documents):
+    folder = tmp_path / "pages"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "pdfs").mkdir()
+    make_pdf(folder / "pdfs" / "alpha.pdf", [TEXTS["crane"], TEXTS["rope"]])
+    rows = [
+        {"_id": f"alpha#p{number}", "title": "", "text": TEXTS[name]}
+        for number, name in ((1, "crane"), (2, "rope"))
+    ]
+    lines(folder / "corpus.jsonl", rows)
+    lines(folder / "queries.jsonl", [{"_id": "q1", "text": QUESTIONS["q1"][0]}])
+    (folder / "qrels" / "test.tsv").write_text("q1\talpha#p1\t1\n")
+    row = {"id": "q1", "question": QUESTIONS["q1"][0], "answer": "40 tonnes", "relevant_doc": "alpha"}
+    lines(folder / "questions.jsonl", [{**row, "relevant_pages": [1, 3]}])
+    with pytest.raises(DataError, match=r"questions\.jsonl:1: a gold place is page 3 of 'alpha', which has 2"):
+        evaluate_answers(AnswerPlan(folder, scope=PageScope(documents)), config, tmp_path / "run")
+
+
 def test_a_corpus_of_ones_own_is_asked_and_unknown_gold_documents_are_named(tmp_path: Path, config: Config):
     (tmp_path / "docs").mkdir()
     for name, text in TEXTS.items():
@@ -227,6 +267,63 @@ def test_a_corpus_of_ones_own_is_asked_and_unknown_gold_documents_are_named(tmp_
     lines(questions, [{**row, "pages": [{"document": "ropes.txt", "page": 1}]}])
     with pytest.raises(DataError, match=r"q\.jsonl:1: .* has no document 'ropes\.txt'; did you mean 'rope\.txt'"):
         evaluate_answers(AnswerPlan(questions), config, tmp_path / "other", tmp_path / "corpus")
+
+
+def own_corpus(folder: Path, config: Config, texts: dict[str, str]) -> Path:
+    """Text files and a corpus of them, made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "docs").mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / "docs" / f"{name}.txt").write_text(text)
+    with Corpus.open(folder / "corpus", config=config) as corpus:
+        corpus.add(folder / "docs")
+    return folder / "corpus"
+
+
+def test_a_corpus_of_ones_own_that_was_rebuilt_with_other_texts_is_refused(tmp_path: Path, config: Config):
+    row = {"id": "a", "question": QUESTIONS["q3"][0], "answers": ["hemp"]}
+    plan, out = AnswerPlan(lines(tmp_path / "q.jsonl", [row])), tmp_path / "run"
+    evaluate_answers(plan, config, out, own_corpus(tmp_path / "own", config, TEXTS))
+    # The same texts in a new corpus are the same documents.
+    evaluate_answers(plan, config, out, own_corpus(tmp_path / "own", config, TEXTS))
+    # As many pages, passages and commits as before.
+    other = own_corpus(tmp_path / "own", config, TEXTS | {"barge": "The blue barge carries 950 tonnes."})
+    with pytest.raises(DataError, match=r"data\.documents: "):
+        evaluate_answers(plan, config, out, other)
+
+
+def test_a_compacted_corpus_goes_on_with_its_run(tmp_path: Path, config: Config):
+    row = {"id": "a", "question": QUESTIONS["q3"][0], "answers": ["hemp"]}
+    plan, out = AnswerPlan(lines(tmp_path / "q.jsonl", [row])), tmp_path / "run"
+    # One dead document of so many is not compacted by itself.
+    others = {f"other-{number}": f"It rained on day {number}." for number in range(30)}
+    folder = own_corpus(tmp_path / "own", config, TEXTS | others)
+    with Corpus.open(folder, config=config) as corpus:
+        corpus.remove("barge.txt")
+        before = corpus.info().generation
+    evaluate_answers(plan, config, out, folder)
+    with Corpus.open(folder, config=config) as corpus:
+        corpus.compact()
+        assert corpus.info().generation > before
+    evaluate_answers(plan, config, out, folder)
+    assert len(read_manifest(out).sessions) == 2
+
+
+def test_documents_beside_a_sets_own_make_another_run(data: Path, config: Config, tmp_path: Path):
+    folder, out = own_corpus(tmp_path / "own", config, {"beside": "Cranes lift."}), tmp_path / "run"
+    evaluate_answers(AnswerPlan(data), config, out, folder)
+    with Corpus.open(folder, config=config) as corpus:
+        corpus.add([TextRecord("more", "The red crane, the blue barge and the green rope.")])
+    with pytest.raises(DataError, match=r"data\.documents: "):
+        evaluate_answers(AnswerPlan(data), config, out, folder)
+
+
+def test_a_gold_page_that_the_document_does_not_have_is_refused(tmp_path: Path, config: Config):
+    folder = own_corpus(tmp_path / "own", config, TEXTS)
+    row = {"id": "a", "question": QUESTIONS["q3"][0], "answers": ["hemp"]}
+    questions = lines(tmp_path / "q.jsonl", [{**row, "pages": [{"document": "rope.txt", "page": 2}]}])
+    with pytest.raises(DataError, match=r"q\.jsonl:1: a gold place is page 2 of 'rope\.txt', which has 1 page"):
+        evaluate_answers(AnswerPlan(questions), config, tmp_path / "run", folder)
 
 
 def test_the_command_asks_judges_and_scores_anew_without_asking(data: Path, tmp_path: Path):

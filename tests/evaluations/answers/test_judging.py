@@ -67,9 +67,10 @@ def test_only_answers_with_a_gold_answer_are_judged_and_replies_are_kept(config:
     judge_answers(ROWS, config, tmp_path / "judge", engine=judge)
     assert len(judge.asked) == len(LABELS) + 1
     kept = read_finished(tmp_path / "judge")
-    assert kept["answer/q1"]["reply"] == "Because.\nVERDICT: CORRECT"
-    assert kept["answer/q1"]["verdict"] == "correct"
-    assert [query for query in kept if query.startswith("answer/")] == ["answer/q1"]
+    (key,) = [query for query in kept if query.startswith("answer/")]
+    assert key.startswith("answer/q1/")
+    assert kept[key]["reply"] == "Because.\nVERDICT: CORRECT"
+    assert kept[key]["verdict"] == "correct"
     report = judge_report_of(tmp_path / "judge", ROWS)
     # One correct, and a refusal of a question with an answer.
     assert report.correct is not None
@@ -82,11 +83,40 @@ def test_only_answers_with_a_gold_answer_are_judged_and_replies_are_kept(config:
 def test_what_was_judged_is_not_judged_again_and_failures_are(config: Config, tmp_path: Path):
     first, second = Judge(fails_at="first?"), Judge()
     judge_answers(ROWS, config, tmp_path / "judge", engine=first)
-    assert judge_report_of(tmp_path / "judge", ROWS).failures == {"answer/q1": "no verdict in time"}
+    ((key, reason),) = judge_report_of(tmp_path / "judge", ROWS).failures.items()
+    assert key.startswith("answer/q1/")
+    assert reason == "no verdict in time"
     assert read_manifest(tmp_path / "judge").completed is None
     judge_answers(ROWS, config, tmp_path / "judge", engine=second)
     assert second.asked == ["first?"]
     assert judge_report_of(tmp_path / "judge", ROWS).failures == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        row(Question("q1", "first?", ("red",)), "blue"),
+        row(Question("q1", "first?", ("red", "blue")), "red"),
+        row(Question("q1", "at first?", ("red",)), "red"),
+    ],
+)
+def test_a_verdict_on_another_answer_does_not_count(config: Config, tmp_path: Path, changed: AnswerRow):
+    before = {"q1": ROWS["q1"]}
+    judge_answers(before, config, tmp_path / "judge", engine=Judge())
+    assert judge_report_of(tmp_path / "judge", before).verdicts["correct"] == 1
+    assert judge_report_of(tmp_path / "judge", {"q1": changed}).correct is None
+    again = Judge()
+    judge_answers({"q1": changed}, config, tmp_path / "judge", engine=again)
+    assert again.asked == [changed.question.text]
+    assert judge_report_of(tmp_path / "judge", {"q1": changed}).verdicts["correct"] == 1
+    # Both verdicts are kept; the earlier answer has its own still.
+    assert len(read_finished(tmp_path / "judge")) == len(LABELS) + 2
+
+
+def test_failures_at_answers_that_are_gone_are_not_told(config: Config, tmp_path: Path):
+    judge_answers(ROWS, config, tmp_path / "judge", engine=Judge(fails_at="first?"))
+    changed = {"q1": row(Question("q1", "first?", ("red",)), "blue")}
+    assert judge_report_of(tmp_path / "judge", changed).failures == {}
 
 
 def test_another_judge_is_refused_in_the_same_folder(config: Config, tmp_path: Path):

@@ -35,7 +35,9 @@ def test_a_table_of_orders_and_numbers(tmp_path: Path):
     f1 = next(summary.f1 for summary in report.cells if summary.cell.name == "set 1 rank")
     assert f1 == pytest.approx(2 * 1 / (5 + 1))
     assert report.cells[-1].skipped == {"too few passages without an answer": 6}
-    (pair,) = [one for one in report.comparisons if one.k == 3]
+    (pair,) = report.comparisons
+    (alike,) = report.not_compared
+    assert (alike.k, alike.a, alike.b) == (1, "rank", "reverse")
     assert (pair.a, pair.b, pair.difference, pair.num_questions) == ("rank", "reverse", 1.0, 6)
     # With one passage both orders make the same prompt, which is asked once.
     assert len(engine.asked) == 6 * (1 + 2)
@@ -130,5 +132,14 @@ def test_the_command_prints_a_table_and_writes_the_curve(tmp_path: Path, monkeyp
     assert again.exit_code == 0, again.output
     assert "negatives: set" in again.stdout
     assert "position of the gold passage" in again.stdout
+    assert "not compared, set, k = 1: the same prompts for every question: rank and ends" in again.stdout
     refused = CliRunner().invoke(app, [*arguments, "--seed", "1"])
     assert refused.exit_code == 1
+
+
+def test_a_negative_seed_is_refused_before_anything_is_asked(tmp_path: Path):
+    arguments = ["eval", "context", "--data", str(write_set(tmp_path)), "--out", str(tmp_path / "run")]
+    refused = CliRunner().invoke(app, [*arguments, "--seed", "-1"])
+    assert refused.exit_code == 2
+    assert "--seed" in refused.output
+    assert not (tmp_path / "run").exists()
