@@ -12,6 +12,7 @@ from ragkit.eval.measures.significance import BOOTSTRAP_RESAMPLES, RANDOMIZATION
 from ragkit.eval.reports.changed_queries import ChangedQuery
 from ragkit.eval.reports.comparison import CONFIDENCE, Comparison
 from ragkit.eval.reports.files_read import ReadFile
+from ragkit.eval.runs.retrieval import TIMED_DOCUMENTS
 from ragkit.eval.runs.systems import System
 from ragkit.eval.sets.trec import Qrels
 
@@ -123,8 +124,8 @@ class ComparisonReport:
         if not self.judgements.path or all(system.query_seconds is None for system in self.systems):
             return []
         return [
-            "Time of a query: the median of queries that were searched for one at a time, models loaded, with as "
-            "many documents asked for as in the whole run."
+            "Time of a query: the median of queries that were searched for one at a time, models loaded, with "
+            f"{TIMED_DOCUMENTS} documents asked for."
         ]
 
     def _coverage_notes(self) -> list[str]:
