@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import Any, Literal
 
 from ragkit.eval.contexts.context_probe import Cell, ContextOrder, Negatives
@@ -18,6 +17,7 @@ from ragkit.eval.measures.significance import (
     bootstrap_interval,
     holm,
     paired_randomization,
+    wilson_interval,
 )
 from ragkit.eval.sets.context_sets import ContextQuestion
 
@@ -119,16 +119,6 @@ class SamePrompts:
 
 Outcomes = Mapping[Cell, Mapping[str, Outcome]]
 """By cell and question id."""
-
-
-def wilson_interval(num_right: float, number: int, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a share of `number` > 0 questions (Wilson, JASA 1927): within 0 to 1, and no point at 0 or 1."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = num_right / number
-    middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
-    half = z / (1 + z**2 / number) * math.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
-    # At a share of 0 or 1 the end is that share; rounding must not put it beside.
-    return Interval(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def common_questions(outcomes: Outcomes) -> frozenset[str]:

@@ -87,6 +87,16 @@ def parse_measure(text: str) -> Measure:
     return Measure(name, int(form["cutoff"]) if form["cutoff"] else None, int(form["rel"] or 1))
 
 
+def check_depth(measures: Sequence[str], depth: int) -> None:
+    """Raises ConfigError where a measure looks at more documents than are ranked, or is unknown."""
+    for name in measures:
+        measure = parse_measure(name)
+        if measure.cutoff is not None and measure.cutoff > depth:
+            raise ConfigError(
+                f"{measure} looks at {measure.cutoff:,} documents, and {depth:,} are ranked for a query"
+            )
+
+
 def score_run(
     qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], measures: Sequence[str]
 ) -> RankingScores:

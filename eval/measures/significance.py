@@ -6,8 +6,10 @@ Paired randomisation is the test that information retrieval has settled on: Smuc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,6 +107,16 @@ def bootstrap_intervals(
         low[varied] = result.confidence_interval.low * scale[varied]
         high[varied] = result.confidence_interval.high * scale[varied]
     return [Interval(float(one), float(other)) for one, other in zip(low, high, strict=True)]
+
+
+def wilson_interval(num_right: float, number: int, confidence: float = 0.95) -> Interval:
+    """Interval of a share of `number` > 0 questions (Wilson, JASA 1927): within 0 to 1, and no point at 0 or 1."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = num_right / number
+    middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
+    half = z / (1 + z**2 / number) * math.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
+    # At a share of 0 or 1 the end is that share; rounding must not put it beside.
+    return Interval(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def bootstrap_difference(

@@ -14,7 +14,8 @@ from ragkit.eval.runs.systems import System
 from ragkit.eval.sets.beir import read_rows
 from ragkit.eval.sets.trec import Qrels
 
-NUM_DOCUMENTS = 5
+# What is shown of each ranking: its first documents, and of the relevant ones behind them, so far down, so many.
+NUM_DOCUMENTS, _RELEVANT_WITHIN, _MOST_RELEVANT = 5, 100, 5
 _TEXT_CHARACTERS = 300
 
 
@@ -80,7 +81,7 @@ def changed_queries(
     changed = [
         (by_name[a], by_name[b], query) for a, b in comparison.pairs for query in comparison.most_changed(a, b)
     ]
-    texts = Texts() if data is None else _read_texts(data, changed)
+    texts = Texts() if data is None else _read_texts(data, changed, qrels)
     return [
         ChangedQuery(
             query,
@@ -99,19 +100,27 @@ def _returned(comparison: Comparison, system: System, query: str, qrels: Qrels, 
     grades = _grades_of_found(system, query, qrels)
     found = tuple(
         Found(rank, document, score, grades.get(document), texts.documents.get(document, ""))
-        for rank, (document, score) in enumerate(_best(system, query), 1)
+        for rank, (document, score) in _shown(system, query, qrels)
     )
     value = comparison.scores[system.name][comparison.measures[0]][query]
     answer = "" if system.run is not None else str(system.rows[query].get("answer", ""))
     return Returned(system.name, value, found, answer)
 
 
+def _shown(system: System, query: str, qrels: Qrels) -> list[tuple[int, tuple[str, float]]]:
+    """Ranks from 1, documents and scores: the first, and relevant ones behind, by which a measure may differ."""
+    grades = _grades_of_found(system, query, qrels)
+    ranked = list(enumerate(_best(system, query), 1))
+    behind = [one for one in ranked[NUM_DOCUMENTS:_RELEVANT_WITHIN] if grades.get(one[1][0], 0) > 0]
+    return [*ranked[:NUM_DOCUMENTS], *behind[:_MOST_RELEVANT]]
+
+
 def _best(system: System, query: str) -> list[tuple[str, float]]:
-    """What the system found first, with scores; of answers the places, in the order they were found."""
+    """What the system found, best first, with scores; of answers the places, in the order they were found."""
     if system.run is not None:
-        return trec_order(system.run.get(query, {}))[:NUM_DOCUMENTS]
+        return trec_order(system.run.get(query, {}))
     hits = system.rows[query].get("hits", ())
-    return [(_place(hit), float(hit["score"])) for hit in hits[:NUM_DOCUMENTS]]
+    return [(_place(hit), float(hit["score"])) for hit in hits]
 
 
 def _grades(system: System, query: str, qrels: Qrels) -> Mapping[str, int]:
@@ -140,9 +149,14 @@ def trec_order(scores: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(scores.items(), key=lambda item: (np.float32(item[1]), item[0]), reverse=True)
 
 
-def _read_texts(folder: Path, changed: Sequence[tuple[System, System, str]]) -> Texts:
+def _read_texts(folder: Path, changed: Sequence[tuple[System, System, str]], qrels: Qrels) -> Texts:
     queries = {query for _, _, query in changed}
-    documents = {document for a, b, query in changed for system in (a, b) for document, _ in _best(system, query)}
+    documents = {
+        document
+        for a, b, query in changed
+        for system in (a, b)
+        for _, (document, _) in _shown(system, query, qrels)
+    }
     known = _texts(folder / "queries.jsonl", queries)
     if queries and not known:
         raise DataError(

@@ -46,6 +46,8 @@ def compare_paths(
     judgements = Judgements(read_judgements(qrels), qrels, sha256_of(qrels))
     for system in systems:
         _refuse_stranger(system, judgements)
+    if data is not None:
+        _refuse_other_texts(systems, data)
     scores = [score_run(judgements.qrels, system.run or {}, wanted).by_query for system in systems]
     return _report(systems, scores, judgements, data, seed)
 
@@ -68,3 +70,21 @@ def _refuse_stranger(system: System, judgements: Judgements) -> None:
             f"none of the {len(run)} queries of {system.path} is judged in {judgements.path}: the first is "
             f"{next(iter(run))!r} there and {next(iter(judgements.qrels))!r} here; give both of one collection"
         )
+
+
+def _refuse_other_texts(systems: Sequence[System], data: Path) -> None:
+    """Ids of two collections can be alike: texts of another one would stand beside them without a sign."""
+    corpus = data / "corpus.jsonl"
+    if not corpus.is_file():
+        return
+    fingerprint = sha256_of(corpus)
+    for system in systems:
+        facts = {} if system.manifest is None else system.manifest.plan.get("data", {})
+        # Of pictures the fingerprint is that of all files.
+        of_texts = facts.get("scope", {}).get("indexed") != "pictures"
+        searched = facts.get("fingerprint") if of_texts else None
+        if searched is not None and searched != fingerprint:
+            raise DataError(
+                f"{system.path} searched other documents (SHA-256 {searched[:12]}…) than {corpus} holds "
+                f"({fingerprint[:12]}…); give the folder of its collection, or leave out --data"
+            )

@@ -104,7 +104,8 @@ def _changed_table(a: str, b: str, changed: Sequence[ChangedQuery]) -> TextTable
 
 
 def _returned_text(returned: Returned) -> str:
-    found = "; ".join(found_text(one) for one in returned.found[:_SHOWN_FOUND]) or "nothing found"
+    shown = [one for one in returned.found if one.rank <= _SHOWN_FOUND or (one.grade or 0) > 0]
+    found = "; ".join(map(found_text, shown)) or "nothing found"
     answer = f" “{_cut(returned.answer, _ANSWER_CHARACTERS)}”" if returned.answer else ""
     return f"{number(returned.value)}{answer}: {found}"
 

@@ -23,7 +23,6 @@ RECALL_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a34a80", "#5c5c5c", "#8a6d00", "#4b4ba6", "#000000")
 # One fewer than colours, so that it takes 56 systems until two look the same.
 _MARKERS = "osD^vPX"
-_BETTER, _WORSE = "#0072b2", "#d55e00"
 _SIZE_INCHES = (5.8, 3.0)
 _NAME_CHARACTERS = 32
 # Of a legend: what fits beside one another in any usual font, and what the mark before a name takes of it.
@@ -52,16 +51,17 @@ class Plot:
 
 
 def difference_plot(comparison: Comparison, a: str, b: str) -> Plot:
-    """A bar for each query, by the first measure: what b scores above a, sorted."""
+    """A bar for each query, by the first measure: what b scores above a, sorted, in the colour of the better."""
     measure = comparison.measures[0]
     values = sorted(comparison.query_differences(a, b, measure).values(), reverse=True)
+    colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(comparison.systems)}
     better, worse = sum(value > 0 for value in values), sum(value < 0 for value in values)
 
     def draw(axes: Any) -> None:
         # Two filled outlines: a bar for each of ten thousand queries would take megabytes.
         edges = [rank + 0.5 for rank in range(len(values) + 1)]
-        axes.stairs([max(value, 0.0) for value in values], edges, fill=True, color=_BETTER)
-        axes.stairs([min(value, 0.0) for value in values], edges, fill=True, color=_WORSE)
+        axes.stairs([max(value, 0.0) for value in values], edges, fill=True, color=colours[b])
+        axes.stairs([min(value, 0.0) for value in values], edges, fill=True, color=colours[a])
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.margins(x=0.01)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import DataError
-from ragkit.eval.measures.ranking_metrics import CONVENTIONS, DEFAULT_MEASURES, parse_measure, score_run
+from ragkit.eval.measures.ranking_metrics import CONVENTIONS, DEFAULT_MEASURES, check_depth, score_run
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import BeirCollection
 from ragkit.eval.sets.trec import Run
@@ -82,8 +82,7 @@ def evaluate_retrieval(
         ConfigError: a measure is unknown.
         DataError: `search` answers with a document twice, or not with one list a query.
     """
-    for measure in measures:
-        parse_measure(measure)
+    check_depth(measures, k)
     start = time.perf_counter()
     run = run_queries(collection.queries, search, k, progress, kept)
     return report_run(collection, run, measures, {**(seconds or {}), "search": time.perf_counter() - start})

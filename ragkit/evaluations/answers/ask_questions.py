@@ -44,13 +44,14 @@ def ask_questions(
     answered: Callable[[Question, Answer, float], None],
     failed: Callable[[Question, EngineError], None],
 ) -> None:
-    """Ask each question as a user would; the settings of generation hold.
+    """Ask each question as a user would; the settings of generation hold. Models are loaded first, untimed.
 
     seed: for an engine that draws (temperature above 0). answered: gets the seconds from question to answer.
 
     Raises:
         ConfigError: the engine cannot answer at all with these settings.
     """
+    corpus.load()
     answerer, sampling = corpus.answerer, corpus.default_sampling
     if sampling.temperature > 0:
         sampling = replace(sampling, seed=seed)

@@ -13,7 +13,7 @@ from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import with_pages_decided
 from ragkit.errors import ConfigError, DataError
-from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, parse_measure
+from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, check_depth
 from ragkit.eval.runs.retrieval import RetrievalReport, Search, report_run, run_queries, run_within
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.page_sets import PageScope, PageSet, page_id, read_page_set
@@ -56,8 +56,7 @@ def evaluate_pages(
         DataError: the collection is malformed, or a document cannot be read.
     """
     scope = scope or PageScope()
-    for measure in measures:
-        parse_measure(measure)
+    check_depth(measures, _MOST_PAGES)
     source = "pdfs" if folder is not None and scope.documents == "auto" else source_of(scope, config)
     page_set = read_page_set(data, split, scope)
     started = time.perf_counter()

@@ -14,7 +14,7 @@ from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import with_pages_decided
 from ragkit.errors import ConfigError, DataError, DocumentError
-from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, parse_measure
+from ragkit.eval.measures.ranking_metrics import DEFAULT_MEASURES, check_depth
 from ragkit.eval.runs.retrieval import RetrievalReport, Search, report_run, run_queries
 from ragkit.eval.sets.page_sets import PageScope
 from ragkit.eval.sets.visual_sets import Picture, VisualSet, read_visual_set
@@ -49,8 +49,7 @@ def evaluate_visual(
         ConfigError: the settings read nothing of a picture.
         DataError: the collection is malformed, or a picture cannot be read.
     """
-    for measure in measures:
-        parse_measure(measure)
+    check_depth(measures, _MOST_PICTURES)
     _check_reads_pictures(config)
     pictures = read_visual_set(data, split)
     started, fingerprint = time.perf_counter(), pictures.fingerprint()

@@ -15,10 +15,9 @@ from ragkit.eval.contexts.context_outcomes import (
     same_prompts,
     score_answer,
     summarise,
-    wilson_interval,
 )
 from ragkit.eval.contexts.context_probe import Cell
-from ragkit.eval.measures.significance import Interval
+from ragkit.eval.measures.significance import Interval, wilson_interval
 from ragkit.eval.sets.context_sets import ContextQuestion
 
 RANK, ENDS, LONG = Cell("set", 2, "rank"), Cell("set", 2, "ends"), Cell("set", 9, "rank")

@@ -13,10 +13,12 @@ def test_the_interval_of_equal_values_is_the_value():
     assert (found.value, found.low, found.high, found.num_questions) == (0.25, 0.25, 0.25, 9)
 
 
-def test_of_two_values_a_resample_has_one_of_three_means():
-    # Means 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4: more than 2.5 % on both ends.
-    found = mean_of([0.0, 1.0])
-    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+def test_of_shares_it_is_wilsons():
+    # Three of three: 3 / (3 + 1.96^2) at the low end (Wilson 1927).
+    found = mean_of([1.0, 1.0, 1.0])
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(3 / (3 + 1.959964**2), abs=1e-6)
+    assert mean_of([0.0]).high == pytest.approx(1.959964**2 / (1 + 1.959964**2), abs=1e-6)
 
 
 def test_of_many_values_it_is_that_of_the_normal_distribution():

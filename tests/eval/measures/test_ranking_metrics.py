@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit.eval.measures.ranking_metrics import Measure, parse_measure, score_run
+from ragkit.eval.measures.ranking_metrics import Measure, check_depth, parse_measure, score_run
 
 GOLDEN = Path(__file__).parents[2] / "golden/metrics"
 INPUT = json.loads((GOLDEN / "input.json").read_text("utf-8"))
@@ -205,3 +205,9 @@ def dcg(gains: list[int]) -> float:
 def test_unknown_measures_are_refused_with_those_known(name, message):
     with pytest.raises(ConfigError, match=message):
         score_run({"q": {"a": 1}}, {}, [name])
+
+
+def test_a_measure_that_looks_deeper_than_the_ranking_is_refused():
+    with pytest.raises(ConfigError, match=r"^R@2000 looks at 2,000 documents, and 1,000 are ranked for a query$"):
+        check_depth(["nDCG@10", "recall@2000"], 1000)
+    check_depth(["R@1000", "AP"], 1000)

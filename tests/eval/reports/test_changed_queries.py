@@ -4,7 +4,9 @@ from ragkit.errors import DataError
 from ragkit.eval.reports.changed_queries import Found, Returned, trec_order
 from ragkit.eval.reports.compare_paths import compare_paths
 from ragkit.eval.sets.questions import Place
-from tests.compared_runs import write_answers_folder, write_collection, write_runs
+from ragkit.eval.sets.trec import write_qrels, write_run
+from ragkit.files import sha256_of
+from tests.compared_runs import write_answers_folder, write_collection, write_retrieval_folder, write_runs
 
 
 def test_both_sides_show_what_was_found_with_grades(tmp_path):
@@ -67,3 +69,31 @@ def test_every_page_of_a_gold_document_without_a_page_is_gold(tmp_path):
 def test_documents_are_ordered_as_trec_eval_does():
     # 1 + 1e-9 is 1 in float32: a tie, which the greater id wins.
     assert [name for name, _ in trec_order({"a": 1 + 1e-9, "b": 1.0, "c": 2.0})] == ["c", "b", "a"]
+
+
+def test_relevant_documents_behind_the_first_are_shown_with_their_ranks(tmp_path):
+    documents = [f"d{rank:03}" for rank in range(1, 201)]
+    low, high = tmp_path / "low.run", tmp_path / "high.run"
+    write_run(low, {"q": {name: float(-rank) for rank, name in enumerate(documents)}})
+    write_run(high, {"q": {name: float(rank) for rank, name in enumerate(documents)}})
+    qrels = tmp_path / "qrels.txt"
+    # At ranks 2, 7, 8, 9, 10, 11, 12 and 150 of low; the other way round all but the last are below 100.
+    relevant = [documents[rank - 1] for rank in (2, 7, 8, 9, 10, 11, 12, 150)]
+    write_qrels(qrels, {"q": dict.fromkeys(relevant, 1) | {"d006": 0}})
+    (one,) = compare_paths([low, high], qrels, ["RR"]).changed
+    assert [found.rank for found in one.a.found] == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11]
+    assert [found.rank for found in one.b.found] == [1, 2, 3, 4, 5, 51]
+    assert one.b.found[-1] == Found(51, "d150", 149.0, 1, "")
+
+
+def test_texts_of_other_documents_than_were_searched_are_refused(tmp_path):
+    _, qrels = write_runs(tmp_path)
+    data = write_collection(tmp_path / "data")
+    facts = {"fingerprint": sha256_of(data / "corpus.jsonl")}
+    old = write_retrieval_folder(tmp_path / "a", "old", 0.1, facts)
+    new = write_retrieval_folder(tmp_path / "b", "new", 0.1, facts)
+    assert compare_paths([old, new], qrels, ["RR"], data=data).changed[0].text.startswith("question q2")
+    with (data / "corpus.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"_id": "x", "text": "one more"}\n')
+    with pytest.raises(DataError, match=r"a searched other documents .*; give the folder of its collection"):
+        compare_paths([old, new], qrels, ["RR"], data=data)

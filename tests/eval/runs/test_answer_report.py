@@ -79,7 +79,7 @@ def test_the_table_shows_means_failures_and_how_far_the_judge_can_be_trusted():
     assert "6 questions, 1 FAILED" in shown
     assert "not answered: q6: no answer in time" in shown
     # One correct, one refusal, and an unreadable verdict that counts for nothing.
-    assert "correct, as smollm judges │ 0.5000 │ 0.0000 to 1.0000 │ 2" in shown
+    assert "correct, as smollm judges │ 0.5000 │ 0.0945 to 0.9055 │ 2" in shown
     assert "smollm agrees with 50% of 2 answers that people labelled" in shown
 
 

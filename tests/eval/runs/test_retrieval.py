@@ -33,7 +33,8 @@ def test_measures_by_hand():
 
 
 def test_k_bounds_what_is_found():
-    assert evaluate_retrieval(COLLECTION, search, ["R@100"], k=1).by_query["R@100"]["q2"] == 0.0
+    assert evaluate_retrieval(COLLECTION, search, ["R@2"], k=2).by_query["R@2"]["q2"] == 1.0
+    assert evaluate_retrieval(COLLECTION, search, ["AP"], k=1).by_query["AP"]["q2"] == 0.0
 
 
 def test_the_json_form():
