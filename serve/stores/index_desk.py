@@ -114,7 +114,9 @@ class IndexDesk:
         job = await asyncio.to_thread(self._queue.next)
         if job is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._queue.wait_s())
+                # Not wait_for: in Python 3.11 that loses a cancellation that comes together with the event.
+                async with asyncio.timeout(self._queue.wait_s()):
+                    await self._woken.wait()
             return
         try:
             await self._process.start()

@@ -106,7 +106,9 @@ class IndexProcess:
         await self._tell(message)
         while True:
             try:
-                heard = await asyncio.wait_for(self._heard.get(), _LOOK_S)
+                # Not wait_for: in Python 3.11 that loses a cancellation that comes together with a message.
+                async with asyncio.timeout(_LOOK_S):
+                    heard = await self._heard.get()
             except TimeoutError:
                 heard = {}
             if heard is None:

@@ -69,7 +69,9 @@ def test_page_models_refuse_text(folders):
 def test_pooling_makes_fewer_rows_and_another_fingerprint(folders):
     name = str(folders["colqwen2"])
     settings = LateInteractionConfig(name=name, device="cpu", pool_factor=3)
-    whole, pooled = MultiVectorEmbedder(name, CPU), make_token_embedder(settings)
+    # The precision is what this machine is fast at.
+    pooled = make_token_embedder(settings)
+    whole = MultiVectorEmbedder(name, pooled.placement)
     for rows, fewer in zip(whole.embed_passage_tokens(PAGES), pooled.embed_passage_tokens(PAGES), strict=True):
         assert len(fewer) <= len(rows) // 3
         np.testing.assert_allclose(np.linalg.norm(fewer, axis=1), 1, atol=1e-5)
