@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragkit.commands.eval_retrieval import Documents, Within
-from ragkit.commands.shared import ConfigOption, JsonOption, show_report
+from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_report
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _ask(plan: AnswerPlan, config: Path | None, out: Path, corpus: Path | None) 
     from ragkit.evaluations.answers.answer_evaluation import evaluate_answers
     from ragkit.progress import count_progress, index_progress
 
-    with index_progress() as indexing:
+    with going_on(out), index_progress() as indexing:
         evaluate_answers(
             plan, load_config(config), out, corpus, indexing=indexing, asking=count_progress("answered")
         )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, going_on, show_report, writing
 from ragkit.config import load_config
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -64,7 +64,7 @@ def context(
     if curve_out is not None:
         check_curve(sweep)
         check_writable(curve_out)
-    with index_progress() as progress:
+    with going_on(out), index_progress() as progress:
         report = sweep_contexts(data, load_config(config), sweep, out, form, progress, _counting())
     show_report(report, as_json)
     if curve_out is not None:

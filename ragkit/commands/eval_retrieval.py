@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, going_on, show_report, writing
 from ragkit.config import load_config
 
 
@@ -96,7 +96,7 @@ def retrieval(
     only = None if documents_from is None else read_names(documents_from)
     scope = PageScope(documents.value, within.value, max_pages_per_document, only, evidence.value)
     settings, measures = load_config(config), measure or DEFAULT_MEASURES
-    with index_progress() as progress:
+    with going_on(out), index_progress() as progress:
         if is_visual_set(data, bool(reads_pictures(settings))):
             check_whole_set(scope, corpus)
             check_own_queries(topics, qrels)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, show_report, writing
+from ragkit.commands.shared import ConfigOption, JsonOption, check_writable, going_on, show_report, writing
 from ragkit.config import load_config
 
 
@@ -43,7 +43,7 @@ def tradeoff(
     told = Console(stderr=True, markup=False, emoji=False)
     plan = TradeoffPlan(parse_kinds(kind), parse_token_dtypes(dtype), parse_pool_factors(pooling))
     check_writable(plot)
-    with index_progress() as progress:
+    with going_on(out), index_progress() as progress:
         report = measure_tradeoff(
             data, load_config(config), plan, out, split, progress, lambda line: told.print(line, highlight=False)
         )

@@ -1,10 +1,11 @@
-"""What several commands share: their common options, how they show a report, and files that they write beside."""
+"""What several commands share: their common options, how they show a report, how they end."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,17 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def going_on(out: Path | None) -> Iterator[None]:
+    """Whoever interrupts a run that is kept is told that it can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is not None:
+            print(f"ragkit: interrupted; the same command goes on with {out}", file=sys.stderr)  # noqa: T201
+        raise
 
 
 def _try_to_write(path: Path) -> None:

@@ -236,3 +236,19 @@ def test_the_command_keeps_a_run(beir: Path, tmp_path: Path) -> None:
     assert plan["data"].keys() == {"split", "fingerprint", "queries"}
     assert plan["config"]["retrieval"]["method"] == "bm25"
     assert "serve" not in plan["config"]
+
+
+def test_whoever_interrupts_a_kept_run_is_told_that_it_goes_on(
+    beir: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Corpus, "search_many", interrupted)
+    settings, out = tmp_path / "bm25.toml", tmp_path / "run"
+    settings.write_text('[embedder]\nname = "none"\n[retrieval]\nmethod = "bm25"\n', "utf-8")
+    command = ["retrieval", "--data", str(beir), "--config", str(settings)]
+    assert "goes on" not in CliRunner().invoke(eval_app, command).stderr
+    done = CliRunner().invoke(eval_app, [*command, "--out", str(out)])
+    assert f"ragkit: interrupted; the same command goes on with {out}\n" in done.stderr
+    assert done.exit_code != 0
