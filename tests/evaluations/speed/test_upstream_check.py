@@ -83,7 +83,7 @@ def upstream() -> Iterator[FakeVllm]:
 
 
 def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
-    report = measure_upstream(upstream.url, "m", UpstreamScale(4.0, 2, documents=20), tell=lambda _: None)
+    report = measure_upstream(upstream.url, "m", UpstreamScale(2.0, 2, documents=20), tell=lambda _: None)
     figures = {figure.name: figure for figure in report.figures}
     assert figures["errors"].value == 0
     assert figures["answers directly"].value > 0
