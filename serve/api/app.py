@@ -7,10 +7,11 @@ import gc
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragkit.errors import RagkitError
 from ragkit.extras import require
 from ragkit.protocols import CorpusLibrary, Upstream
 from ragkit.records import Sampling
@@ -101,7 +102,11 @@ def create_app(
 def run_server(
     app: FastAPI, sockets: list[socket.socket], ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None
 ) -> None:
-    """Serve on bound sockets until interrupted; with a certificate over TLS. It logs JSON lines to stderr."""
+    """Serve on bound sockets until interrupted; with a certificate over TLS. It logs JSON lines to stderr.
+
+    Raises:
+        RagkitError: it did not start; the log says why.
+    """
     start_logging()
     # Threads that search and cite give way to the event loop sooner than by Python's own 5 ms.
     sys.setswitchinterval(_SWITCH_S)
@@ -120,4 +125,10 @@ def run_server(
         access_log=False,
         server_header=False,
     )
-    uvicorn.Server(config).run(sockets)
+    server = uvicorn.Server(config)
+    # Ctrl-C, which the server has heeded, is raised once more behind it; what keeps it from starting ends newer
+    # versions of it by an exit of their own.
+    with suppress(KeyboardInterrupt, SystemExit):
+        server.run(sockets)
+    if not server.started:
+        raise RagkitError("the server did not start; its log says why")
