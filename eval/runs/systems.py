@@ -14,7 +14,7 @@ from ragkit.eval.runs.run_folder import FINISHED, RunManifest, read_finished, re
 from ragkit.eval.sets.trec import Run, read_run
 from ragkit.files import sha256_of
 
-# What ragkit.evaluations.retrieval.retrieval_run calls the ranking in the folder of a run.
+# The ranking in the folder of a run of `ragkit eval retrieval`.
 RANKING = "run.trec"
 
 

@@ -17,6 +17,7 @@ from ragkit.eval.sets.beir import BeirCollection
 from ragkit.eval.sets.page_sets import PageScope, PageSet, page_id, parse_page_id
 from ragkit.eval.sets.question_sets import QuestionSet
 from ragkit.eval.sets.questions import Place, Question
+from ragkit.evaluations.indexing import index_all
 from ragkit.evaluations.retrieval.beir_evaluation import cached_corpus
 from ragkit.evaluations.retrieval.page_evaluation import ids_of_files, index_pages, page_corpus, source_of
 from ragkit.indexers.index_report import IndexProgress
@@ -113,12 +114,7 @@ def _pages(
 def _texts(corpus: Corpus, documents: BeirCollection, within: bool, progress: Progress | None) -> AskedCorpus:
     started = time.perf_counter()
     records = list(documents.records())
-    report = corpus.add(records, progress=progress)
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if report.failed:
-        first = report.failed[0]
-        raise DataError(f"{len(report.failed)} documents cannot be indexed: {first.path}: {first.reason}")
+    index_all(corpus, records, progress)
     names = {record.id: frozenset({record.id}) for record in records}
     took = time.perf_counter() - started
     return AskedCorpus(corpus, within, names, ours=_beside_others(corpus, names), index_s=took)

@@ -12,7 +12,6 @@ from typing import Self
 
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.errors import DataError
 from ragkit.eval.contexts.context_probe import (
     Cell,
     Negatives,
@@ -22,6 +21,7 @@ from ragkit.eval.contexts.context_probe import (
     with_gold_at,
 )
 from ragkit.eval.sets.context_sets import ContextPassage, ContextQuestion, ContextSet
+from ragkit.evaluations.indexing import index_all
 from ragkit.files import cache_folder
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.protocols import Embedder
@@ -71,12 +71,7 @@ class ContextPool:
             # Another sweep of the same set may be writing, or at work beside this one.
             return
         records = (TextRecord(one.name, one.text, one.title) for one in self._set.pool.values())
-        report = self.corpus.add(records, progress=progress)
-        if report.interrupted:
-            raise KeyboardInterrupt
-        if report.failed:
-            first = report.failed[0]
-            raise DataError(f"{len(report.failed)} passages cannot be indexed: {first.path}: {first.reason}")
+        index_all(self.corpus, records, progress, "passages")
 
     def probe(self, question: ContextQuestion, negatives: Negatives, k: int) -> tuple[ContextPassage, ...]:
         """As `probe_passages`, over the ranking that the kind of negatives stands for."""

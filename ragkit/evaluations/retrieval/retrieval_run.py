@@ -16,12 +16,13 @@ from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.runs.retrieval import RetrievalReport, search_seconds
 from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.eval.runs.systems import RANKING
 from ragkit.eval.sets.beir import BeirCollection
 from ragkit.eval.sets.trec import write_run
 from ragkit.evaluations.run_plan import plan_of, session_facts
 from ragkit.files import atomic_write
 
-RUN, SCORES = "run.trec", "scores.json"
+SCORES = "scores.json"
 
 
 @contextmanager
@@ -72,9 +73,9 @@ def finish_run(kept: RunFolder | None, report: RetrievalReport) -> RetrievalRepo
     report = replace(report, seconds=_seconds_of_all(kept, report.seconds["measure"]))
     notes: list[str] = []
     try:
-        write_run(kept.folder / RUN, report.run)
+        write_run(kept.folder / RANKING, report.run)
     except DataError as error:
-        notes.append(f"no {RUN}: {error}")
+        notes.append(f"no {RANKING}: {error}")
     with atomic_write(kept.folder / SCORES) as file:
         file.write(json.dumps(report.by_query, ensure_ascii=False).encode() + b"\n")
     facts = {"measures": report.measures, "seconds": report.seconds, "scope": dict(report.scope), "notes": notes}

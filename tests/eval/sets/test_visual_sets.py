@@ -47,7 +47,7 @@ def write_three_tables(folder: Path, mark: str = "-", names: str = "test-00000-o
     write(folder / "qrels" / names, judged)
 
 
-def check(folder: Path, split: str = "test") -> None:
+def assert_is_read(folder: Path, split: str = "test") -> None:
     assert is_visual_set(folder, False)
     found = read_visual_set(folder, split)
     assert found.queries == {"7": "dark", "8": "light"}
@@ -69,7 +69,7 @@ def check(folder: Path, split: str = "test") -> None:
 )
 def test_three_tables_as_the_hub_has_them(tmp_path: Path, mark: str, names: str):
     write_three_tables(tmp_path, mark, names)
-    check(tmp_path)
+    assert_is_read(tmp_path)
 
 
 def test_what_the_datasets_library_saved_is_read(tmp_path: Path):
@@ -85,8 +85,8 @@ def test_what_the_datasets_library_saved_is_read(tmp_path: Path):
     DatasetDict(tables).save_to_disk(tmp_path / "together")
     for name, table in tables.items():
         DatasetDict({"test": table}).save_to_disk(tmp_path / "each" / name)
-    check(tmp_path / "together")
-    check(tmp_path / "each")
+    assert_is_read(tmp_path / "together")
+    assert_is_read(tmp_path / "each")
 
 
 def test_several_shards_are_read_in_order_and_other_splits_left_alone(tmp_path: Path):
@@ -97,7 +97,7 @@ def test_several_shards_are_read_in_order_and_other_splits_left_alone(tmp_path: 
     for number, row in enumerate(rows):
         write(corpus / f"test-{number:05}-of-00003.parquet", [row])
     write(tmp_path / "qrels" / "dev-00000-of-00001.parquet", [{"query-id": 9, "corpus-id": 0, "score": 1}])
-    check(tmp_path)
+    assert_is_read(tmp_path)
     assert read_visual_set(tmp_path, "dev").qrels == {"9": {"0": 1}}
     with pytest.raises(DataError, match=r"qrels has no .* split 'train'; splits here: dev, test"):
         read_visual_set(tmp_path, "train")
