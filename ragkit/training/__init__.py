@@ -1,0 +1,1 @@
+"""What `ragkit train …` does with corpora and collections: passages in, trained models out."""

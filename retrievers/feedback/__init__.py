@@ -1,0 +1,1 @@
+"""Pseudo-relevance feedback: queries revised by the first passages that they found."""
