@@ -1,6 +1,6 @@
-"""What models are trained on: passages, questions, and lists of passages scored by a teacher. Three files of a folder.
+"""What models are trained on: passages, questions, and lists of passages scored by a teacher.
 
-passages.jsonl, questions.jsonl and lists.jsonl: one JSON object a line. Any of them may be made by other tools.
+Three files of a folder: passages.jsonl, questions.jsonl and lists.jsonl: one JSON object a line. Any of them may be made by other tools.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from ragkit.errors import DataError
 from ragkit.files import atomic_write
@@ -168,14 +168,17 @@ def _question(row: dict[str, Any], place: str) -> TrainingQuestion:
 
 def _list(row: dict[str, Any], place: str) -> TrainingList:
     passages, scores = _texts(row, "passages", place), row.get("scores")
-    is_numbers = isinstance(scores, list) and all(type(score) in (int, float) for score in scores)
-    if not is_numbers or len(scores) != len(passages) or not passages:
+    if not _are_numbers(scores) or len(scores) != len(passages) or not passages:
         raise DataError(
             f'{place}: "passages" has {len(passages)} ids and "scores" is {str(scores)[:60]}; one number a passage'
         )
     if len(set(passages)) < len(passages):
         raise DataError(f"{place}: a passage stands twice in the list")
     return TrainingList(_text(row, "question", place), passages, tuple(float(score) for score in scores))
+
+
+def _are_numbers(values: object) -> TypeGuard[list[float]]:
+    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
 
 
 def _text(row: dict[str, Any], name: str, place: str, default: str | None = None) -> str:
