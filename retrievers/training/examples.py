@@ -1,6 +1,6 @@
 """What models are trained on: passages, questions, and lists of passages scored by a teacher.
 
-Three files of a folder: passages.jsonl, questions.jsonl and lists.jsonl, one JSON object a line. Any of them may be
+Three files of a folder: passages.jsonl, questions.jsonl and lists.jsonl, one JSON object a line. Any may be
 made by other tools.
 """
 
