@@ -4,9 +4,9 @@ Tamber et al., "Teaching dense retrieval models to specialize with listwise dist
 augmentation", arXiv 2502.19712, as its published code computes them.
 
 Shapes: B questions with lists of up to L passages, U distinct passages in the batch. lists, int64 (B, L), holds
-the number (0 to U - 1) of each passage, the positive first, and -1 where a list is shorter. teacher, float64 (B, L),
-holds scores from 0 to 1: in float32 a score at the threshold of a mask may fall to its other side. Student scores
-are cosines.
+the number (0 to U - 1) of each passage, the positive first, and -1 where a list is shorter. teacher, float64
+(B, L), holds scores from 0 to 1: in float32 one at a mask's threshold may fall to its other side. Student scores are
+cosines.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def own_positives(lists: Tensor, num_passages: int) -> Tensor:
 
 
 def teacher_masks(lists: Tensor, teacher: Tensor, num_passages: int, threshold: float) -> Tensor:
-    """bool (B, U): each question's positive, and what of its own list the teacher scores above threshold times it."""
+    """bool (B, U): each question's positive, and what of its list the teacher scores above threshold times that."""
     torch = require("torch")
     good = (teacher > threshold * teacher[:, :1]) & (lists >= 0)
     good[:, 0] = True
