@@ -20,13 +20,15 @@ def rerank_first(reranker: Reranker, query: Query, hits: Sequence[Hit], depth: i
     if not hits:
         return []
     reranked = reranker.rerank(query, hits[:depth])
-    before = {hit.passage.key: (rank, hit.score) for rank, hit in enumerate(hits, 1)}
+    before = {hit.passage.key: (rank, hit) for rank, hit in enumerate(hits, 1)}
     return [_with_retrieval(hit, before) for hit in [*reranked, *just_below(reranked, hits[depth:])]]
 
 
-def _with_retrieval(hit: Hit, before: Mapping[int, tuple[int, float]]) -> Hit:
-    rank, score = before.get(hit.passage.key, (None, None))
-    return replace(hit, retrieved_rank=rank, retrieval_score=score)
+def _with_retrieval(hit: Hit, before: Mapping[int, tuple[int, Hit]]) -> Hit:
+    rank, found = before.get(hit.passage.key, (None, None))
+    if found is None:
+        return replace(hit, retrieved_rank=None, retrieval_score=None)
+    return replace(hit, retrieved_rank=rank, retrieval_score=found.score, feedback_depth=found.feedback_depth)
 
 
 def just_below(ranked: Sequence[Hit], others: Sequence[Hit]) -> list[Hit]:
