@@ -22,8 +22,8 @@ _NOTES = (
     "Below each mean its interval (95 %, bootstrap over queries), then the change against no feedback with its p: "
     "paired randomisation, corrected by Holm for all changes of the table. Worse: share of queries with a lower "
     "nDCG@10 than without feedback. Used: passages that queries were revised by, the mean, where it is not the "
-    "depth. Added ms: median of single searches for 10 documents, in turns with and without feedback; the queries' "
-    "vectors were made before.",
+    "depth. Added ms: median of single searches for 10 documents, in turns with and without feedback; queries are "
+    "embedded before.",
 )
 Values = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ from ragkit.records import FloatArray, Hit
 class Reformulator(Protocol):
     """Makes the vector that a question is searched with again from the first passages that it found.
 
-    Passages come best first and may be fewer than the model was trained for, down to none: the vector of a question
-    without passages is that of its embedder. A row does not depend on the other questions of the batch (1e-5 in float32).
+    Passages come best first and may be fewer than the model was trained for, down to none: the vector of a
+    question without passages is that of its embedder. A row does not depend on the other questions of the batch
+    (1e-5 in float32).
 
     kind "dense": reads the texts of question and passages. "vector": reads vectors alone, and so revises for page
-    pictures as well. "sparse": reads texts, and its vectors are weights of a vocabulary's terms, searched in an index
-    of such.
+    pictures as well. "sparse": reads texts, and its vectors are weights of a vocabulary's terms.
     """
 
     @property
@@ -55,5 +55,8 @@ class GuardedReformulator(Protocol):
         passages: Sequence[Sequence[Hit]],
         passage_vectors: Sequence[FloatArray],
     ) -> list[int]:
-        """For each question how many of its first passages to revise by, from 0 to all; arguments as of `revise`."""
+        """For each question by how many of its first passages to revise it, from 0 to all.
+
+        Arguments as of `Reformulator.revise`.
+        """
         ...

@@ -108,4 +108,5 @@ class VectorFeedback:
 
 
 def _mean(rows: FloatArray) -> NDArray[np.float64]:
-    return rows.mean(axis=0, dtype=np.float64)
+    mean: NDArray[np.float64] = rows.mean(axis=0, dtype=np.float64)
+    return mean
