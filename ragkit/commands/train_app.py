@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ragkit.commands.train_questions import questions as train_questions
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def fusion(
         print(json.dumps(weights.to_json(), indent=2))  # noqa: T201
     else:
         Console().print(_table(weights))
+
+
+train_app.command(name="questions")(train_questions)
 
 
 def _labelled(path: Path, documents_from: Path | None) -> list[PageQuestion]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from ragkit.records import ChatMessage, ChatReply, ChatRequest, Sampling
+from ragkit.records import ChatMessage, ChatRequest, Sampling
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.retrievers.training.question_examples import EXAMPLES
 
@@ -127,17 +127,17 @@ def _shown(text: str, wording: _Wording) -> str:
     return f"Passage: {text}\n{wording.label}:"
 
 
-def read_reply(reply: ChatReply) -> WrittenText:
+def read_reply(reply: str, finish_reason: str = "stop") -> WrittenText:
     """The first line that holds something, without list mark, label, emphasis and quotes.
 
     A line that ends with a colon announces what follows, so the next one counts.
     """
-    lines = [line.strip().strip(_EMPHASIS) for line in reply.text.splitlines()]
+    lines = [line.strip().strip(_EMPHASIS) for line in reply.splitlines()]
     lines = [line for line in lines if line]
     while len(lines) > 1 and lines[0].endswith(":"):
         del lines[0]
     text = _bare(lines[0]) if lines else ""
-    return WrittenText(text, _verdict(text, is_cut=reply.finish_reason == _CUT and len(lines) < 2))
+    return WrittenText(text, _verdict(text, is_cut=finish_reason == _CUT and len(lines) < 2))
 
 
 def _verdict(text: str, is_cut: bool) -> Verdict:
