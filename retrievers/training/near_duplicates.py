@@ -23,7 +23,7 @@ class DistinctPassages:
     """What is left, in the order in which it came, and how many were left out why.
 
     held_out: named as such, or near duplicates of these. short: under 10 characters as they are compared.
-    repeated: near duplicates of another one that is left or left out.
+    repeated: near duplicates of another one that is not held out.
     """
 
     passages: tuple[TrainingPassage, ...]
@@ -87,13 +87,11 @@ class _Near:
 
 def _near(texts: Sequence[str], is_held_out: Sequence[bool]) -> _Near:
     marked = {text for text, is_out in zip(texts, is_held_out, strict=True) if is_out}
-    held_out, repeated = set(marked), set()
-    for inner, outer in _contained(texts):
-        repeated.add(inner)
-        if inner in marked:
-            held_out.add(outer)
-        if outer in marked:
-            held_out.add(inner)
+    pairs = list(_contained(texts))
+    held_out = marked | {outer for inner, outer in pairs if inner in marked}
+    held_out |= {inner for inner, outer in pairs if outer in marked}
+    # What is left out says nothing, so what it says may be said by a part of it.
+    repeated = {inner for inner, outer in pairs if outer not in held_out}
     return _Near(frozenset(held_out), frozenset(repeated))
 
 
