@@ -42,8 +42,8 @@ def questions(
 ) -> None:
     """Have a language model write questions to passages: what a retriever can be trained on without labels.
 
-    The model is that of the settings' table generation; where they name none, a small packaged one. An interrupted run
-    goes on with the same command.
+    The model is that of the settings' table generation; where they name none, a small packaged one. An
+    interrupted run goes on with the same command.
     """
     from ragkit.progress import count_progress
     from ragkit.training.write_questions import QuestionPlan, write_questions

@@ -1,7 +1,8 @@
 """Passages that say what another says already, or what a question of a test asks for.
 
 Texts are compared as in CADET (Tamber et al. 2025, arXiv 2502.19712): in small letters, without accents, digits
-and punctuation, each with its neighbours in the order of the alphabet, read forwards and backwards.
+and punctuation, each with its neighbours in the order of the alphabet, read forwards and backwards. Unlike there,
+spaces do not count, and all that begins or ends with a text is found, not only among the neighbours.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def distinct_passages(
     for passage in passages:
         text = normalised(passage.text)
         if len(text) >= MIN_CHARACTERS:
-            groups.setdefault(text, []).append(passage)
+            # Hyphens and line ends part words in one copy that are one word in another.
+            groups.setdefault(text.replace(" ", ""), []).append(passage)
         else:
             short += passage.id not in out
     texts = list(groups)

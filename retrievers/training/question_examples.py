@@ -101,7 +101,7 @@ EXAMPLES = (
         "dose was less than a fifth. Breathing tests in the morning were slightly better in those who "
         "inhaled daily.",
         questions="Is it enough for people with mild asthma to use an inhaler only when they need it?",
-        claims="Using an inhaler only on demand protects mild asthmatics from serious attacks like a daily regimen.",
+        claims="Using an inhaler on demand protects mild asthmatics from serious attacks like a daily regimen.",
         titles="As-Needed or Daily Inhalers in Mild Asthma",
         keywords="respiratory disease, treatment regimen, clinical trial, drug dose",
         web="mild asthma inhaler daily vs as needed study",

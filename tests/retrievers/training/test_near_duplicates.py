@@ -40,6 +40,12 @@ def test_of_equal_texts_the_first_stays() -> None:
     assert (found.repeated, found.short, found.held_out) == (2, 0, 0)
 
 
+def test_words_that_a_hyphen_or_line_end_parts_are_the_same() -> None:
+    assert left(
+        "The flood-plain was lowered.", "The floodplain was lo-\nwered", "The flood plain was lowered"
+    ) == ["p0"]
+
+
 @pytest.mark.parametrize("part", [STORM, BOAT, "flooded the lower town relief came"])
 def test_a_part_of_another_text_goes(part: str) -> None:
     assert left(part, AFTER) == ["p1"]
