@@ -43,7 +43,7 @@ class KindCounts:
 
     @property
     def kept(self) -> int:
-        return self.questions - sum(getattr(self, stage) for stage in _STAGES)
+        return self.questions - self.not_found - self.too_short - self.not_first - self.weak
 
 
 @dataclass(frozen=True, slots=True)

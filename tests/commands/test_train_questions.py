@@ -56,7 +56,11 @@ def test_a_collection_gets_questions_and_a_report(
     words = ("--data", collection, "--out", tmp_path / "t", "--held-out", "test", "--kinds", "web, claims,web")
     report = json.loads(run(*words, "--json"))
     assert report["passages"] == {
-        "found": 3, "held_out": 1, "short": 0, "repeated": 0, "passages": 2,
+        "found": 3,
+        "held_out": 1,
+        "short": 0,
+        "repeated": 0,
+        "passages": 2,
         "splits": ["test"],
     }
     assert (report["questions"], report["completion_tokens"]) == (4, 20)
