@@ -5,8 +5,8 @@ augmentation", arXiv 2502.19712, as its published code computes them.
 
 Shapes: B questions with lists of up to L passages, U distinct passages in the batch. lists, int64 (B, L), holds
 the number (0 to U - 1) of each passage, the positive first, and -1 where a list is shorter. teacher, float64
-(B, L), holds scores from 0 to 1: in float32 one at a mask's threshold may fall to its other side. Student scores are
-cosines.
+(B, L), holds scores from 0 to 1: in float32 one at a mask's threshold may fall to its other side. Student scores
+are cosines.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ragkit.extras import require
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Of the positive's score: what of a question's list is above it is no negative of the question.
+THRESHOLD = 0.6
 Method = Literal["listwise", "infonce", "margin-mse"]
 
 
@@ -37,7 +39,7 @@ class LossSettings:
     teacher_temperature: float = 0.3
     contrastive_temperature: float = 0.01
     contrastive_weight: float = 0.1
-    threshold: float = 0.6
+    threshold: float = THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +99,26 @@ def info_nce(scores: Tensor, lists: Tensor, no_negatives: Tensor, temperature: f
     negatives = (logits + counts.double().log()).masked_fill(no_negatives, float("-inf"))
     positive = logits.gather(1, positives)
     everything = torch.cat([positive, negatives], dim=1).logsumexp(1)
-    return (everything - positive[:, 0]).mean().to(scores.dtype)
+    loss: Tensor = (everything - positive[:, 0]).mean().to(scores.dtype)
+    return loss
 
 
 def own_positives(lists: Tensor, num_passages: int) -> Tensor:
     """bool (B, U): each question's positive."""
     torch = require("torch")
     marked = torch.zeros(len(lists), num_passages, dtype=torch.bool, device=lists.device)
-    return marked.scatter(1, lists[:, :1], True)
+    positives: Tensor = marked.scatter(1, lists[:, :1], True)
+    return positives
 
 
 def teacher_masks(lists: Tensor, teacher: Tensor, num_passages: int, threshold: float) -> Tensor:
-    """bool (B, U): each question's positive, and what of its list the teacher scores above threshold times that."""
+    """bool (B, U): each question's positive, and what of its list the teacher scores above its threshold."""
     torch = require("torch")
     good = (teacher > threshold * teacher[:, :1]) & (lists >= 0)
     good[:, 0] = True
     hits = torch.zeros(len(lists), num_passages, dtype=torch.int64, device=lists.device)
-    return hits.scatter_add(1, lists.clamp(min=0), good.long()) > 0
+    masks: Tensor = hits.scatter_add(1, lists.clamp(min=0), good.long()) > 0
+    return masks
 
 
 def margin_mse(scores: Tensor, teacher: Tensor, present: Tensor) -> Tensor:
