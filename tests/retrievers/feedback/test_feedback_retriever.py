@@ -122,6 +122,13 @@ def test_a_query_that_finds_nothing_goes_with_others(parts: CorpusParts):
     assert len(found[1]) == 5
 
 
+@pytest.mark.parametrize(("method", "table"), [("dense", AVERAGE), ("bm25", RM3), ("hybrid", AVERAGE)])
+def test_a_corpus_without_documents_finds_nothing(tmp_path: Path, method, table):
+    config = {"retrieval": {"method": method, "feedback": table}}
+    with Corpus.open(tmp_path / "c", config=config, embedder=HashEmbedder()) as empty:
+        assert empty.search("tide", 3) == []
+
+
 def test_no_feedback_is_the_plain_retriever(parts: CorpusParts):
     assert type(retriever(parts, "dense", {"kind": "none"})) is type(retriever(parts, "dense"))
 
