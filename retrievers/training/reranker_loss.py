@@ -18,9 +18,9 @@ RerankerMethod = Literal["listwise", "margin-mse"]
 class RerankerLossSettings:
     """method "listwise": KL divergence of the softmaxes of teacher and student, divided by their temperatures.
 
-    "margin-mse": the squared difference of their margins to the positive (arXiv 2010.02666), the student's divided
-    by its temperature. positive_weight: how often the cross-entropy of the positive is added. A logit has no bounds
-    as a cosine has, so that the student's temperature is 1 unless it is set.
+    "margin-mse": the squared difference of their margins to the positive (arXiv 2010.02666), the student's
+    divided by its temperature. positive_weight: how often the cross-entropy of the positive is added. The student's
+    temperature is 1, for a logit has no bounds as a cosine has.
     """
 
     method: RerankerMethod = "listwise"
@@ -46,8 +46,6 @@ def reranker_loss(logits: Tensor, teacher: Tensor, settings: RerankerLossSetting
     if settings.method == "margin-mse":
         listwise = margin_mse(scores / settings.student_temperature, wanted, present)
     else:
-        listwise = listwise_kl(
-            scores, wanted, present, settings.student_temperature, settings.teacher_temperature
-        )
+        listwise = listwise_kl(scores, wanted, present, settings.student_temperature, settings.teacher_temperature)
     positive = -(logits / settings.student_temperature).log_softmax(0)[0]
     return RerankerLoss(listwise + settings.positive_weight * positive, listwise, positive)

@@ -1,7 +1,7 @@
 """Training a cross-encoder on lists of passages that a teacher has scored.
 
-Listwise distillation as in arXiv 2502.19712, of a model that reads question and passage together: AdamW, warm-up and
-linear decay, held-out loss before every epoch, stop after two in which it does not improve, keep the best.
+Listwise distillation as in arXiv 2502.19712, of a model that reads question and passage together: AdamW, warm-up
+and linear decay, held-out loss before every epoch, stop after two in which it does not improve, keep the best.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class RerankerTraining:
     training ends.
     """
 
-    loss: RerankerLossSettings = RerankerLossSettings()
+    loss: RerankerLossSettings = field(default_factory=RerankerLossSettings)
     learning_rate: float = 5e-5
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -113,7 +113,7 @@ def train_reranker(
 
 
 def drawn_list(entry: TrainingList, length: int, seed: int, epoch: int) -> TrainingList:
-    """The positive and `length` - 1 others of a list, in its order; other ones in every epoch, the same each time."""
+    """The positive and `length` - 1 others of a list, in its order; drawn by seed and epoch."""
     if len(entry.passages) <= length:
         return entry
     others = range(1, len(entry.passages))
@@ -160,7 +160,8 @@ class _Run:
                         self._save()
             progress.epoch, progress.batch = progress.epoch + 1, 0
         load_weights(self._folder / BEST, self._parameters)
-        assert progress.untrained is not None and progress.best is not None, "a run evaluates before it is over"
+        assert progress.untrained is not None, "a run evaluates before it is over"
+        assert progress.best is not None, "a run evaluates before it is over"
         return RerankerOutcome(
             len(self._train),
             len(self._dev),
@@ -248,12 +249,12 @@ class _Run:
         if is_better:
             progress.best, progress.best_epoch = total, progress.epoch
             save_weights(self._folder / BEST, self._parameters, {"epoch": progress.epoch, "loss": total})
-        facts = {"loss": total, "listwise": listwise, "positive": positive}
+        facts = {"total": total, "listwise": listwise, "positive": positive}
         self._log.write("evaluation", progress.step, epoch=progress.epoch, **facts)
         self._tell(f"after {progress.epoch} epochs: held-out loss {total:.4f}, the best {progress.best:.4f}")
 
     def _dev_loss(self) -> list[float]:
-        """Total, listwise and positive, means over the held-out lists, of which the same passages are read each time."""
+        """Total, listwise and positive, means over the held-out lists, always of the same passages."""
         settings = self._settings
         with require("torch").no_grad():
             drawn = (drawn_list(entry, settings.list_length, settings.seed, 0) for entry in self._dev)
