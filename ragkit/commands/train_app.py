@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ragkit.commands.train_encoder import encoder
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from ragkit.evaluations.retrieval.fusion_fitting import PageQuestion
     from ragkit.retrievers.page_fusion_weights import PageFusionWeights
 
-train_app = typer.Typer(no_args_is_help=True, help="Fitting to labelled questions.")
+train_app = typer.Typer(no_args_is_help=True, help="Training to your own documents.")
 
 
 @train_app.callback()
 def train() -> None:
-    """Fitting to labelled questions."""
+    """Training to your own documents."""
+
+
+train_app.command()(encoder)
 
 
 @train_app.command()
