@@ -1,6 +1,7 @@
 """Reranking by a language model that puts passages in order, some at a time.
 
-Sun et al., "Is ChatGPT Good at Search?", arXiv 2304.09542: windows slide from the end of the list to its beginning, each overlapping the next by half.
+Sun et al., "Is ChatGPT Good at Search?", arXiv 2304.09542: windows slide from the end of the list to its
+beginning, each overlapping the next by half.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class RemoteReranker:
         self._client = require("httpx").Client(headers=_headers(api_key_env), timeout=timeout_s)
 
     def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
-        """The same passages by the server's score; sends `Passage.titled_text`, or a page picture as vLLM takes it.
+        """The same passages by the server's score; sends `Passage.titled_text`, or a page picture.
 
         Raises:
             EngineError: the server cannot be reached, is too slow, answers with an error status (as one whose

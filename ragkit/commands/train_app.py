@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ragkit.commands.train_encoder import encoder
+from ragkit.commands.train_reranker import reranker
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def train() -> None:
 
 
 train_app.command()(encoder)
+train_app.command()(reranker)
 
 
 @train_app.command()

@@ -46,6 +46,8 @@ class CrossEncoderStudent:
         self.num_tokens = 0
         self._pictures = pictures
         self._model = _load(name, placement.device, seed, trust_remote_code)
+        # Scores are logits: squeezed into 0..1 they could not be weighed against a retriever's.
+        self._model.activation_fn = require("torch").nn.Identity()
         limit = int(self._model.max_seq_length or max_tokens)
         self._model.max_seq_length = min(max_tokens, limit)
         if placement.device == "cpu":

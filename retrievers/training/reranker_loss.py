@@ -19,8 +19,8 @@ class RerankerLossSettings:
     """method "listwise": KL divergence of the softmaxes of teacher and student, divided by their temperatures.
 
     "margin-mse": the squared difference of their margins to the positive (arXiv 2010.02666), the student's
-    divided by its temperature. positive_weight: how often the cross-entropy of the positive is added. The student's
-    temperature is 1, for a logit has no bounds as a cosine has.
+    divided by its temperature. positive_weight: how often the cross-entropy of the positive is added. The
+    student's temperature is 1, for a logit has no bounds as a cosine has.
     """
 
     method: RerankerMethod = "listwise"
