@@ -36,7 +36,7 @@ from ragkit.training.reranker_weight import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-MODEL, CURVES, CORPUS = "model", "curves.svg", "held_out_corpus"
+MODEL, CURVES = "model", "curves.svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _choice(
     depth = config.rerank.depth
     tell(f"reranking the first {depth} hits of {len(names)} held-out questions over {len(data.passages)} passages")
     reranker = CrossEncoderReranker(str(kept.folder / MODEL), placement)
-    lists = rerank_held_out(data, names, reranker, config, kept, kept.folder / CORPUS)
+    lists = rerank_held_out(data, names, reranker, config, kept, run.data)
     return choose_weight(lists, sources_of(data, names), depth, run.training.seed)
 
 

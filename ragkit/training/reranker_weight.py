@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ragkit.config import Config, RerankConfig
-from ragkit.corpus import Corpus
+from ragkit.config import Config
 from ragkit.errors import DataError
 from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.eval.measures.significance import bootstrap_difference, paired_randomization
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.protocols import Reranker
-from ragkit.records import Query, TextRecord
+from ragkit.records import Query
 from ragkit.retrievers.interpolation import mixed_scores
-from ragkit.retrievers.training.examples import TrainingPassage, TrainingSet
+from ragkit.retrievers.training.examples import TrainingSet
+from ragkit.training.passage_corpus import open_passages
 
 MEASURE = "nDCG@10"
 _STEPS = 20
@@ -59,24 +59,27 @@ class WeightChoice:
 
 
 def rerank_held_out(
-    data: TrainingSet, questions: Sequence[str], reranker: Reranker, config: Config, kept: RunFolder, folder: Path
+    data: TrainingSet,
+    questions: Sequence[str],
+    reranker: Reranker,
+    config: Config,
+    kept: RunFolder,
+    pictures: Path,
 ) -> dict[str, RerankedList]:
     """Search all passages of the training set by the configuration, and score the first `rerank.depth` anew.
 
     Args:
         questions: ids of those held out.
         kept: has a row for each question that is finished.
-        folder: of the corpus that the passages are indexed into.
+        pictures: the folder that pictures' paths start from.
 
     Raises:
-        DataError: a passage is a picture, which is not searched for here, or cannot be indexed.
+        DataError: a passage cannot be indexed.
     """
     depth = config.rerank.depth
     waiting = [name for name in questions if name not in kept.finished]
     if waiting:
-        settings = config.model_copy(update={"rerank": RerankConfig()})
-        with Corpus.open(folder, config=settings) as corpus:
-            _index(corpus, data.passages)
+        with open_passages(data.passages, pictures, config) as corpus:
             for name in waiting:
                 query = Query(data.questions[name].text)
                 found = corpus.search(query, depth, level="document")
@@ -129,18 +132,6 @@ def _values(
 ) -> list[float]:
     run = {name: lists[name].scores(weight) for name in judged}
     return list(score_run(judged, run, [MEASURE]).by_query[MEASURE].values())
-
-
-def _index(corpus: Corpus, passages: Mapping[str, TrainingPassage]) -> None:
-    for passage in passages.values():
-        if passage.image:
-            raise DataError(
-                f"passage {passage.id!r} is a picture; the weight of a reranker of pictures is not chosen here: "
-                "give --weight"
-            )
-    report = corpus.add(TextRecord(passage.id, passage.text, passage.title) for passage in passages.values())
-    if report.failed:
-        raise DataError(f"passage {report.failed[0].path!r} cannot be indexed: {report.failed[0].reason}")
 
 
 def _row(row: Mapping[str, Any]) -> RerankedList:

@@ -17,7 +17,8 @@ from tests.retrievers.training.toy_rankings import toy_rankings
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / "cache"))
     data, made = toy_rankings(), tmp_path / "data"
     made.mkdir()
     write_rows(made / PASSAGES, data.passages.values())
@@ -72,7 +73,7 @@ def test_a_given_weight_is_kept_and_nothing_is_searched(folder: Path) -> None:
     report = json.loads(run(folder, "--json", "--weight", "0.4"))
     assert (report["weight"], report["held_out"]) == (0.4, None)
     assert json.loads((folder / "run" / "model" / "reranking.json").read_text("utf-8"))["weight"] == 0.4
-    assert not (folder / "run" / "held_out_corpus").exists()
+    assert list((folder / "cache").rglob("manifest.json")) == []
 
 
 def test_an_unknown_method_is_refused(folder: Path) -> None:
