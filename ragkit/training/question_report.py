@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragkit.retrievers.training.question_prompts import QuestionKind, Verdict, read_reply
+from ragkit.retrievers.training.extracted_questions import ExtractedKind
+from ragkit.retrievers.training.question_prompts import Verdict, WrittenText, read_reply
 from ragkit.training.passage_sources import PassagePool
+from ragkit.training.question_plan import AnyKind, kind_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,20 +74,25 @@ class QuestionReport:
 
 
 def question_report(
-    pool: PassagePool, kinds: Iterable[QuestionKind], rows: Mapping[str, Mapping[str, Any]]
+    pool: PassagePool, kinds: Iterable[AnyKind], rows: Mapping[str, Mapping[str, Any]]
 ) -> QuestionReport:
     """Of the replies kept so far; rows: by the question's id, which begins with its kind."""
-    counted = {str(kind): Counter({outcome: 0 for outcome in _OUTCOMES}) for kind in kinds}
+    counted = {str(kind): Counter(dict.fromkeys(_OUTCOMES, 0)) for kind in kinds}
     for id_, row in rows.items():
-        counted[id_.partition("/")[0]][_outcome(row)] += 1
+        word = id_.partition("/")[0]
+        written = read_row(kind_of(word), row)
+        counted[word][_REFUSED if written is None else str(written.verdict)] += 1
     return QuestionReport(
         pool.to_json(),
         {kind: dict(counts) for kind, counts in counted.items()},
         sum(row.get("prompt_tokens", 0) for row in rows.values()),
         sum(row.get("completion_tokens", 0) for row in rows.values()),
-        sum(row["seconds"] for row in rows.values()),
+        sum(row.get("seconds", 0.0) for row in rows.values()),
     )
 
 
-def _outcome(row: Mapping[str, Any]) -> str:
-    return str(read_reply(row["reply"], row["finish_reason"]).verdict) if "reply" in row else _REFUSED
+def read_row(kind: AnyKind, row: Mapping[str, Any]) -> WrittenText | None:
+    """What a kept row says; None where the engine refused the request."""
+    if isinstance(kind, ExtractedKind):
+        return WrittenText(row["extracted"], Verdict.kept if row["extracted"] else Verdict.empty)
+    return read_reply(kind, row["reply"], row["finish_reason"]) if "reply" in row else None

@@ -85,6 +85,14 @@ def test_a_corpus_gets_questions_by_the_configured_engine(
     assert engines == [("transformers", 0.5)]
 
 
+def test_without_a_named_engine_questions_are_taken_from_the_passages(
+    collection: Path, tmp_path: Path, engines: list[tuple[str, float]]
+) -> None:
+    report = json.loads(run("--data", collection, "--out", tmp_path / "t", "--json"))
+    assert list(report["replies"]) == ["sentences", "terms"]
+    assert engines == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -19,10 +19,12 @@ from ragkit.retrievers.training.examples import (
     read_passages,
     read_questions,
 )
+from ragkit.retrievers.training.extracted_questions import ExtractedKind
 from ragkit.retrievers.training.question_prompts import QuestionKind, question_request
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.training.passage_sources import PassagePool, beir_pool
-from ragkit.training.write_questions import REPLIES, QuestionPlan, write_questions
+from ragkit.training.question_plan import QuestionPlan, default_kinds
+from ragkit.training.write_questions import REPLIES, write_questions
 from tests.training.test_passage_sources import NEAR, OTHER, RELEVANT, write_collection
 
 KINDS = (QuestionKind.claims, QuestionKind.free)
@@ -180,3 +182,21 @@ def test_an_engine_that_writes_nothing_of_its_own_is_refused(tmp_path: Path, nam
     config = parse_config({"generation": {"engine": name}})
     with pytest.raises(ConfigError, match=f"'{name}' writes no questions; set it to vllm, openai"):
         write_questions(pool_of(1), QuestionPlan(KINDS), config, tmp_path / "out")
+
+
+def test_what_is_taken_from_passages_needs_no_engine(tmp_path: Path) -> None:
+    passages = (TrainingPassage("a", "The bittern hides."), TrainingPassage("b", "The heron hides."))
+    plan = QuestionPlan((ExtractedKind.terms, ExtractedKind.sentences))
+    echo = parse_config({"generation": {"engine": "echo"}})
+    report = write_questions(PassagePool(passages, 2, 0, 0, 0), plan, echo, tmp_path / "out")
+    assert list(read_questions(tmp_path / "out" / QUESTIONS).values()) == [
+        TrainingQuestion("terms/a", "bittern", "terms", ("a",)),
+        TrainingQuestion("terms/b", "heron", "terms", ("b",)),
+    ]
+    assert report.outcomes["sentences"]["empty"] == 2
+    assert report.tokens_per_s == 0.0
+
+
+def test_a_model_is_asked_by_default_where_one_is_named() -> None:
+    assert default_kinds(parse_config({"generation": {"engine": "smollm2"}})) == tuple(QuestionKind)
+    assert default_kinds(Config()) == tuple(ExtractedKind)
