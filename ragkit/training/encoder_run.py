@@ -1,0 +1,164 @@
+"""`ragkit train encoder` on a training folder: train, judge on held-out questions, keep model and record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragkit import __version__
+from ragkit.config import Config
+from ragkit.devices import choose_placement
+from ragkit.errors import DataError
+from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.evaluations.run_plan import session_facts
+from ragkit.files import atomic_write, sha256_of
+from ragkit.indexers.models.model_files import model_folder
+from ragkit.indexers.models.text_embedder import TextEmbedder, local_name, model_digest
+from ragkit.protocols import Embedder
+from ragkit.retrievers.training import checkpoint
+from ragkit.retrievers.training.encoder_batches import split_lists
+from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
+from ragkit.retrievers.training.student import Student
+from ragkit.retrievers.training.train_encoder import BEST, EncoderOutcome, EncoderTraining, train_encoder
+from ragkit.retrievers.training.training_log import FILE as LOG
+from ragkit.training.curves import save_curves
+from ragkit.training.held_out import MEASURE, HeldOutChange, held_out_change
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MODEL, RECORD, CURVES = "model", "train.json", "curves.svg"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRun:
+    """What to train on what. base: hub name or folder. max_passage_tokens: to cut passages to; 0: none."""
+
+    data: Path
+    base: str
+    training: EncoderTraining
+    max_passage_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderReport:
+    """model: the folder of the trained embedder."""
+
+    model: Path
+    base: str
+    outcome: EncoderOutcome
+    change: HeldOutChange
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": str(self.model),
+            "base": self.base,
+            "training": asdict(self.outcome),
+            "held_out": self.change.to_json(),
+        }
+
+    def table(self) -> Table:
+        from rich.table import Table
+
+        outcome, change = self.outcome, self.change
+        table = Table("", "before", "after", title=f"{self.base}, trained on {outcome.num_train} questions")
+        table.add_row("held-out loss", f"{outcome.untrained_total:.4f}", f"{outcome.best_total:.4f}")
+        table.add_row(f"held-out {MEASURE}", f"{change.base:.4f}", f"{change.trained:.4f}")
+        table.caption = (
+            f"{change.difference:+.4f} [{change.low:+.4f}, {change.high:+.4f}], p {change.p:.4f}, on "
+            f"{change.num_questions} held-out questions over {change.num_passages} passages; best after epoch "
+            f"{outcome.best_epoch} of {outcome.epochs}; {outcome.seconds:.0f} s, "
+            f"{outcome.tokens_a_second:.0f} tokens/s; {self.model}"
+        )
+        return table
+
+
+def run_encoder_training(
+    run: EncoderRun, out: Path, config: Config, tell: Callable[[str], None] = lambda _: None
+) -> EncoderReport:
+    """Train into `out`, or go on there, or show what came out there.
+
+    Raises:
+        ConfigError: there is no such model.
+        DataError: the training folder is malformed, or `out` holds the run of another plan.
+    """
+    data = read_training_set(run.data)
+    placement = choose_placement(config.embedder.device, config.embedder.dtype)
+    with RunFolder(out, _plan(run), session_facts()) as kept:
+        if kept.manifest.completed is not None:
+            return _report(run, out, kept.manifest.completed)
+        student = Student(
+            run.base,
+            placement,
+            max_passage_tokens=run.max_passage_tokens,
+            query_prompt=config.embedder.query_prompt,
+            passage_prompt=config.embedder.passage_prompt,
+            pictures=run.data,
+            trust_remote_code=config.embedder.trust_remote_code,
+        )
+        outcome = train_encoder(data, student, run.training, out, tell)
+        student.save(out / MODEL)
+        save_curves(out / LOG, out / CURVES)
+        tell(f"searching {len(data.passages)} passages with the embedder before and after")
+        change = _change(data, run, out, config)
+        facts = {"outcome": asdict(outcome), "held_out": asdict(change)}
+        _write_record(run, out, facts)
+        kept.complete(facts)
+    for file in (checkpoint.FILE, BEST):
+        (out / file).unlink(missing_ok=True)
+    return EncoderReport(out / MODEL, run.base, outcome, change)
+
+
+def _change(data: TrainingSet, run: EncoderRun, out: Path, config: Config) -> HeldOutChange:
+    _, held_out = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
+    names = [entry.question for entry in held_out]
+    base, trained = (make_encoder(name, config, data) for name in (run.base, str(out / MODEL)))
+    return held_out_change(data, names, base, trained, run.data, run.training.seed)
+
+
+def make_encoder(name: str, config: Config, data: TrainingSet) -> Embedder:
+    """An embedder of what the training set holds: texts, or pictures."""
+    settings = config.embedder.model_copy(update={"name": name})
+    if any(passage.image for passage in data.passages.values()):
+        from ragkit.indexers.models.page_embedders import make_page_embedder
+
+        return make_page_embedder(config.page_embedder.model_copy(update={"name": name}))
+    return TextEmbedder(
+        name,
+        choose_placement(settings.device, settings.dtype),
+        batch_tokens=settings.batch_tokens,
+        query_prompt=settings.query_prompt,
+        passage_prompt=settings.passage_prompt,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _plan(run: EncoderRun) -> dict[str, object]:
+    files = [run.data / name for name in (PASSAGES, QUESTIONS, LISTS)]
+    try:
+        digests = [sha256_of(file) for file in files]
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    return {
+        "command": "train encoder",
+        "ragkit": __version__,
+        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
+        "base": {"name": run.base, "fingerprint": model_digest(model_folder(local_name(run.base)), "")},
+        "training": asdict(run.training) | {"max_passage_tokens": run.max_passage_tokens},
+    }
+
+
+def _write_record(run: EncoderRun, out: Path, facts: dict[str, Any]) -> None:
+    """Beside the weights, so that whoever has the model knows what it was made from."""
+    record = {**_plan(run), **facts, "data_folder": run.data.resolve().name}
+    with atomic_write(out / MODEL / RECORD) as file:
+        file.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _report(run: EncoderRun, out: Path, completed: dict[str, Any]) -> EncoderReport:
+    outcome, change = EncoderOutcome(**completed["outcome"]), HeldOutChange(**completed["held_out"])
+    return EncoderReport(out / MODEL, run.base, outcome, change)

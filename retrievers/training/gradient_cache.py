@@ -1,0 +1,70 @@
+"""Gradients of a loss over a batch that is too large to be embedded at once.
+
+Gao, Zhang, Han and Callan, "Scaling deep contrastive learning batch size under memory limited setup",
+arXiv 2101.06983: embed all without gradients, take the loss's gradient with respect to the vectors, then embed
+again a piece at a time and hand each piece its part. Exactly the gradient of the whole batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ragkit.extras import require
+from ragkit.retrievers.training.encoder_batches import Batch
+from ragkit.retrievers.training.losses import LossParts, LossSettings, batch_loss
+from ragkit.retrievers.training.student import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_Piece = Callable[[], "Tensor"]
+
+
+def batch_gradients(student: Student, batch: Batch, settings: LossSettings, piece_tokens: int) -> LossParts:
+    """Add the gradients of the batch's mean loss to the student's parameters; the loss, without a graph.
+
+    piece_tokens: how many tokens are embedded at a time, about.
+    """
+    torch = require("torch")
+    pieces, places = _pieces(student, batch, piece_tokens)
+    with torch.no_grad():
+        vectors = [piece() for piece in pieces]
+    leaves = [piece.detach().requires_grad_() for piece in vectors]
+    parts = _loss(leaves, places, batch, settings)
+    torch.autograd.backward(parts.total)
+    for piece, leaf in zip(pieces, leaves, strict=True):
+        torch.autograd.backward(piece(), leaf.grad)
+    return _without_graph(parts)
+
+
+def loss_of(student: Student, batch: Batch, settings: LossSettings, piece_tokens: int) -> LossParts:
+    """The loss of a batch, without gradients."""
+    with require("torch").no_grad():
+        pieces, places = _pieces(student, batch, piece_tokens)
+        return _loss([piece() for piece in pieces], places, batch, settings)
+
+
+def _pieces(student: Student, batch: Batch, piece_tokens: int) -> tuple[list[_Piece], list[list[int]]]:
+    """What embeds the questions, then what embeds each piece of the passages; and which passages are in it."""
+    places = list(student.pieces(batch.passages, piece_tokens))
+
+    def passages(indices: list[int]) -> _Piece:
+        return lambda: student.passages([batch.passages[i] for i in indices])
+
+    return [lambda: student.questions(batch.questions), *map(passages, places)], places
+
+
+def _loss(
+    vectors: Sequence[Tensor], places: Sequence[Sequence[int]], batch: Batch, settings: LossSettings
+) -> LossParts:
+    torch = require("torch")
+    questions, *pieces = vectors
+    back = torch.tensor([i for indices in places for i in indices], device=questions.device).argsort()
+    scores = questions @ torch.cat(pieces)[back].T
+    lists, teacher = (torch.from_numpy(array).to(questions.device) for array in (batch.lists, batch.teacher))
+    return batch_loss(scores, lists, teacher, settings)
+
+
+def _without_graph(parts: LossParts) -> LossParts:
+    return LossParts(parts.total.detach(), parts.listwise.detach(), parts.contrastive.detach())

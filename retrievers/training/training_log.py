@@ -1,0 +1,31 @@
+"""What a training run said while it ran: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = "log.jsonl"
+
+
+class TrainingLog:
+    """Lines of a run, each with its `step`. A run that goes on from a checkpoint forgets what came after it."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        self._path = path
+        kept = [record for record in read_log(path) if record["step"] <= from_step] if from_step else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(record) + "\n" for record in kept), "utf-8")
+
+    def write(self, kind: str, step: int, **facts: Any) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step, **facts}) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Records in order; a last line that a kill cut off is left out."""
+    if not path.exists():
+        return []
+    whole = path.read_text("utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.split("\n") if line]
