@@ -42,6 +42,10 @@ REPLIES = "replies"
 _AT_ONCE = {"vllm": 1024, "openai": 64}
 _ONE_AFTER_THE_OTHER = 4
 _NO_WRITERS = ("extractive", "echo")
+_SMALL_MODEL = "smollm2"
+# At 0.8 a model of 135 million parameters leaves the subject: of 16 replies two were of use; at 0.3, 22 of 42 were,
+# and their passages were found again.
+_SMALL_MODEL_TEMPERATURE = 0.3
 
 
 def write_questions(
@@ -58,7 +62,7 @@ def write_questions(
     Replies are kept as they come; questions are read from them once all are there.
 
     Args:
-        engine: in place of the configured one; without a configured one it is "smollm2".
+        engine: in place of the configured one; without either it is "smollm2".
         writing: called with the number of replies that are there, and of all.
 
     Raises:
@@ -68,7 +72,7 @@ def write_questions(
     """
     is_asked = any(isinstance(kind, QuestionKind) for kind in plan.kinds)
     settings = _with_writer(config) if engine is None and is_asked else config
-    temperature = _temperature(config)
+    temperature = _temperature(settings)
     tasks = list(tasks_of(plan, pool.passages))
     _refuse_other_files(out)
     facts = plan_of_engine(COMMAND, settings, _data(pool, plan, temperature))
@@ -171,14 +175,16 @@ def _with_writer(config: Config) -> Config:
             f"generation.engine = {generation.engine!r} writes no questions; set it to vllm, openai, transformers "
             "or smollm2"
         )
-    writer = generation.model_copy(update={"engine": "smollm2"})
+    writer = generation.model_copy(update={"engine": _SMALL_MODEL})
     return config.model_copy(update={"generation": writer})
 
 
 def _temperature(config: Config) -> float:
     """The configuration's where it names one: its default is made for answers."""
     generation = config.generation
-    return generation.temperature if "temperature" in generation.model_fields_set else TEMPERATURE
+    if "temperature" in generation.model_fields_set:
+        return generation.temperature
+    return _SMALL_MODEL_TEMPERATURE if generation.engine == _SMALL_MODEL else TEMPERATURE
 
 
 def _data(pool: PassagePool, plan: QuestionPlan, temperature: float) -> dict[str, object]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ragkit import assemble
 from ragkit.config import Config, parse_config
 from ragkit.errors import ConfigError, ContextLengthError, DataError, EngineUnavailableError
 from ragkit.eval.runs.run_folder import read_finished
@@ -200,3 +201,19 @@ def test_what_is_taken_from_passages_needs_no_engine(tmp_path: Path) -> None:
 def test_a_model_is_asked_by_default_where_one_is_named() -> None:
     assert default_kinds(parse_config({"generation": {"engine": "smollm2"}})) == tuple(QuestionKind)
     assert default_kinds(Config()) == tuple(ExtractedKind)
+
+
+def test_the_small_model_is_asked_more_coolly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer()
+    monkeypatch.setattr(assemble, "make_engine", lambda config, embedder: writer)
+    plan = QuestionPlan((QuestionKind.free,))
+    write_questions(pool_of(1), plan, Config(), tmp_path / "none named")
+    for number, generation in enumerate(
+        (
+            {"engine": "smollm2", "temperature": 1.0},
+            {"engine": "transformers", "model": "m"},
+            {"engine": "vllm", "model": "m", "temperature": 0.0},
+        )
+    ):
+        write_questions(pool_of(1), plan, parse_config({"generation": generation}), tmp_path / str(number))
+    assert [request.sampling.temperature for request in writer.asked] == [0.3, 1.0, 0.8, 0.0]
