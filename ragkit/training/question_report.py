@@ -27,7 +27,7 @@ class QuestionReport:
     without loading the engine.
     """
 
-    pool: Mapping[str, object]
+    pool: PassagePool
     outcomes: Mapping[str, Mapping[str, int]]
     prompt_tokens: int
     completion_tokens: int
@@ -45,7 +45,7 @@ class QuestionReport:
     def to_json(self) -> dict[str, object]:
         """What ``ragkit train questions --json`` prints."""
         return {
-            "passages": dict(self.pool),
+            "passages": self.pool.to_json(),
             "questions": self.num_questions,
             "replies": {kind: dict(counts) for kind, counts in self.outcomes.items()},
             "prompt_tokens": self.prompt_tokens,
@@ -58,17 +58,15 @@ class QuestionReport:
         """What ``ragkit train questions`` prints."""
         from rich.table import Table
 
-        pool = self.pool
-        splits = pool["splits"]
-        out = f"{pool['held_out']} held out" + (
-            f" ({', '.join(splits)})" if isinstance(splits, list) and splits else ""
-        )
-        table = Table("kind", *_OUTCOMES, title=f"{self.num_questions} questions to {pool['passages']} passages")
+        pool, speed = self.pool, f"; {self.tokens_per_s:.1f} tokens/s written" if self.completion_tokens else ""
+        title = f"{self.num_questions} questions to {len(pool.passages)} passages"
+        table = Table("kind", *_OUTCOMES, title=title)
         for kind, counts in self.outcomes.items():
             table.add_row(kind, *(str(counts[outcome]) for outcome in _OUTCOMES))
+        splits = f" (relevant in {', '.join(pool.splits)})" if pool.splits else ""
         table.caption = (
-            f"of {pool['found']} passages {out}, {pool['repeated']} near duplicates, {pool['short']} too short; "
-            f"{self.tokens_per_s:.1f} tokens/s written"
+            f"of {pool.found} passages {pool.held_out} held out{splits}, {pool.repeated} near duplicates, "
+            f"{pool.short} too short{speed}"
         )
         return table
 
@@ -83,7 +81,7 @@ def question_report(
         written = read_row(kind_of(word), row)
         counted[word][_REFUSED if written is None else str(written.verdict)] += 1
     return QuestionReport(
-        pool.to_json(),
+        pool,
         {kind: dict(counts) for kind, counts in counted.items()},
         sum(row.get("prompt_tokens", 0) for row in rows.values()),
         sum(row.get("completion_tokens", 0) for row in rows.values()),

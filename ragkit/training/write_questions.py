@@ -43,8 +43,8 @@ _AT_ONCE = {"vllm": 1024, "openai": 64}
 _ONE_AFTER_THE_OTHER = 4
 _NO_WRITERS = ("extractive", "echo")
 _SMALL_MODEL = "smollm2"
-# At 0.8 a model of 135 million parameters leaves the subject: of 16 replies two were of use; at 0.3, 22 of 42 were,
-# and their passages were found again.
+# At 0.8 a model of 135 million parameters leaves the subject: two of 16 replies were of use. At 0.3 the passages
+# of 22 of 42 were found again.
 _SMALL_MODEL_TEMPERATURE = 0.3
 
 
@@ -70,18 +70,10 @@ def write_questions(
         DataError: the folder holds other passages or questions, or a run with another plan.
         EngineError: the engine failed; the same call goes on.
     """
-    is_asked = any(isinstance(kind, QuestionKind) for kind in plan.kinds)
-    settings = _with_writer(config) if engine is None and is_asked else config
-    temperature = _temperature(settings)
-    tasks = list(tasks_of(plan, pool.passages))
+    settings = _with_writer(config) if engine is None and _asks(plan) else config
     _refuse_other_files(out)
-    facts = plan_of_engine(COMMAND, settings, _data(pool, plan, temperature))
-    if not is_asked:
-        facts["models"] = {}
-    elif engine is not None:
-        facts["models"] = {"generator": engine.name}
-    # Of the settings of generation no others count than those that `models` and `data` name.
-    del facts["config"]
+    tasks = list(tasks_of(plan, pool.passages))
+    facts = _facts(pool, plan, settings, engine)
     with RunFolder(out / REPLIES, facts, session_facts()) as kept:
         if not (out / PASSAGES).exists():
             write_rows(out / PASSAGES, pool.passages)
@@ -91,7 +83,7 @@ def write_questions(
         asked = [task for task in left if isinstance(task.kind, QuestionKind)]
         if asked:
             used = engine or assemble.make_engine(settings, None)
-            asker = _Asker(used, kept, plan.seed, temperature)
+            asker = _Asker(used, kept, plan.seed, _temperature(settings))
             at_once = _AT_ONCE.get(settings.generation.engine, _ONE_AFTER_THE_OTHER)
             for start in range(0, len(asked), at_once):
                 asker.ask(asked[start : start + at_once])
@@ -187,16 +179,27 @@ def _temperature(config: Config) -> float:
     return _SMALL_MODEL_TEMPERATURE if generation.engine == _SMALL_MODEL else TEMPERATURE
 
 
-def _data(pool: PassagePool, plan: QuestionPlan, temperature: float) -> dict[str, object]:
-    return {
+def _asks(plan: QuestionPlan) -> bool:
+    return any(isinstance(kind, QuestionKind) for kind in plan.kinds)
+
+
+def _facts(pool: PassagePool, plan: QuestionPlan, settings: Config, engine: Engine | None) -> dict[str, object]:
+    """What decides the questions; of the settings only the model and the temperature, where a model writes."""
+    data: dict[str, object] = {
         "passages": pool.fingerprint(),
         "kinds": list(plan.kinds),
         "per_kind": plan.per_kind,
         "seed": plan.seed,
-        "temperature": temperature,
-        "max_tokens": MAX_TOKENS,
-        "prompts": prompts_fingerprint(),
     }
+    if _asks(plan):
+        data |= {"temperature": _temperature(settings), "max_tokens": MAX_TOKENS, "prompts": prompts_fingerprint()}
+    facts = plan_of_engine(COMMAND, settings, data)
+    del facts["config"]
+    if not _asks(plan):
+        facts["models"] = {}
+    elif engine is not None:
+        facts["models"] = {"generator": engine.name}
+    return facts
 
 
 def _refuse_other_files(out: Path) -> None:

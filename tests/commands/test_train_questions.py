@@ -68,7 +68,7 @@ def test_a_collection_gets_questions_and_a_report(
     assert list(read_questions(tmp_path / "t" / QUESTIONS)) == ["web/d2", "claims/d2", "web/d3", "claims/d3"]
     shown = run(*words)
     assert "4 questions to 2 passages" in shown
-    assert "1 held out (test)" in " ".join(shown.split())
+    assert "1 held out (relevant in test)" in " ".join(shown.split())
     assert engines == [("smollm2", 0.0)]
 
 
