@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ragkit.commands.train_accept import accept
+from ragkit.commands.train_back import back
 from ragkit.commands.train_encoder import encoder
 from ragkit.config import load_config
 
@@ -27,6 +29,8 @@ def train() -> None:
 
 
 train_app.command()(encoder)
+train_app.command()(accept)
+train_app.command()(back)
 
 
 @train_app.command()
