@@ -369,7 +369,7 @@ class Catalogue(Database):
         return {path: json.loads(facts) for path, facts in self.rows("SELECT path, facts FROM file_facts")}
 
     def swap_kinds(self, pairs: Mapping[str, str]) -> None:
-        """Inside a transaction: files of the first kind of each pair become of the second, and the other way round."""
+        """Inside a transaction: the files of two kinds change places, for each pair of kinds."""
         changes = json.dumps({**pairs, **{second: first for first, second in pairs.items()}})
         self._write(
             "UPDATE files SET kind = (SELECT value FROM json_each(?1) WHERE key = files.kind)"

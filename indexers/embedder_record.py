@@ -21,8 +21,8 @@ _FACT = "text_embedders"
 class EmbedderRecord:
     """An embedder of texts as a corpus remembers it.
 
-    settings: its table of the configuration; without a name where it was the user's own object. folder: of its files
-    below the corpus; "" where they are not kept there.
+    settings: its table of the configuration; without a name where it was the user's own object.
+    folder: of its files below the corpus; "" where they are not kept there.
     """
 
     facts: EmbedderFacts

@@ -20,7 +20,10 @@ _OTHER_WEIGHTS = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a model says of its training. base: what it was trained from. data: on what. made: when; "" if unsaid."""
+    """What a model says of its training.
+
+    base: what it was trained from. data: on what. made: when; "" where it does not say.
+    """
 
     base: str
     data: str
@@ -35,9 +38,7 @@ def check_keepable(source: Path) -> None:
     other = sorted(path for path in files if path.suffix in _OTHER_WEIGHTS)
     if other or not any(path.suffix == ".safetensors" for path in files):
         found = f"holds {other[0].name}" if other else "holds no .safetensors file"
-        raise DataError(
-            f"{source} {found}; a corpus keeps weights as safetensors alone, so save the model as such"
-        )
+        raise DataError(f"{source} {found}; a corpus keeps safetensors alone: save the model in that form")
 
 
 def keep_model(corpus: Path, source: Path, fingerprint: str) -> str:

@@ -52,7 +52,7 @@ _KINDS = {**_VECTOR_KINDS, kept_model.KIND: kept_model.FORMER_KIND}
 
 @dataclass(frozen=True, slots=True)
 class Reembedded:
-    """num_passages: of text, all with vectors of the new embedder now. num_embedded: those that had none of it yet.
+    """num_passages: of text. num_embedded: those of them that had no vectors of the wanted embedder.
 
     problems: what could not be had, such as an index that FAISS cannot build.
     """

@@ -281,9 +281,9 @@ class Corpus:
     def switch_embedder(
         self, model: str | Path | Embedder, *, progress: Callable[[int, int], None] = lambda _, __: None
     ) -> SwitchReport:
-        """Embed all texts by another embedder, and search with it from then on; the former one stays to go back to.
+        """Embed all texts by another embedder, and search with it from then on.
 
-        Searches go on meanwhile, and find the old vectors until one commit names the new ones. Killed, the next
+        The embedder in use stays as the former one, to go back to. Searches go on meanwhile, and find the old vectors until one commit names the new ones. Killed, the next
         call with the same model goes on. A model's files are copied into the corpus.
 
         Args:

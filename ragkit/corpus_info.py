@@ -23,8 +23,8 @@ class CorpusInfo:
 
     num_dead: removed passages of which files still hold rows. num_bytes: of all its files. indexes: by name of
     their file. former_embedder: in use before the present one, and to be had again by ragkit train back.
-    trained, former_trained: what these say of their training, where they say it. searched_exactly: for each part of the vectors that has no index, how many and why.
-    attributes: name -> type -> number of documents.
+    trained, former_trained: what these say of their training, where they say it. searched_exactly: for each part
+    of the vectors that has no index, how many and why. attributes: name -> type -> number of documents.
     """
 
     path: str

@@ -28,7 +28,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class SwitchReport:
-    """embedder: in use now. former: in use before; None where nothing was switched, for the first was in use already.
+    """embedder: in use now. former: in use before; None where nothing was switched, for that was so already.
 
     num_passages: of text. num_embedded: those of them that had no vectors of this embedder yet.
     """
@@ -139,8 +139,8 @@ class EmbedderSwitch:
         )
         if old != new:
             raise ConfigError(
-                f"passages of {self._corpus} have up to {old} tokens, and with this embedder they would have up to "
-                f"{new}; take one that reads as many, or index into a new corpus with it"
+                f"passages of {self._corpus} have up to {old} tokens, and with this embedder they would have "
+                f"up to {new}; take one that reads as many, or index into a new corpus with it"
             )
 
     def _switch(self, target: EmbedderRecord, load: Callable[[], Embedder], old: EmbedderRecord) -> SwitchReport:
@@ -161,7 +161,8 @@ class EmbedderSwitch:
             return done.problems
         return [
             *done.problems,
-            "how much texts and pictures count was fitted with the former embedder; fit it again: ragkit train fusion",
+            "the weights of texts and pictures were fitted with the former embedder: fit them again by ragkit "
+            "train fusion",
         ]
 
 

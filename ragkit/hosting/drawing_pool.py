@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ragkit.errors import DocumentError
-from ragkit.hosting.drawing_process import DrawingProcess, DrawLimits
+from ragkit.hosting.drawing_process import START_S, DrawingProcess, DrawLimits
 from ragkit.hosting.drawing_worker import request_of
 from ragkit.indexers.page_images import Drawing
 from ragkit.serve_config import ServeConfig
@@ -57,10 +57,12 @@ class DrawingPool:
         Raises:
             DocumentError: also where drawing crashed or took more than the limits, or no process had time for it.
         """
-        if not self._places.acquire(timeout=self._limits.timeout_s):
+        # As long as the page before may take it: from the start of its process to the end of its time.
+        patience_s = START_S + self._limits.timeout_s
+        if not self._places.acquire(timeout=patience_s):
             raise DocumentError(
                 f"page {page} was not drawn: other pages kept all {_MOST} processes that draw busy for "
-                f"{self._limits.timeout_s:g} s"
+                f"{patience_s:g} s"
             )
         try:
             with self._process() as process:

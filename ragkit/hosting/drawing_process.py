@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.1
 # Until it has loaded its libraries.
-_START_S = 60.0
+START_S = 60.0
 # From the end of what it says to its own.
 _END_S = 1.0
 _LONGEST_LINE = 1_000_000
@@ -114,12 +114,12 @@ class DrawingProcess:
         self._out.close()
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         while b"\n" not in self._heard and not self._is_ready:
             if self._poll.poll(_LOOK_S * 1000) and not self._hear():
                 raise DocumentError(f"the process that draws pages did not start ({self._how_it_ended()})")
             if time.monotonic() > deadline:
-                raise DocumentError(f"the process that draws pages did not start in {_START_S:g} s")
+                raise DocumentError(f"the process that draws pages did not start in {START_S:g} s")
         if not self._is_ready:
             self._heard.clear()
             self._base_bytes = memory_of(self._process.pid)

@@ -13,10 +13,10 @@ from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.eval.measures.significance import bootstrap_difference, paired_randomization
 from ragkit.eval.sets.trec import Run
 from ragkit.indexers.vectors.numpy_index import NumpyIndex
-from ragkit.pictures import rgb_on_white
 from ragkit.protocols import Embedder
-from ragkit.records import FloatArray, PageImage, Passage
-from ragkit.retrievers.training.examples import TrainingPassage, TrainingSet
+from ragkit.records import FloatArray
+from ragkit.retrievers.training.examples import TrainingSet
+from ragkit.retrievers.training.passage_records import as_passage
 
 MEASURE = "nDCG@10"
 _DEPTH = 10
@@ -72,7 +72,7 @@ def held_out_change(
             f'none of {len(questions)} held-out questions has "sources" among the passages; without them nothing '
             "tells whether training helped"
         )
-    passages = [_as_passage(passage, pictures) for passage in data.passages.values()]
+    passages = [as_passage(passage, pictures) for passage in data.passages.values()]
     texts = [data.questions[name].text for name in judged]
     ids = list(data.passages)
     values = []
@@ -92,23 +92,3 @@ def _run(questions: FloatArray, passages: FloatArray, names: Sequence[str], ids:
         name: {ids[place]: float(score) for place, score in zip(row, row_scores, strict=True)}
         for name, row, row_scores in zip(names, places, scores, strict=True)
     }
-
-
-def _as_passage(passage: TrainingPassage, pictures: Path) -> Passage:
-    if not passage.image:
-        return Passage(-1, passage.id, 1, 0, 0, passage.text, passage.title)
-    return Passage(-1, passage.id, 1, 0, 0, "", image=_page_image(passage, pictures))
-
-
-def _page_image(passage: TrainingPassage, pictures: Path) -> PageImage:
-    from PIL import Image
-
-    path = pictures / passage.image
-    with Image.open(path) as picture:
-        width, height = picture.size
-
-    def load() -> Image.Image:
-        with Image.open(path) as picture:
-            return rgb_on_white(picture)
-
-    return PageImage(passage.document or passage.id, 1, width, height, load=load)

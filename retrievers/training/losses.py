@@ -19,6 +19,8 @@ from ragkit.extras import require
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Of the positive's score: what of a question's list is above it is no negative of the question.
+THRESHOLD = 0.6
 Method = Literal["listwise", "infonce", "margin-mse"]
 
 
@@ -37,7 +39,7 @@ class LossSettings:
     teacher_temperature: float = 0.3
     contrastive_temperature: float = 0.01
     contrastive_weight: float = 0.1
-    threshold: float = 0.6
+    threshold: float = THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""`ragkit train questions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_report
+from ragkit.config import load_config
+
+if TYPE_CHECKING:
+    from ragkit.retrievers.training.question_prompts import QuestionKind
+    from ragkit.training.passage_sources import PassagePool
+
+
+def questions(
+    out: Annotated[Path, typer.Option(help="Training folder: gets passages.jsonl and questions.jsonl.")],
+    corpus: Annotated[Path | None, typer.Option(help="Corpus whose texts the questions are written to.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="In the place of a corpus: a folder in BEIR's layout; a document is a passage."),
+    ] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of --data: split whose relevant documents, and near duplicates of them, are left out; several "
+            "times for several; default: every split but train."
+        ),
+    ] = None,
+    kinds: Annotated[
+        str, typer.Option(help="Of questions, claims, titles, keywords, web, free: some, separated by commas.")
+    ] = "questions,claims,titles,keywords,web,free",
+    per_kind: Annotated[
+        int | None, typer.Option(min=1, help="Questions of each kind; default: one to every passage.")
+    ] = None,
+    passages: Annotated[int, typer.Option(min=1, help="Take at most so many, drawn at random.")] = 100_000,
+    config: ConfigOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of passages, examples and replies.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a language model write questions to passages: what a retriever can be trained on without labels.
+
+    The model is that of the settings' table generation; where they name none, a small packaged one. An
+    interrupted run goes on with the same command.
+    """
+    from ragkit.progress import count_progress
+    from ragkit.training.write_questions import QuestionPlan, write_questions
+
+    settings = load_config(config)
+    plan = QuestionPlan(_kinds(kinds), per_kind, seed)
+    pool = _pool(corpus, data, held_out, passages, seed)
+    with going_on(out):
+        report = write_questions(pool, plan, settings, out, writing=count_progress("replies"))
+    show_report(report, as_json)
+
+
+def _kinds(words: str) -> tuple[QuestionKind, ...]:
+    from ragkit.retrievers.training.question_prompts import QuestionKind
+
+    known = [str(kind) for kind in QuestionKind]
+    wanted = [word.strip() for word in words.split(",")]
+    for word in wanted:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r}; give some of {', '.join(known)}", param_hint="--kinds")
+    return tuple(QuestionKind(word) for word in dict.fromkeys(wanted))
+
+
+def _pool(
+    corpus: Path | None, data: Path | None, held_out: list[str] | None, limit: int, seed: int
+) -> PassagePool:
+    from ragkit.corpus import Corpus
+    from ragkit.training.passage_sources import beir_pool, corpus_pool
+
+    if (corpus is None) == (data is None):
+        raise typer.BadParameter("give one of --corpus and --data", param_hint="--corpus")
+    if data is not None:
+        return beir_pool(data, held_out or None, limit, seed)
+    if held_out:
+        raise typer.BadParameter("counts only with --data", param_hint="--held-out")
+    assert corpus is not None, "one of both is given"
+    with Corpus.open(corpus, create=False) as opened:
+        return corpus_pool(opened, limit, seed)

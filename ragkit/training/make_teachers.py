@@ -1,0 +1,48 @@
+"""Teachers by the names that commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ragkit import assemble
+from ragkit.config import Config, RerankConfig
+from ragkit.errors import ConfigError
+from ragkit.retrievers.training.teachers import EmbedderTeacher, RerankerTeacher, Teacher
+
+RETRIEVER = "retriever"
+_KNOWN = "retriever, cross-encoder:NAME, embedder:NAME or reranker"
+
+
+def make_teachers(names: Sequence[str], config: Config, pictures: Path) -> list[Teacher]:
+    """Those that are models: all but "retriever", which stands for the scores of the ranking.
+
+    Args:
+        pictures: the folder that pictures' paths start from.
+
+    Raises:
+        ConfigError: a name is not known, stands twice, or its model cannot be loaded.
+    """
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a teacher is named twice: {', '.join(names)}")
+    return [_teacher(name, config, pictures) for name in names if name != RETRIEVER]
+
+
+def _teacher(name: str, config: Config, pictures: Path) -> Teacher:
+    kind, _, model = name.partition(":")
+    if name == "reranker":
+        reranker = assemble.make_reranker(config)
+        if reranker is None:
+            raise ConfigError('teacher "reranker" is the one of the settings, and [rerank] kind is "none"')
+        return RerankerTeacher(name, reranker, pictures)
+    if kind == "cross-encoder" and model:
+        named = RerankConfig(kind="cross-encoder", model=model)
+        reranker = assemble.make_reranker(config.model_copy(update={"rerank": named}))
+        assert reranker is not None, "a kind is named"
+        return RerankerTeacher(name, reranker, pictures)
+    if kind == "embedder" and model:
+        named_embedder = config.embedder.model_copy(update={"name": model})
+        embedder = assemble.make_embedder(config.model_copy(update={"embedder": named_embedder}))
+        if embedder is not None:
+            return EmbedderTeacher(name, embedder, pictures)
+    raise ConfigError(f"teacher {name!r}; give {_KNOWN}")
