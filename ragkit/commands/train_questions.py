@@ -11,9 +11,7 @@ from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_repo
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
-    from ragkit.config import Config
     from ragkit.training.passage_sources import PassagePool
-    from ragkit.training.question_plan import AnyKind
 
 
 def questions(
@@ -52,30 +50,15 @@ def questions(
     small packaged one. An interrupted run goes on with the same command.
     """
     from ragkit.progress import count_progress
-    from ragkit.training.question_plan import QuestionPlan
+    from ragkit.training.question_plan import QuestionPlan, default_kinds, kinds_of
     from ragkit.training.write_questions import write_questions
 
     settings = load_config(config)
-    plan = QuestionPlan(_kinds(kinds, settings), per_kind, seed)
+    plan = QuestionPlan(kinds_of(kinds) or default_kinds(settings), per_kind, seed)
     pool = _pool(corpus, data, held_out, passages, seed)
     with going_on(out):
         report = write_questions(pool, plan, settings, out, writing=count_progress("replies"))
     show_report(report, as_json)
-
-
-def _kinds(words: str, settings: Config) -> tuple[AnyKind, ...]:
-    from ragkit.retrievers.training.extracted_questions import ExtractedKind
-    from ragkit.retrievers.training.question_prompts import QuestionKind
-    from ragkit.training.question_plan import default_kinds, kind_of
-
-    if not words:
-        return default_kinds(settings)
-    known = [str(kind) for kind in (*QuestionKind, *ExtractedKind)]
-    wanted = [word.strip() for word in words.split(",")]
-    for word in wanted:
-        if word not in known:
-            raise typer.BadParameter(f"{word!r}; give some of {', '.join(known)}", param_hint="--kinds")
-    return tuple(kind_of(word) for word in dict.fromkeys(wanted))
 
 
 def _pool(

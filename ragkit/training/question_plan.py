@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ragkit.config import Config
+from ragkit.errors import ConfigError
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.retrievers.training.extracted_questions import ExtractedKind
 from ragkit.retrievers.training.question_prompts import QuestionKind
@@ -55,6 +56,15 @@ def default_kinds(config: Config) -> tuple[AnyKind, ...]:
     return tuple(QuestionKind) if named else tuple(ExtractedKind)
 
 
-def kind_of(word: str) -> AnyKind:
-    """Raises ValueError where there is no such kind."""
-    return ExtractedKind(word) if word in list(ExtractedKind) else QuestionKind(word)
+def kinds_of(words: str) -> tuple[AnyKind, ...]:
+    """The kinds named in a line with commas between; none for an empty one.
+
+    Raises:
+        ConfigError: a word is no kind.
+    """
+    known: dict[str, AnyKind] = {str(kind): kind for kind in (*QuestionKind, *ExtractedKind)}
+    wanted = list(dict.fromkeys(word.strip() for word in words.split(","))) if words else []
+    for word in wanted:
+        if word not in known:
+            raise ConfigError(f"kind of questions {word!r}; give some of {', '.join(known)}")
+    return tuple(known[word] for word in wanted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.retrievers.training.extracted_questions import ExtractedKind
 from ragkit.retrievers.training.question_prompts import Verdict, WrittenText, read_reply
 from ragkit.training.passage_sources import PassagePool
-from ragkit.training.question_plan import AnyKind, kind_of
+from ragkit.training.question_plan import AnyKind, kinds_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,7 +78,7 @@ def question_report(
     counted = {str(kind): Counter(dict.fromkeys(_OUTCOMES, 0)) for kind in kinds}
     for id_, row in rows.items():
         word = id_.partition("/")[0]
-        written = read_row(kind_of(word), row)
+        written = read_row(kinds_of(word)[0], row)
         counted[word][_REFUSED if written is None else str(written.verdict)] += 1
     return QuestionReport(
         pool,
