@@ -100,12 +100,12 @@ def test_a_question_whose_answer_is_held_out_is_left_out(collection: Path, tmp_p
 
 def written(folder: Path) -> Path:
     """Ten passages of a word of their own; a question to each, and one that leads elsewhere."""
-    words = [f"word{n} filler{n % 3}" for n in range(10)]
+    words = [f"{chr(97 + n) * 3} {'xyz'[n % 3] * 4}" for n in range(10)]
     write_rows(
         folder / PASSAGES, [TrainingPassage(f"p{n}", f"about {word} and more") for n, word in enumerate(words)]
     )
     asked = [TrainingQuestion(f"w/p{n}", f"more {word}", "web", (f"p{n}",)) for n, word in enumerate(words)]
-    asked[3] = TrainingQuestion("w/p3", "more word4 filler1", "web", ("p3",))
+    asked[3] = TrainingQuestion("w/p3", "more eee yyyy", "web", ("p3",))
     write_rows(folder / QUESTIONS, asked)
     return folder
 

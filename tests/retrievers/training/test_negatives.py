@@ -31,7 +31,7 @@ PASSAGES = {
     name: TrainingPassage(name, text)
     for name, text in {
         "good": "The crane stands.",
-        "copy": "the  CRANE - stands",
+        "copy": "the  CRANE\nstands.",
         "near": "A crane stood still.",
         "edge": "Herons stand.",
         "far": "Barges drift.",
@@ -44,6 +44,12 @@ def test_a_copy_of_the_positive_is_no_negative() -> None:
     clean, counts = denoised(SCORED, PASSAGES, {"good"}, "mask")
     assert clean == TrainingList("q", ("good", "near", "edge", "far"), (0.5, 0.301, 0.3, 0.0))
     assert counts == DenoiseCounts(repeated=1)
+
+
+def test_another_number_makes_another_passage() -> None:
+    passages = {"a": TrainingPassage("a", "Revenue 2021: 5"), "b": TrainingPassage("b", "Revenue 2022: 5")}
+    entry = TrainingList("q", ("a", "b"), (1.0, 0.9))
+    assert denoised(entry, passages, {"a"}, "mask") == (entry, DenoiseCounts())
 
 
 def test_what_is_above_six_tenths_of_the_positive_is_dropped_and_what_is_at_it_stays() -> None:
