@@ -283,8 +283,9 @@ class Corpus:
     ) -> SwitchReport:
         """Embed all texts by another embedder, and search with it from then on.
 
-        The embedder in use stays as the former one, to go back to. Searches go on meanwhile, and find the old vectors until one commit names the new ones. Killed, the next
-        call with the same model goes on. A model's files are copied into the corpus.
+        The embedder in use stays as the former one, to go back to. Searches go on meanwhile, and find the old
+        vectors until one commit names the new ones. Killed, the next call with the same model goes on. A model's
+        files are copied into the corpus.
 
         Args:
             model: the folder of a sentence-transformers model, such as a trained one, or your own `Embedder`.
