@@ -139,7 +139,7 @@ class Repairer:
             self._say(f"{done} page pictures were drawn again")
 
     def _drop_former(self, bad: set[StoredFile]) -> None:
-        """Damaged vectors of the former embedder are made again when it is wanted; without its model it is gone."""
+        """Damaged vectors of the former embedder are made again when wanted; without its model it is gone."""
         kinds = (FORMER_TEXTS.keys_kind, FORMER_TEXTS.vectors_kind, FORMER_TEXTS.index_kind)
         if any(file.kind == FORMER_MODEL_KIND for file in bad):
             with self._catalogue.transaction():
