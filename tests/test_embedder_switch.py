@@ -1,4 +1,4 @@
-"""A corpus switched to a trained model: kept with it, found by itself, named, followed by readers, and left again."""
+"""A corpus switched to a trained model: kept with it, found by itself, named, followed by readers, left again."""
 
 from __future__ import annotations
 

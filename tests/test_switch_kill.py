@@ -78,9 +78,7 @@ def test_broken_off_anywhere_it_is_one_state_or_the_other(
         path = tmp_path / str(n)
         shutil.copytree(base, path)
         with monkeypatch.context() as patch, opened_as_it_is(path) as corpus:
-            # Both ways know both: going back asks the user for what is no longer loaded.
-            corpus._embedders.given = type(corpus._embedders.given)(texts=HashEmbedder())
-            corpus._embedders.adopt(corpus.embedder)
+            know_both(corpus)
             Fuse(patch, n)
             try:
                 switch(corpus, way)
@@ -94,8 +92,7 @@ def test_broken_off_anywhere_it_is_one_state_or_the_other(
             assert contents(corpus) == expected[state]
             assert corpus.verify() == []
             if state != wanted:
-                corpus._embedders.adopt(corpus.embedder)
-                corpus._embedders.given = type(corpus._embedders.given)(texts=HashEmbedder())
+                know_both(corpus)
                 switch(corpus, way)
                 assert contents(corpus) == expected[wanted]
             corpus.compact()
@@ -107,6 +104,12 @@ def test_broken_off_anywhere_it_is_one_state_or_the_other(
     first_new = states.index(wanted)
     assert set(states[first_new:]) == {wanted}
     assert 5 < first_new < len(states)
+
+
+def know_both(corpus: Corpus) -> None:
+    """The one in use, and the one that going back embeds what is missing with: no settings name it."""
+    corpus._embedders.adopt(corpus.embedder)
+    corpus._embedders.adopt(HashEmbedder())
 
 
 def switch(corpus: Corpus, way: str) -> None:
