@@ -382,10 +382,11 @@ class Corpus:
         level = level or self.config.retrieval.level
         if self.reranker is None:
             return self._searcher.search(asked, k, level, only)
-        depth = self.config.rerank.depth
+        depth, weight = self.config.rerank.depth, assemble.rerank_weight(self.config)
         found = self._searcher.search(asked, max(k, depth), level, only)
         return [
-            rerank_first(self.reranker, query, hits, depth)[:k] for query, hits in zip(asked, found, strict=True)
+            rerank_first(self.reranker, query, hits, depth, weight)[:k]
+            for query, hits in zip(asked, found, strict=True)
         ]
 
     def ask(
@@ -522,7 +523,7 @@ class Corpus:
         """The reranker, loaded when first asked for; None where none is configured."""
         with self._lock:
             if self._reranker is None:
-                self._reranker = assemble.make_reranker(self.config)
+                self._reranker = assemble.make_reranker(self.config, lambda: self.engine)
         return self._reranker
 
 

@@ -62,6 +62,22 @@ def rows_of(keys: KeyArray, wanted: KeyArray) -> NDArray[np.int64]:
     return rows
 
 
+def places_of(keys: KeyArray, wanted: KeyArray) -> NDArray[np.int64]:
+    """int64 (n,): where in ascending `keys` each of the wanted stands, in their order.
+
+    Raises:
+        CorpusDamagedError: one is not there.
+    """
+    places: NDArray[np.int64] = np.searchsorted(keys, wanted)
+    is_there = np.isin(wanted, keys[places[places < len(keys)]])
+    missing = wanted[~is_there]
+    if len(missing):
+        raise CorpusDamagedError(
+            f"{len(missing)} of {len(wanted)} passages have no vector (first: {missing[0]}); run ragkit verify"
+        )
+    return places
+
+
 def write_shard(
     corpus: Path, space: VectorSpace, generation: int, keys: KeyArray, parts: Iterable[FloatArray]
 ) -> list[StoredFile]:

@@ -10,6 +10,7 @@ from ragkit.commands.train_encoder import encoder
 from ragkit.commands.train_fusion import fusion
 from ragkit.commands.train_negatives import negatives
 from ragkit.commands.train_questions import questions
+from ragkit.commands.train_reranker import reranker
 
 train_app = typer.Typer(no_args_is_help=True, help="Training to your own documents.")
 
@@ -19,5 +20,5 @@ def train() -> None:
     """Training to your own documents."""
 
 
-for command in (questions, negatives, encoder, accept, back, fusion):
+for command in (questions, negatives, encoder, reranker, accept, back, fusion):
     train_app.command()(command)

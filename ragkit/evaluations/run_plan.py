@@ -13,6 +13,7 @@ from ragkit import __version__
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.eval.speed.timing import machine_facts
+from ragkit.feedback_config import LolFeedback
 
 # Settings of the machine, of how long is waited, and of where a key is: in any table.
 _NOT_OF_ANY_TABLE = frozenset(
@@ -109,6 +110,9 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
     }
     if config.rerank.kind != "none":
         models["reranker"] = _named(config.rerank.model, config.rerank.kind)
+    for table in config.retrieval.feedback:
+        if isinstance(table, LolFeedback):
+            models["reformulator"] = _named(table.model, table.kind)
     if generates:
         models["generator"] = _generator(config)
     return models

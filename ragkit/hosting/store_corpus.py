@@ -64,8 +64,8 @@ class StoreModels:
         embedders = make_embedders(config, Embedders())
         if not to_answer:
             return cls(config, embedders)
-        engine = engine or assemble.make_engine(config, embedders.texts)
-        return cls(config, embedders, engine, assemble.make_reranker(config), redraw)
+        answering = engine or assemble.make_engine(config, embedders.texts)
+        return cls(config, embedders, answering, assemble.make_reranker(config, lambda: answering), redraw)
 
 
 class StoreCorpus(Corpus):
