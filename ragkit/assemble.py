@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ragkit.assemble_feedback import add_feedback
 from ragkit.config import Config, GenerationConfig, RerankConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
+from ragkit.feedback_config import OF_TERMS
 from ragkit.protocols import (
     Embedder,
     Engine,
@@ -141,12 +143,18 @@ def _picture_retriever(config: Config, parts: CorpusParts) -> Retriever:
 
     if config.pages.embed == "image" and config.retrieval.method == "bm25":
         raise ConfigError("retrieval.method = 'bm25' needs text, and this corpus holds page pictures alone")
+    if config.pages.embed == "image" and any(table.kind in OF_TERMS for table in config.retrieval.feedback):
+        raise ConfigError(
+            "retrieval.feedback of kind 'rm3' revises terms, and this corpus holds page pictures alone; "
+            "take a kind of vectors: average, rocchio, lol"
+        )
     assert parts.page_embedder is not None, "a corpus of pictures has their embedder"
     assert parts.page_vectors is not None, "a corpus of pictures has their vectors"
     dense = DenseRetriever(parts.store, parts.page_embedder, parts.page_vectors, reads_images=True)
+    revised = add_feedback(dense, config.retrieval.feedback, dense, None, _fingerprints(parts))
     if parts.late_interaction is None:
-        return dense
-    return RescoringRetriever(dense, parts.late_interaction, config.late_interaction.depth)
+        return revised
+    return RescoringRetriever(revised, parts.late_interaction, config.late_interaction.depth)
 
 
 def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
@@ -154,10 +162,10 @@ def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
     from ragkit.retrievers.dense import DenseRetriever
     from ragkit.retrievers.hybrid import HybridRetriever
 
-    method = config.retrieval.method
+    method, feedback = config.retrieval.method, config.retrieval.feedback
     bm25 = Bm25Retriever(parts.store, parts.lexical)
     if method == "bm25":
-        return bm25
+        return add_feedback(bm25, feedback, None, parts.lexical)
     if parts.embedder is None or parts.vectors is None:
         raise ConfigError(
             f"retrieval.method = {method!r} needs vectors and this corpus has none (embedder.name = 'none'); "
@@ -165,8 +173,13 @@ def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
         )
     dense = DenseRetriever(parts.store, parts.embedder, parts.vectors)
     if method == "dense":
-        return dense
-    return HybridRetriever(parts.store, [dense, bm25], _fusion(config.retrieval), config.retrieval.depth)
+        return add_feedback(dense, feedback, dense, None, _fingerprints(parts))
+    hybrid = HybridRetriever(parts.store, [dense, bm25], _fusion(config.retrieval), config.retrieval.depth)
+    return add_feedback(hybrid, feedback, dense, parts.lexical, _fingerprints(parts))
+
+
+def _fingerprints(parts: CorpusParts) -> list[str]:
+    return [embedder.fingerprint for embedder in (parts.embedder, parts.page_embedder) if embedder is not None]
 
 
 def _fusion(settings: RetrievalConfig) -> Fusion:

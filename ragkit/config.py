@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ragkit.errors import ConfigError
+from ragkit.feedback_config import FeedbackTable, as_tables, check_method
 from ragkit.field_problems import explain
 from ragkit.serve_config import ServeConfig
 
@@ -158,6 +167,8 @@ class RetrievalConfig(_Table):
     depth: passages that each retriever gives to the fusion; a hybrid search finds no more.
     page_fusion "auto": texts and pictures are merged with the weights that were fitted for the corpus
     (ragkit train fusion), and by "rrf" where none were.
+    feedback: how the first hits of a search revise what is searched for again, a table such as
+    {kind = "average", depth = 3}; in hybrid retrieval a list of two, of vectors and of terms. None by default.
     """
 
     method: Literal["dense", "bm25", "hybrid"] = "hybrid"
@@ -167,6 +178,12 @@ class RetrievalConfig(_Table):
     rrf_k: int = Field(default=60, ge=1)
     page_fusion: Literal["auto", "rrf"] = "auto"
     depth: int = Field(default=500, ge=1)
+    feedback: Annotated[tuple[FeedbackTable, ...], BeforeValidator(as_tables)] = ()
+
+    @model_validator(mode="after")
+    def _check_feedback(self) -> Self:
+        check_method(self.feedback, self.method)
+        return self
 
 
 class RerankConfig(_Table):

@@ -33,9 +33,19 @@ def known_fields(model: object, location: Sequence[object]) -> list[str]:
     kinds = _models(model)
     for part in location:
         fields = [kind.model_fields[part] for kind in kinds if isinstance(part, str) and part in kind.model_fields]
-        # Numbers of items, and names of a union's members, lead no deeper.
-        kinds = [inner for field in fields for inner in _models(field.annotation)] or kinds
+        # Numbers of items lead no deeper, nor do names of a union's members but for those that say their kind.
+        inner = [model for field in fields for model in _models(field.annotation)]
+        kinds = inner or _of_kind(kinds, part) or kinds
     return sorted({name for kind in kinds for name in kind.model_fields})
+
+
+def _of_kind(models: Sequence[type[BaseModel]], name: object) -> list[type[BaseModel]]:
+    """Those of a union that a field tells apart by this value."""
+    return [
+        model
+        for model in models
+        if any(name in get_args(field.annotation) for field in model.model_fields.values())
+    ]
 
 
 def _hint(given: str, model: object, location: Sequence[object]) -> str:

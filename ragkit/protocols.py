@@ -5,7 +5,7 @@ Scores: higher is better. Ties: by key. Arrays: as said in each docstring.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -116,6 +116,14 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def vectors_of(self, keys: KeyArray) -> FloatArray:
+        """float32 (n, dim): the vectors that passages were added with, in the order of the keys.
+
+        Raises:
+            CorpusDamagedError: a key has no vector here.
+        """
+        ...
+
 
 class LexicalIndex(Protocol):
     """Term matching over passages."""
@@ -124,6 +132,16 @@ class LexicalIndex(Protocol):
 
     def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
         """As `VectorIndex.search`; passages that share no term with the query are no hits."""
+        ...
+
+    def search_terms(
+        self, queries: Sequence[Mapping[str, float]], k: int, among: KeyArray | None = None
+    ) -> tuple[FloatArray, KeyArray]:
+        """As `search`, for queries of terms with weights above 0: a weight of 2 counts as standing there twice."""
+        ...
+
+    def term_counts(self, text: str) -> Mapping[str, int]:
+        """The terms of a text, and how often it has each: by these weights it is searched for."""
         ...
 
 
@@ -164,6 +182,26 @@ class Ranker(Protocol):
         self, queries: Sequence[Query], k: int, where: Filter | None = None
     ) -> list[tuple[KeyArray, NDArray[np.float32] | NDArray[np.float64]]]:
         """For each query keys int64 (n,) and scores (n,), n at most k, best first."""
+        ...
+
+
+class Feedback(Protocol):
+    """Revises queries by the passages that they found first (pseudo-relevance feedback)."""
+
+    @property
+    def num_hits(self) -> int:
+        """How many first hits of a query it wants; it may be given fewer, or more."""
+        ...
+
+    def revise(self, queries: Sequence[Query], found: Sequence[Sequence[Hit]]) -> list[Query]:
+        """Each query with the vector or the terms to search with again, and how many hits these come from.
+
+        A query without hits stays as it is. No query depends on the others.
+
+        Args:
+            queries: vectors are revised of queries that have one.
+            found: the hits of each query, best first.
+        """
         ...
 
 

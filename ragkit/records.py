@@ -159,14 +159,18 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question on its way through retrieval; feedback may replace the vector.
+    """A question on its way through retrieval; feedback may replace vector and terms.
 
-    images: what the asker shows with it; searched with where page pictures are.
+    dense: float32 (dim,), in place of the text's own vector. images: what the asker shows with it; searched with
+    where page pictures are. terms: in place of the text's own, as the lexical index has them, each with its weight
+    above 0. feedback_depth: how many passages, found before, vector or terms were revised by.
     """
 
     text: str
     dense: FloatArray | None = None
     images: tuple[Image, ...] = field(default=(), compare=False)
+    terms: tuple[tuple[str, float], ...] | None = None
+    feedback_depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +189,14 @@ class Hit:
     """A passage found for a query; a higher score is better, ties are ordered by passage key.
 
     retrieved_rank, retrieval_score: place (from 1) and score before a reranker ordered the hits anew; None
-    where none did.
+    where none did. feedback_depth: how many passages of a first search the query of this one was revised by.
     """
 
     score: float
     passage: Passage
     retrieved_rank: int | None = None
     retrieval_score: float | None = None
+    feedback_depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

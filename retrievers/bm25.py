@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ragkit.protocols import LexicalIndex, PassageStore
 from ragkit.records import Filter, Hit, Query
@@ -24,4 +24,8 @@ class Bm25Retriever:
     def rank(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[Ranking]:
         """As `Ranker.rank`."""
         among = None if where is None else self._store.keys(where)
-        return to_rankings(*self._index.search([query.text for query in queries], k, among))
+        return to_rankings(*self._index.search_terms([self._terms(query) for query in queries], k, among))
+
+    def _terms(self, query: Query) -> Mapping[str, float]:
+        """A query's own terms where it has them, else those of its text."""
+        return self._index.term_counts(query.text) if query.terms is None else dict(query.terms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +31,8 @@ class DenseRetriever:
         self, store: PassageStore, embedder: Embedder, index: VectorIndex, *, reads_images: bool = False
     ) -> None:
         self._store = store
-        self._embedder = embedder
-        self._index = index
+        self.embedder = embedder
+        self.index = index
         self._reads_images = reads_images
 
     def retrieve(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[list[Hit]]:
@@ -41,14 +42,20 @@ class DenseRetriever:
     def rank(self, queries: Sequence[Query], k: int, where: Filter | None = None) -> list[Ranking]:
         """As `Ranker.rank`."""
         among = None if where is None else self._store.keys(where)
-        return to_rankings(*self._index.search(self._vectors(queries), k, among))
+        return to_rankings(*self.index.search(self._vectors(queries), k, among))
+
+    def with_vectors(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries with the vectors that they are searched with: searching for these embeds nothing anew."""
+        return [
+            replace(query, dense=vector) for query, vector in zip(queries, self._vectors(queries), strict=True)
+        ]
 
     def _vectors(self, queries: Sequence[Query]) -> FloatArray:
         """float32 (q, dim): a query's own vector where it has one, else its text embedded."""
-        vectors = np.zeros((len(queries), self._embedder.dim), np.float32)
+        vectors = np.zeros((len(queries), self.embedder.dim), np.float32)
         texts = [i for i, query in enumerate(queries) if query.dense is None]
         if texts:
-            vectors[texts] = self._embedder.embed_queries([queries[i].text for i in texts])
+            vectors[texts] = self.embedder.embed_queries([queries[i].text for i in texts])
         for i, query in enumerate(queries):
             if query.dense is not None:
                 vectors[i] = query.dense
@@ -60,7 +67,7 @@ class DenseRetriever:
 
     def _with_images(self, text: FloatArray, query: Query) -> FloatArray:
         """float32 (dim,); of the images alone where the query has no words."""
-        pictures = self._embedder.embed_passages([_as_passage(image) for image in query.images])
+        pictures = self.embedder.embed_passages([_as_passage(image) for image in query.images])
         rows = [*pictures, text] if query.text.strip() else [*pictures]
         mean = np.mean([_unit(row) for row in rows], axis=0)
         length = float(np.linalg.norm(text)) or 1.0

@@ -101,7 +101,11 @@ class PageFusionRetriever:
         rankings = [_ranking(hits, shown) for hits in by_route]
         passages = {passage.key: passage for passage in shown.values()}
         keys, scores = self._fuse(rankings)
-        return [Hit(float(score), passages[int(key)]) for key, score in zip(keys, scores, strict=True)]
+        depth = max((hit.feedback_depth for hits in by_route for hit in hits), default=0)
+        return [
+            Hit(float(score), passages[int(key)], feedback_depth=depth)
+            for key, score in zip(keys, scores, strict=True)
+        ]
 
 
 def first_pages(

@@ -27,13 +27,15 @@ def rerank_first(
     reranked = reranker.rerank(query, hits[:depth])
     if weight < 1:
         reranked = interpolated(reranked, {hit.passage.key: hit.score for hit in hits[:depth]}, weight)
-    before = {hit.passage.key: (rank, hit.score) for rank, hit in enumerate(hits, 1)}
+    before = {hit.passage.key: (rank, hit) for rank, hit in enumerate(hits, 1)}
     return [_with_retrieval(hit, before) for hit in [*reranked, *just_below(reranked, hits[depth:])]]
 
 
-def _with_retrieval(hit: Hit, before: Mapping[int, tuple[int, float]]) -> Hit:
-    rank, score = before.get(hit.passage.key, (None, None))
-    return replace(hit, retrieved_rank=rank, retrieval_score=score)
+def _with_retrieval(hit: Hit, before: Mapping[int, tuple[int, Hit]]) -> Hit:
+    rank, found = before.get(hit.passage.key, (None, None))
+    if found is None:
+        return replace(hit, retrieved_rank=None, retrieval_score=None)
+    return replace(hit, retrieved_rank=rank, retrieval_score=found.score, feedback_depth=found.feedback_depth)
 
 
 def just_below(ranked: Sequence[Hit], others: Sequence[Hit]) -> list[Hit]:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ragkit.config import parse_config
 from ragkit.errors import ConfigError
@@ -30,6 +30,28 @@ class Bud(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     opened: bool = False
+
+
+class Cat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["dog"]
+    tricks: int = 0
+
+
+class House(BaseModel):
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = []
+
+
+class Street(BaseModel):
+    house: House | None = None
 
 
 class Tree(BaseModel):
@@ -68,6 +90,13 @@ def test_a_secret_is_not_repeated() -> None:
     told = explain(caught.value.errors()[0], Tree, "field", shows_value=False)
     assert told.startswith("height: Input should be")
     assert "secret" not in told
+
+
+def test_of_a_union_told_apart_by_a_field_only_its_own_kind_is_known() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Street.model_validate({"house": {"pets": [{"kind": "dog", "lives": 7}]}})
+    told = explain(caught.value.errors()[0], Street, "field")
+    assert told == "unknown field 'house.pets.0.dog.lives'; known here: kind, tricks"
 
 
 def test_fields_are_found_through_lists_and_unions() -> None:

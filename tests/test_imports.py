@@ -35,6 +35,7 @@ GROUND_FLOOR = {
         "protocols",
         "extras",
         "config",
+        "feedback_config",
         "serve_config",
         "field_problems",
         "files",

@@ -40,10 +40,10 @@ class _SharedTerms:
     """Terms with their postings in memory, for the queries of one call that have them in common."""
 
     def __init__(self) -> None:
-        self.terms: dict[tuple[str, int], Term] = {}
+        self.terms: dict[tuple[str, float], Term] = {}
         self._num_postings = 0
 
-    def keep(self, terms: Mapping[tuple[str, int], Term]) -> None:
+    def keep(self, terms: Mapping[tuple[str, float], Term]) -> None:
         """Add those whose postings a query has put into memory; forget all when they are too many."""
         for name, term in terms.items():
             if term.is_kept and name not in self.terms:
@@ -100,10 +100,21 @@ class Bm25Index:
     def __len__(self) -> int:
         return self._num_living
 
+    def term_counts(self, text: str) -> Counter[str]:
+        """As `LexicalIndex.term_counts`."""
+        return Counter(self._analyzer.terms(text))
+
     def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
-        """As `LexicalIndex.search`.
+        """As `LexicalIndex.search`; raises as `search_terms`."""
+        return self.search_terms([self.term_counts(query) for query in queries], k, among)
+
+    def search_terms(
+        self, queries: Sequence[Mapping[str, float]], k: int, among: KeyArray | None = None
+    ) -> tuple[FloatArray, KeyArray]:
+        """As `LexicalIndex.search_terms`.
 
         Raises:
+            ValueError: a weight is not above 0, or not finite.
             CorpusDamagedError: a shard was altered so that it makes no sense.
         """
         try:
@@ -123,15 +134,18 @@ class Bm25Index:
         self._idle_sums.append(sums)
         return scores, keys
 
-    def _terms(self, query: str, shared: _SharedTerms) -> dict[tuple[str, int], Term]:
-        """The query's terms that occur, by their text and how often the query has it: each counts as often."""
-        wanted = [item for item in Counter(self._analyzer.terms(query)).items() if self._place(item[0]).frequency]
+    def _terms(self, query: Mapping[str, float], shared: _SharedTerms) -> dict[tuple[str, float], Term]:
+        """The query's terms that occur, by their text and their weight in it."""
+        wrong = [(term, weight) for term, weight in query.items() if not 0 < weight < math.inf]
+        if wrong:
+            raise ValueError(f"the weight of {wrong[0][0]!r} is {wrong[0][1]}; give finite ones above 0")
+        wanted = [item for item in query.items() if self._place(item[0]).frequency]
         return {item: shared.terms.get(item) or self._term(*item) for item in wanted}
 
-    def _term(self, text: str, times: int) -> Term:
+    def _term(self, text: str, weight: float) -> Term:
         place = self._place(text)
         rarity = (self._num_living - place.frequency + 0.5) / (place.frequency + 0.5)
-        return Term(text, times * math.log(1 + rarity), place.spans)
+        return Term(text, weight * math.log(1 + rarity), place.spans)
 
     def _place(self, term: str) -> _Place:
         place = self._places.get(term)

@@ -76,7 +76,7 @@ class Term:
     """A term of a query, and where in the shards it is.
 
     Args:
-        weight: its idf, as often as the query has it; no passage gains as much from the term.
+        weight: its idf times its weight in the query; no passage gains as much from the term.
         spans: (number of a shard, begin, end) of its postings there.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ragkit.indexers.top_k import best_of
+from ragkit.indexers.vectors.vector_shards import places_of
 from ragkit.records import FloatArray, KeyArray
 
 
@@ -27,3 +28,8 @@ class NumpyIndex:
         if not rows:
             return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
         return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
+
+    def vectors_of(self, keys: KeyArray) -> FloatArray:
+        """As `VectorIndex.vectors_of`."""
+        order = np.argsort(self._keys)
+        return self._vectors[order[places_of(self._keys[order], keys)]]

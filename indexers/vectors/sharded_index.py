@@ -12,7 +12,7 @@ from ragkit.extras import require
 from ragkit.indexers.top_k import best_of
 from ragkit.indexers.vectors.shard_index import Effort, ShardIndex
 from ragkit.indexers.vectors.tune_index import DEEP, TOP
-from ragkit.indexers.vectors.vector_shards import VectorShard, rows_of
+from ragkit.indexers.vectors.vector_shards import VectorShard, places_of, rows_of
 from ragkit.records import FloatArray, KeyArray
 
 # Rows that a filtered search gathers and scores at once.
@@ -216,6 +216,18 @@ class ShardedIndex:
         if len(found) == 1 and there == k:
             return found[0]
         return _merged(found, len(queries), k)
+
+    def vectors_of(self, keys: KeyArray) -> FloatArray:
+        """As `VectorIndex.vectors_of`: from the mapped shards, also where FAISS searches codes of the vectors."""
+        wanted = np.asarray(keys, np.int64)
+        shards = [searched.shard for searched in self._shards]
+        numbers = np.searchsorted([int(shard.keys[-1]) for shard in shards], wanted)
+        vectors = np.zeros((len(wanted), shards[0].vectors.shape[1] if shards else 0), np.float32)
+        for number, shard in enumerate(shards):
+            here = np.flatnonzero(numbers == number)
+            vectors[here] = shard.vectors[places_of(shard.keys, wanted[here])]
+        places_of(np.zeros(0, np.int64), wanted[numbers == len(shards)])
+        return vectors
 
 
 def _merged(found: Sequence[Found], num_queries: int, k: int) -> Found:

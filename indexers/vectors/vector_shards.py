@@ -33,6 +33,8 @@ class VectorSpace:
 TEXTS = VectorSpace("text", "vectors", "keys", "vectors", "index")
 PICTURES = VectorSpace("image", "page_vectors", "page_keys", "page_vectors", "page_index")
 SPACES = (TEXTS, PICTURES)
+# What the embedder of texts made that was in use before: kept as it was, and searched by nobody.
+FORMER_TEXTS = VectorSpace("text", "vectors", "former_keys", "former_vectors", "former_index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,22 @@ def rows_of(keys: KeyArray, wanted: KeyArray) -> NDArray[np.int64]:
     places = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     rows: NDArray[np.int64] = places[keys[places] == wanted]
     return rows
+
+
+def places_of(keys: KeyArray, wanted: KeyArray) -> NDArray[np.int64]:
+    """int64 (n,): where in ascending `keys` each of the wanted stands, in their order.
+
+    Raises:
+        CorpusDamagedError: one is not there.
+    """
+    places: NDArray[np.int64] = np.searchsorted(keys, wanted)
+    is_there = np.isin(wanted, keys[places[places < len(keys)]])
+    missing = wanted[~is_there]
+    if len(missing):
+        raise CorpusDamagedError(
+            f"{len(missing)} of {len(wanted)} passages have no vector (first: {missing[0]}); run ragkit verify"
+        )
+    return places
 
 
 def write_shard(

@@ -7,6 +7,7 @@ import typer
 from ragkit.commands.eval_answers import answers
 from ragkit.commands.eval_compare import compare
 from ragkit.commands.eval_context import context
+from ragkit.commands.eval_feedback import feedback
 from ragkit.commands.eval_judge import judge
 from ragkit.commands.eval_load import load
 from ragkit.commands.eval_mteb import mteb
@@ -18,7 +19,7 @@ from ragkit.commands.eval_speed import speed
 from ragkit.commands.eval_tradeoff import tradeoff
 
 _COMMANDS = (
-    *(retrieval, answers, judge, context, tradeoff, mteb),
+    *(retrieval, feedback, answers, judge, context, tradeoff, mteb),
     *(score, compare, report),
     *(speed, ocr, load),
 )

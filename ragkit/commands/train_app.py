@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from ragkit.commands.train_accept import accept
+from ragkit.commands.train_back import back
 from ragkit.commands.train_encoder import encoder
 from ragkit.commands.train_fusion import fusion
 from ragkit.commands.train_negatives import negatives
@@ -18,5 +20,5 @@ def train() -> None:
     """Training to your own documents."""
 
 
-for command in (questions, negatives, encoder, reranker, fusion):
+for command in (questions, negatives, encoder, reranker, accept, back, fusion):
     train_app.command()(command)

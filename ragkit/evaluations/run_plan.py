@@ -14,6 +14,7 @@ from ragkit.assemble import rerank_weight
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.eval.speed.timing import machine_facts
+from ragkit.feedback_config import LolFeedback
 
 # Settings of the machine, of how long is waited, and of where a key is: in any table.
 _NOT_OF_ANY_TABLE = frozenset(
@@ -110,6 +111,9 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
     }
     if config.rerank.kind != "none":
         models["reranker"] = _reranker(config)
+    for table in config.retrieval.feedback:
+        if isinstance(table, LolFeedback):
+            models["reformulator"] = _named(table.model, table.kind)
     if generates:
         models["generator"] = _generator(config)
     return models

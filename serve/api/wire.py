@@ -118,7 +118,8 @@ def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = No
     """A hit as searches and answers print it.
 
     image: the file of a page picture, where it is kept; with `links` the link to it: clients have no files here.
-    retrieved_rank, retrieval_score: where a reranker ordered the hits anew.
+    retrieved_rank, retrieval_score: where a reranker ordered the hits anew. feedback_depth: where feedback revised
+    the query, by so many passages.
     """
     passage = hit.passage
     image = passage.image.path or None if passage.image is not None else None
@@ -138,6 +139,7 @@ def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = No
         "kind": "text" if passage.image is None else "image",
         "image": image,
         **(before if hit.retrieved_rank is not None else {}),
+        **({"feedback_depth": hit.feedback_depth} if hit.feedback_depth else {}),
     }
 
 

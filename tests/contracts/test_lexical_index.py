@@ -105,3 +105,45 @@ def test_a_corpus_without_words_finds_nothing(make: Make):
     index = make(["", "?"], np.array([1, 2]))
     assert len(index) == 2
     assert index.search(["blue"], 1)[1].tolist() == [[-1]]
+
+
+def test_weighted_terms_are_the_weighted_sum_of_their_scores(make: Make):
+    """BM25 is a sum over terms; by the formula of one term each."""
+    scores, keys = make(TEXTS, KEYS).search_terms([{"red": 0.25, "ham": 3.0, "zebra": 7.0}], 5)
+    expected = sorted(
+        (
+            (0.25 * bm25("red", text) + 3 * bm25("ham", text), key)
+            for text, key in zip(TEXTS, KEYS.tolist(), strict=True)
+        ),
+        key=lambda pair: (-pair[0], pair[1]),
+    )
+    hits = [(score, key) for score, key in expected if score > 0]
+    assert keys[0].tolist() == [key for _, key in hits] + [-1] * (5 - len(hits))
+    np.testing.assert_allclose(scores[0, : len(hits)], [score for score, _ in hits], rtol=1e-6)
+
+
+@pytest.mark.parametrize("query", ["red fish", "ham red ham", "one fish blue fish", "zebra", ""])
+def test_a_text_searched_by_its_own_terms_finds_the_same_to_the_bit(make: Make, query: str):
+    index = make(TEXTS, KEYS)
+    plain, weighted = index.search([query], 4), index.search_terms([index.term_counts(query)], 4)
+    assert plain[0].tolist() == weighted[0].tolist()
+    assert plain[1].tolist() == weighted[1].tolist()
+    assert dict(index.term_counts(query)) == Counter(query.split())
+
+
+def test_many_weighted_queries_at_once_equal_one_by_one(make: Make):
+    index = make(TEXTS, KEYS)
+    queries = [{"red": 0.5, "fish": 1.0}, {"red": 1.5, "fish": 1.0}, {"red": 0.5, "ham": 1e-9}]
+    together = index.search_terms(queries, 3)
+    for i, query in enumerate(queries):
+        alone = index.search_terms([query], 3)
+        assert together[0][i].tolist() == alone[0][0].tolist()
+        assert together[1][i].tolist() == alone[1][0].tolist()
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
+def test_a_weight_that_is_not_above_zero_is_refused(make: Make, weight: float):
+    index = make(TEXTS, KEYS)
+    with pytest.raises(ValueError, match=r"the weight of 'red' is .*; give finite ones above 0"):
+        index.search_terms([{"ham": 1.0, "red": weight}], 3)
+    assert index.search(["red"], 1)[1].tolist() == [[21]]

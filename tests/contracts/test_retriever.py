@@ -20,6 +20,10 @@ METHODS = [
     {"method": "bm25"},
     {"method": "hybrid", "fusion": "weighted"},
     {"method": "hybrid", "fusion": "rrf"},
+    {"method": "dense", "feedback": {"kind": "average"}},
+    {"method": "dense", "feedback": {"kind": "rocchio", "gamma": 0.2, "bottom": 2, "pool": 12}},
+    {"method": "bm25", "feedback": {"kind": "rm3", "depth": 3}},
+    {"method": "hybrid", "feedback": [{"kind": "rocchio"}, {"kind": "rm3"}]},
 ]
 
 
@@ -35,7 +39,7 @@ def parts(corpus: Corpus) -> CorpusParts:
     return corpus._searcher.open_parts()
 
 
-@pytest.fixture(params=METHODS, ids=lambda method: "-".join(method.values()))
+@pytest.fixture(params=METHODS, ids=lambda method: "-".join(map(str, method.values())))
 def retriever(request: pytest.FixtureRequest, parts: CorpusParts) -> Retriever:
     return make_retriever(parse_config({"retrieval": request.param}), parts)
 

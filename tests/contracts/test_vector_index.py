@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragkit.errors import CorpusDamagedError
 from ragkit.indexers.vectors.numpy_index import NumpyIndex
 from ragkit.indexers.vectors.shard_index import Effort, exact_index
 from ragkit.indexers.vectors.sharded_index import SearchedShard, ShardedIndex
@@ -41,6 +42,9 @@ class Halved:
     def search(self, vectors: np.ndarray, k: int, among: np.ndarray | None = None):
         scores, keys = self._index.search(vectors, k, None if among is None else 2 * among)
         return scores, np.where(keys < 0, -1, keys // 2)
+
+    def vectors_of(self, keys: np.ndarray):
+        return self._index.vectors_of(2 * keys)
 
 
 def in_shards(keys: np.ndarray, vectors: np.ndarray, count: int, dead: np.ndarray | None = None) -> VectorIndex:
@@ -105,3 +109,26 @@ def test_many_queries_at_once_equal_one_by_one(make: Make):
 def test_no_queries_give_no_rows(make: Make):
     scores, keys = make(np.arange(3), np.ones((3, 4), np.float32)).search(np.zeros((0, 4), np.float32), 5)
     assert scores.shape == keys.shape == (0, 5)
+
+
+def test_vectors_are_read_back_by_key_in_the_order_asked(make: Make):
+    rng = np.random.default_rng(1)
+    keys = rng.permutation(np.arange(100, 160))
+    vectors = rng.standard_normal((60, 5), np.float32)
+    index = make(keys, vectors)
+    wanted = [17, 3, 59, 3, 0]
+    read = index.vectors_of(keys[wanted])
+    assert (read == vectors[wanted]).all()
+    assert read.dtype == np.float32
+    assert index.vectors_of(np.zeros(0, np.int64)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("missing", [1, 130, 500])
+def test_a_passage_without_a_vector_is_named(make: Make, missing: int):
+    keys = np.array([110, 120, 140])
+    index = make(keys, np.ones((3, 2), np.float32))
+    # Halved counts in doubles.
+    with pytest.raises(
+        CorpusDamagedError, match=rf"passages have no vector \(first: ({missing}|{2 * missing})\); run"
+    ):
+        index.vectors_of(np.array([120, missing]))
