@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit import __version__
+from ragkit.assemble import rerank_weight
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.eval.speed.timing import machine_facts
@@ -109,13 +110,21 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
         what: {"name": facts.name, "fingerprint": facts.fingerprint} for what, facts in made_by.items() if facts
     }
     if config.rerank.kind != "none":
-        models["reranker"] = _named(config.rerank.model, config.rerank.kind)
+        models["reranker"] = _reranker(config)
     for table in config.retrieval.feedback:
         if isinstance(table, LolFeedback):
             models["reformulator"] = _named(table.model, table.kind)
     if generates:
         models["generator"] = _generator(config)
     return models
+
+
+def _reranker(config: Config) -> dict[str, object]:
+    """With the weight in force, which may lie beside the model; of one that asks the engine, the engine."""
+    settings = config.rerank
+    asks_engine = settings.kind in ("llm-listwise", "llm-yes")
+    named = _generator(config) if asks_engine else _named(settings.model, settings.kind)
+    return {**named, "weight": rerank_weight(config)}
 
 
 def _generator(config: Config) -> dict[str, str]:

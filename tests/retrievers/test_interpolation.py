@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ragkit.assemble import rerank_weight
+from ragkit.config import parse_config
 from ragkit.errors import ConfigError
 from ragkit.records import Hit, Query
 from ragkit.retrievers.interpolation import FILE, interpolated, mixed_scores, store_weight, stored_weight
@@ -85,3 +87,14 @@ def test_what_is_no_weight_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=r"reranking\.json"):
         stored_weight(str(tmp_path))
+
+
+def test_the_setting_goes_before_what_lies_beside_the_model(tmp_path: Path) -> None:
+    store_weight(tmp_path, 0.35, {})
+    table = {"kind": "cross-encoder", "model": str(tmp_path)}
+    assert rerank_weight(parse_config({"rerank": table})) == 0.35
+    assert rerank_weight(parse_config({"rerank": {**table, "weight": 0.9}})) == 0.9
+    assert rerank_weight(parse_config({"rerank": {**table, "weight": 0}})) == 0.0
+    assert rerank_weight(parse_config({"rerank": {"kind": "llm-yes"}})) == 1.0
+    with pytest.raises(ConfigError, match="weight"):
+        parse_config({"rerank": {"weight": 1.5}})

@@ -9,9 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from ragkit.assemble import make_reranker
+from ragkit.config import parse_config
 from ragkit.errors import ConfigError, ContextLengthError
 from ragkit.records import ChatReply, ChatRequest, PageImage, Query
 from ragkit.retrievers.listwise_reranker import ListwiseReranker, WindowCounts
+from ragkit.retrievers.yes_reranker import YesReranker
 from tests.engine_fakes import ScriptedEngine
 from tests.reranker_fakes import make_hits
 
@@ -112,3 +115,14 @@ def test_what_cannot_work_is_refused() -> None:
     engine.name = "extractive"
     with pytest.raises(ConfigError, match="'extractive' has no language model"):
         ListwiseReranker(engine)
+
+
+def test_the_settings_make_it_of_the_engine_that_answers() -> None:
+    engine = ScriptedEngine(by_number)
+    listwise = make_reranker(parse_config({"rerank": {"kind": "llm-listwise"}}), lambda: engine)
+    assert isinstance(listwise, ListwiseReranker)
+    assert [hit.passage.text for hit in listwise.rerank(QUERY, make_hits(["1", "2"]))] == ["2", "1"]
+    assert len(engine.asked) == 1
+    assert isinstance(make_reranker(parse_config({"rerank": {"kind": "llm-yes"}}), lambda: engine), YesReranker)
+    with pytest.raises(ConfigError, match=r"clear rerank\.model \('x'\)"):
+        make_reranker(parse_config({"rerank": {"kind": "llm-listwise", "model": "x"}}), lambda: engine)
