@@ -6,6 +6,7 @@ import typer
 
 from ragkit.commands.train_encoder import encoder
 from ragkit.commands.train_fusion import fusion
+from ragkit.commands.train_lol import lol
 from ragkit.commands.train_negatives import negatives
 from ragkit.commands.train_questions import questions
 
@@ -17,5 +18,5 @@ def train() -> None:
     """Training to your own documents."""
 
 
-for command in (questions, negatives, encoder, fusion):
+for command in (questions, negatives, encoder, fusion, lol):
     train_app.command()(command)
