@@ -32,13 +32,13 @@ def lol(
     free: Annotated[
         bool,
         typer.Option(
-            "--free/--within",
-            help="Whether revised vectors may leave what query and passages span; within it is the safer for "
-            "other collections.",
+            "--free",
+            help="Let revised vectors leave what query and passages span: more for collections like --data, less "
+            "for others.",
         ),
-    ] = True,
+    ] = False,
     epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when nothing improves.")] = 20,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The highest, after the warm-up.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The highest, after the warm-up.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(min=1, help="Queries a step.")] = 64,
     chunk: Annotated[
         int, typer.Option(min=0, help="Passages scored at a time: bounds the memory alone; 0: all.")
@@ -49,8 +49,8 @@ def lol(
 ) -> None:
     """Train a model that revises queries by the passages that they found first (LoL), over vectors alone.
 
-    A fifth of each collection's queries is held out: training stops by them, and they choose the guard. Use it with
-    feedback = {kind = "lol", model = "OUT/model", depth = 3} in the table retrieval.
+    A fifth of each collection's queries is held out: training stops by them, and they choose the guard. Use it
+    with feedback = {kind = "lol", model = "OUT/model", depth = 3} in the table retrieval.
     """
     from ragkit.progress import index_progress
     from ragkit.retrievers.training.lol_loss import LolSettings

@@ -107,8 +107,8 @@ def _held_out(name: str, whole: FeedbackSet, seed: int) -> LolData:
     number = len(whole.queries) // _HELD_OUT_SHARE
     if not number:
         raise DataError(
-            f"{name} has {len(whole.queries)} queries with relevant passages; {_HELD_OUT_SHARE} are the least that "
-            "can be trained on and held out"
+            f"{name} has {len(whole.queries)} queries with relevant passages; {_HELD_OUT_SHARE} are the least "
+            "that can be trained on and held out"
         )
     order = random.Random(seed).sample(whole.queries, len(whole.queries))
     train, held_out = tuple(order[number:]), tuple(order[:number])

@@ -53,16 +53,16 @@ def mean_ndcg(vectors: FloatArray, one: FeedbackSet) -> float:
         str(place): {str(row): float(score) for row, score in zip(found, values, strict=True)}
         for place, (found, values) in enumerate(zip(rows, scores, strict=True))
     }
-    judged = {
-        str(place): {str(row): 1 for row in query.relevant} for place, query in enumerate(one.queries)
-    }
+    judged = {str(place): {str(row): 1 for row in query.relevant} for place, query in enumerate(one.queries)}
     return float(np.mean(list(score_run(judged, run, [MEASURE]).by_query[MEASURE].values())))
 
 
 def judge(model: VectorReformulator, held_out: Sequence[FeedbackSet]) -> float:
     """Mean over sets and over all depths above 0 of mean nDCG@10."""
     depths = range(1, model.shape.most + 1)
-    return float(np.mean([mean_ndcg(revised_vectors(model, one, depth), one) for one in held_out for depth in depths]))
+    return float(
+        np.mean([mean_ndcg(revised_vectors(model, one, depth), one) for one in held_out for depth in depths])
+    )
 
 
 def choose_threshold(

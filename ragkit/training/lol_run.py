@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MODEL = "model"
-# How much lower a loss has to be guessed before a query is revised: the guard's choices, tried on held-out queries.
+# How much lower a loss has to be guessed before a query is revised: tried on held-out queries for the guard.
 _THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 _HELD_OUT_SEED = 0
 
@@ -39,7 +39,7 @@ class LolRun:
 
     data: tuple[str, ...]
     training: LolTraining
-    is_free: bool = True
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)

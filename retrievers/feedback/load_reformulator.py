@@ -40,7 +40,14 @@ def load_reformulator(folder: Path) -> Reformulator:
         shape = VectorShape(**facts["shape"])
         model = VectorReformulator(shape, facts["fingerprint"], facts["metric"], facts["threshold"])
         model.load(require("safetensors.torch").load_file(folder / WEIGHTS))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, require("safetensors").SafetensorError) as error:
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        require("safetensors").SafetensorError,
+    ) as error:
         raise DataError(f"{folder} cannot be read as a reformulator: {error}; train it anew") from error
     return model
 

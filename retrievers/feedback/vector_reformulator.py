@@ -30,7 +30,7 @@ class VectorShape:
     heads: int = 4
     layers: int = 2
     most: int = 5
-    free: bool = True
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,12 @@ class VectorReformulator:
     def facts(self) -> dict[str, Any]:
         """JSON facts to make the same model from, but for its weights."""
         shape = asdict(self.shape)
-        return {"shape": shape, "fingerprint": self.fingerprint, "metric": self.metric, "threshold": self.threshold}
+        return {
+            "shape": shape,
+            "fingerprint": self.fingerprint,
+            "metric": self.metric,
+            "threshold": self.threshold,
+        }
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take the weights of these names. Raises RuntimeError where they are of another shape."""
@@ -121,6 +126,7 @@ class VectorReformulator:
         passage_vectors: Sequence[FloatArray],
     ) -> FloatArray:
         """As `Reformulator.revise`; texts are not read."""
+        del questions, passages
         counts = [min(len(rows), self.shape.most) for rows in passage_vectors]
         revised: FloatArray = self._evaluated(vectors, passage_vectors, counts).vectors.numpy()
         return revised
@@ -136,6 +142,7 @@ class VectorReformulator:
 
         None where no depth is guessed to be better than no feedback by more than the threshold.
         """
+        del questions, passages
         most = min(self.shape.most, max(map(len, passage_vectors), default=0))
         changes = np.full((most + 1, len(vectors)), np.inf)
         changes[0] = -self.threshold
@@ -146,7 +153,9 @@ class VectorReformulator:
         chosen: list[int] = changes.argmin(axis=0).tolist()
         return chosen
 
-    def _evaluated(self, vectors: FloatArray, passage_vectors: Sequence[FloatArray], counts: list[int]) -> Revision:
+    def _evaluated(
+        self, vectors: FloatArray, passage_vectors: Sequence[FloatArray], counts: list[int]
+    ) -> Revision:
         torch = require("torch")
         with self._evaluating, torch.inference_mode():
             queries = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))

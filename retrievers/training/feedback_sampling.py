@@ -16,7 +16,9 @@ def draw_sizes(rng: random.Random, revisions: int, most: int = MOST_FEEDBACK) ->
     return sorted(rng.sample(range(most + 1), revisions), reverse=True)
 
 
-def draw_feedback(rng: random.Random, found: Sequence[T], sizes: Sequence[int], most: int = MOST_FEEDBACK) -> list[T]:
+def draw_feedback(
+    rng: random.Random, found: Sequence[T], sizes: Sequence[int], most: int = MOST_FEEDBACK
+) -> list[T]:
     """As many of the first `most` passages as the largest size, in random order; all where there are fewer.
 
     A revision of a smaller size takes the first of these, so that it sees a part of what the larger one sees.

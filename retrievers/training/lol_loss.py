@@ -24,8 +24,8 @@ class LolSettings:
 
     comparative: weight of the comparative term; 0 leaves it out. margin: by which the loss with more feedback has
     to be lower. detach: whether the loss with less feedback is taken as given, instead of being pushed up as well.
-    scale: what scores are multiplied by before the softmax. The paper's 1 is for vectors of large norm: cosines lie
-    between -1 and 1, and a softmax of these over thousands of passages is nearly flat.
+    scale: what scores are multiplied by before the softmax. The paper's 1 is for vectors of large norm: cosines
+    lie between -1 and 1, and a softmax of these over thousands of passages is nearly flat.
     """
 
     comparative: float = 1.0
@@ -85,7 +85,9 @@ def reformulation_losses(
         piece = candidates if size >= candidates.shape[0] else _rows(candidates, start, size)
         if chunk:
             sums.append(
-                torch.utils.checkpoint.checkpoint(_log_sum, revised, piece, rows - start, scale, use_reentrant=False)
+                torch.utils.checkpoint.checkpoint(
+                    _log_sum, revised, piece, rows - start, scale, use_reentrant=False
+                )
             )
         else:
             sums.append(_log_sum(revised, piece, rows, scale))

@@ -1,4 +1,4 @@
-"""Training a reformulator by LoL's objective (arXiv 2204.11545): parallel revisions of each query, one batch a set.
+"""Training a reformulator by LoL's objective (arXiv 2204.11545): parallel revisions of each query.
 
 Passages are frozen, and a set's passages are all candidates of its queries. Training stops when what `judge` says
 of held-out queries no longer grows, and keeps the best weights.
@@ -41,7 +41,7 @@ _GUESS_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class FeedbackQuery:
-    """A query to train on. vector: float32 (dim,). found: rows of its first passages. relevant: rows, at least one."""
+    """A query to train on. vector: float32 (dim,). found: rows of its first passages. relevant: at least one."""
 
     vector: FloatArray
     found: tuple[int, ...]
@@ -67,7 +67,7 @@ class LolTraining:
     revisions: int = 2
     epochs: int = 20
     batch_size: int = 64
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 1.0
     patience: int = 4
@@ -203,7 +203,7 @@ class _Run:
         return lol_loss(losses.reshape(-1, settings.revisions), settings.loss), guess
 
     def _keep(self, judged: float, **means: float) -> None:
-        """Log an epoch, keep its weights where they are the best so far, and save what the next one begins with."""
+        """Log an epoch, keep its weights where they are the best so far, and save what the next begins with."""
         progress = self._progress
         is_better = judged > progress.best
         progress.stale = 0 if is_better else progress.stale + 1
