@@ -57,12 +57,13 @@ def mean_ndcg(vectors: FloatArray, one: FeedbackSet) -> float:
     return float(np.mean(list(score_run(judged, run, [MEASURE]).by_query[MEASURE].values())))
 
 
-def judge(model: VectorReformulator, held_out: Sequence[FeedbackSet]) -> float:
-    """Mean over sets and over all depths above 0 of mean nDCG@10."""
+def held_out_loss(model: VectorReformulator, held_out: Sequence[FeedbackSet], scale: float) -> float:
+    """Mean over sets and depths above 0 of the mean loss, which tells more of few queries than nDCG@10."""
     depths = range(1, model.shape.most + 1)
-    return float(
-        np.mean([mean_ndcg(revised_vectors(model, one, depth), one) for one in held_out for depth in depths])
-    )
+    means = [
+        _losses(revised_vectors(model, one, depth), one, scale).mean() for one in held_out for depth in depths
+    ]
+    return float(np.mean(means))
 
 
 def choose_threshold(

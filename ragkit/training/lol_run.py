@@ -22,7 +22,7 @@ from ragkit.retrievers.training import checkpoint
 from ragkit.retrievers.training.feedback_sampling import MOST_FEEDBACK
 from ragkit.retrievers.training.train_lol import BEST, LolTraining, Progress, train_lol
 from ragkit.training.lol_data import LolData, parse_source, read_lol_data
-from ragkit.training.lol_judge import MEASURE, DepthFigures, choose_threshold, figures, judge
+from ragkit.training.lol_judge import MEASURE, DepthFigures, choose_threshold, figures, held_out_loss
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -118,10 +118,12 @@ def _trained(
     model = VectorReformulator(shape, embedder.fingerprint, embedder.metric, seed=run.training.seed)
     held_out = [one.held_out for one in data]
     train = [one.train for one in data]
-    outcome = train_lol(train, model, run.training, out, lambda current: judge(current, held_out), tell)
+    scale = run.training.loss.scale
+    outcome = train_lol(
+        train, model, run.training, out, lambda current: held_out_loss(current, held_out, scale), tell
+    )
     threshold = choose_threshold(model, held_out, _THRESHOLDS)
     save_reformulator(model, out / MODEL)
-    scale = run.training.loss.scale
     found = {one.name: asdict(figures(model, one.held_out, scale)) for one in data}
     return {"outcome": asdict(outcome), "threshold": threshold, "held_out": found}
 

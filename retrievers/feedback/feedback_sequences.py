@@ -47,7 +47,7 @@ class FeedbackSequence:
 
 @dataclass(frozen=True, slots=True)
 class SequenceBatch:
-    """int64 (n, longest): padded on the right, mask 1 where a token is. separators: (n, most), padded with -100."""
+    """int64 (n, longest): padded on the right, mask 1 where a token is. separators: (n, most), padded by -100."""
 
     ids: TokenArray
     mask: TokenArray

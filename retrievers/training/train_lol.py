@@ -1,7 +1,7 @@
 """Training a reformulator by LoL's objective (arXiv 2204.11545): parallel revisions of each query.
 
-Passages are frozen, and a set's passages are all candidates of its queries. Training stops when what `judge` says
-of held-out queries no longer grows, and keeps the best weights.
+Passages are frozen, and a set's passages are all candidates of its queries. Training stops when the loss that
+`judge` finds for held-out queries no longer falls, and keeps the best weights.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class LolTraining:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is, between epochs. untrained, best: of the judge's figures, the best after best_epoch."""
+    """Where a run is, between epochs. untrained, best: of the judge's losses, the best after best_epoch."""
 
     epoch: int = 0
     step: int = 0
     untrained: float = 0.0
-    best: float = -math.inf
+    best: float = math.inf
     best_epoch: int = 0
     stale: int = 0
     seconds: float = 0.0
@@ -100,7 +100,7 @@ def train_lol(
 
     Args:
         folder: of the checkpoint, the best weights and log.jsonl.
-        judge: higher is better; of queries that are not in `sets`.
+        judge: a loss, of queries that are not in `sets`.
         tell: is given a line after every epoch.
 
     Raises:
@@ -134,7 +134,7 @@ class _Run:
 
     def finish(self) -> Progress:
         progress, settings = self._progress, self._settings
-        if progress.best == -math.inf:
+        if progress.best == math.inf:
             progress.untrained = self._judge(self._model)
             self._keep(progress.untrained)
         while progress.epoch < settings.epochs and progress.stale < settings.patience:
@@ -205,7 +205,7 @@ class _Run:
     def _keep(self, judged: float, **means: float) -> None:
         """Log an epoch, keep its weights where they are the best so far, and save what the next begins with."""
         progress = self._progress
-        is_better = judged > progress.best
+        is_better = judged < progress.best
         progress.stale = 0 if is_better else progress.stale + 1
         if is_better:
             progress.best, progress.best_epoch = judged, progress.epoch

@@ -68,7 +68,8 @@ def test_a_trained_model_is_searched_with_and_a_second_call_shows_the_same(folde
     assert load_reformulator(report.model).fingerprint == embedder.fingerprint
     figures = report.held_out[str(folder)]
     assert len(figures.by_depth) == len(figures.losses) == 6
-    assert report.outcome.untrained == pytest.approx(figures.by_depth[0])
+    assert report.outcome.untrained == pytest.approx(figures.losses[0])
+    assert report.outcome.best == pytest.approx(np.mean(figures.losses[1:]))
     feedback = {"kind": "lol", "model": str(report.model), "depth": 3}
     settings = {"retrieval": {"method": "dense", "feedback": feedback}}
     with Corpus.open(tmp_path / "corpus", config=settings, embedder=embedder) as corpus:

@@ -42,7 +42,7 @@ def losses(model: VectorReformulator, one: FeedbackSet, depth: int) -> torch.Ten
 
 
 def judged_by(one: FeedbackSet) -> Judge:
-    return lambda model: -float(sum(losses(model, one, depth).mean() for depth in (1, 3, 5)))
+    return lambda model: float(sum(losses(model, one, depth).mean() for depth in (1, 3, 5)))
 
 
 def small_model() -> VectorReformulator:
@@ -99,12 +99,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_the_best_weights_are_kept_and_training_stops_when_none_are_better(tmp_path: Path) -> None:
-    figures = iter([0.5, 0.7, 0.6, 0.6, 0.9])
+    figures = iter([0.5, 0.3, 0.4, 0.4, 0.1])
     model = small_model()
     settings = LolTraining(LolSettings(scale=10.0), epochs=9, batch_size=16, patience=2)
     outcome = train_lol([world(0)], model, settings, tmp_path, lambda _: next(figures))
-    assert (outcome.untrained, outcome.best, outcome.best_epoch, outcome.epoch) == (0.5, 0.7, 1, 3)
-    figures = iter([0.5, 0.7, 0.6])
+    assert (outcome.untrained, outcome.best, outcome.best_epoch, outcome.epoch) == (0.5, 0.3, 1, 3)
+    figures = iter([0.5, 0.3, 0.4])
     after_one = small_model()
     one_epoch = LolTraining(LolSettings(scale=10.0), epochs=9, batch_size=16, patience=1)
     train_lol([world(0)], after_one, one_epoch, tmp_path / "one", lambda _: next(figures))
