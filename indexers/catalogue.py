@@ -133,12 +133,16 @@ class Catalogue(Database):
     @property
     def manifest(self) -> str:
         """The corpus's manifest.json as it was written; "" where no writer has remembered it yet."""
-        rows = self.rows("SELECT value FROM facts WHERE name = 'manifest'")
+        return self.remembered("manifest")
+
+    def remembered(self, name: str) -> str:
+        """A fact that not every corpus has; "" where it has none."""
+        rows = self.rows("SELECT value FROM facts WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else ""
 
-    def remember_manifest(self, content: str) -> None:
-        """Inside a transaction."""
-        self._write("INSERT OR REPLACE INTO facts VALUES ('manifest', ?)", (content,))
+    def remember(self, name: str, value: str) -> None:
+        """Inside a transaction: such a fact."""
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def set_settings(self, settings: Mapping[str, object]) -> None:
         """Inside a transaction."""
@@ -363,6 +367,15 @@ class Catalogue(Database):
     def file_facts(self) -> dict[str, dict[str, Any]]:
         """Path -> what is known of it, of those files that have facts."""
         return {path: json.loads(facts) for path, facts in self.rows("SELECT path, facts FROM file_facts")}
+
+    def swap_kinds(self, pairs: Mapping[str, str]) -> None:
+        """Inside a transaction: the files of two kinds change places, for each pair of kinds."""
+        changes = json.dumps({**pairs, **{second: first for first, second in pairs.items()}})
+        self._write(
+            "UPDATE files SET kind = (SELECT value FROM json_each(?1) WHERE key = files.kind)"
+            " WHERE kind IN (SELECT key FROM json_each(?1))",
+            (changes,),
+        )
 
     def drop_files(self, files: Sequence[StoredFile]) -> None:
         """Inside a transaction; the files themselves are swept later."""

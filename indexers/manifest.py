@@ -95,7 +95,11 @@ def facts_of(embedder: Embedder | TokenEmbedder | None) -> EmbedderFacts | None:
 
 
 def check_embedder(
-    path: Path, what: str, made_with: EmbedderFacts | None, embedder: Embedder | TokenEmbedder | None
+    path: Path,
+    what: str,
+    made_with: EmbedderFacts | None,
+    embedder: Embedder | TokenEmbedder | None,
+    advice: str = "use the first, or make a new corpus",
 ) -> None:
     """Raises CorpusError where the embedder is not the one that made the corpus's vectors. what: "embedder"…"""
     offered = facts_of(embedder)
@@ -109,5 +113,5 @@ def check_embedder(
         raise CorpusError(
             f"{path} was made with {what} {made_with.name!r} (fingerprint {made_with.fingerprint[:12]}, "
             f"{made_with.dim} dimensions) and is opened with {offered.name!r} ({offered.fingerprint[:12]}, "
-            f"{offered.dim}); use the first, or make a new corpus"
+            f"{offered.dim}); {advice}"
         )

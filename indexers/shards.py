@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ragkit.indexers import kept_model
 from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.lexical import lexical_files
 from ragkit.indexers.vectors import token_vectors
@@ -133,7 +134,7 @@ def held_keys(corpus: Path, catalogue: Catalogue) -> list[KeyArray]:
 
 
 def sweep(corpus: Path, catalogue: Catalogue) -> None:
-    """Delete data files that the current state does not name: left-overs of killed writers and of merges."""
+    """Delete data files and models that the current state does not name: left by killed writers and by merges."""
     used = {file.path for file in catalogue.files()}
     for name in (*(space.folder for space in SPACES), token_vectors.FOLDER, lexical_files.FOLDER):
         for path in (corpus / name).glob("*"):
@@ -141,6 +142,9 @@ def sweep(corpus: Path, catalogue: Catalogue) -> None:
                 shutil.rmtree(path)  # Format version 2 kept its BM25 index in folders.
             elif path.relative_to(corpus).as_posix() not in used:
                 path.unlink()
+    for folder in (corpus / kept_model.FOLDER).glob("*"):
+        if not any(path.startswith(f"{folder.relative_to(corpus).as_posix()}/") for path in used):
+            shutil.rmtree(folder)
 
 
 def space_files(catalogue: Catalogue, space: VectorSpace) -> list[StoredFile]:

@@ -13,6 +13,7 @@ from ragkit.indexers.lexical.lexical_upkeep import keep_lexical
 from ragkit.indexers.page_images import sweep_loose_pictures, sweep_pictures
 from ragkit.indexers.shards import forget_dead, merge_shards, sweep
 from ragkit.indexers.unfinished import unfinished_picture_names
+from ragkit.indexers.unfinished_vectors import drop_unfinished_vectors
 from ragkit.indexers.vectors.sample_queries import EmbedderOf
 from ragkit.indexers.vectors.token_shards import merge_token_shards
 from ragkit.indexers.vectors.vector_indexes import IndexUpdate
@@ -94,5 +95,6 @@ def compact(
     whole = index.model_copy(update={"compact_share": 0.0})
     warnings = keep_up(corpus, catalogue, whole, lexical, embedder_of, tell)
     sweep_pictures(corpus, catalogue, unfinished_picture_names(corpus))
+    drop_unfinished_vectors(corpus)
     catalogue.shrink()
     return CompactReport(dropped, before, num_bytes_below(corpus), warnings)

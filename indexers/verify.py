@@ -12,6 +12,7 @@ import numpy as np
 from ragkit.errors import CorpusDamagedError
 from ragkit.files import sha256_of
 from ragkit.indexers.catalogue import Catalogue, StoredFile
+from ragkit.indexers.embedder_record import manifest_in_use
 from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical.lexical_files import open_shards
 from ragkit.indexers.lexical.lexical_merge import common_settings
@@ -58,7 +59,8 @@ def verify_corpus(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> lis
     return [f"a writer kept changing the corpus through {_ATTEMPTS} checks; verify again when it has ended"]
 
 
-def _problems(corpus: Path, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+def _problems(corpus: Path, catalogue: Catalogue, made: Manifest) -> list[str]:
+    manifest = manifest_in_use(catalogue, made)
     problems = [*_manifest_problems(corpus, catalogue), *catalogue_problems(catalogue)]
     files = damaged_files(corpus, catalogue)
     problems += [*files.values(), *dead_key_problems(catalogue), *damaged_pictures(corpus, catalogue).values()]

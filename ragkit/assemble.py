@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragkit.assemble_feedback import add_feedback
-from ragkit.config import Config, GenerationConfig, RetrievalConfig
+from ragkit.config import Config, GenerationConfig, RerankConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
 from ragkit.feedback_config import OF_TERMS
@@ -192,11 +192,19 @@ def _fusion(settings: RetrievalConfig) -> Fusion:
     return partial(weighted_score_fusion, weights=weights, floors=(None, 0.0))
 
 
-def make_reranker(config: Config) -> Reranker | None:
-    """The reranker of the configuration; None for kind "none"."""
+def make_reranker(config: Config, engine: Callable[[], Engine]) -> Reranker | None:
+    """The reranker of the configuration; None for kind "none".
+
+    engine: of the configuration, asked for where it is what reranks.
+
+    Raises:
+        ConfigError: it lacks its model, or is given one that it does not use.
+    """
     settings = config.rerank
     if settings.kind == "none":
         return None
+    if settings.kind in ("llm-listwise", "llm-yes"):
+        return _llm_reranker(settings, engine)
     if settings.kind == "remote":
         from ragkit.retrievers.remote_reranker import RemoteReranker
 
@@ -212,6 +220,35 @@ def make_reranker(config: Config) -> Reranker | None:
         raise ConfigError("rerank.kind = 'cross-encoder' needs rerank.model: a hub name or a folder")
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     return CrossEncoderReranker(settings.model, placement)
+
+
+def rerank_weight(config: Config) -> float:
+    """Of the reranker beside the retriever: the setting, or what is kept beside a model in a folder, or 1.
+
+    Raises:
+        ConfigError: what is kept there cannot be read.
+    """
+    from ragkit.retrievers.interpolation import stored_weight
+
+    settings = config.rerank
+    if settings.weight is not None:
+        return settings.weight
+    return stored_weight(settings.model) if settings.kind == "cross-encoder" else 1.0
+
+
+def _llm_reranker(settings: RerankConfig, engine: Callable[[], Engine]) -> Reranker:
+    if settings.model or settings.url:
+        raise ConfigError(
+            f"rerank.kind = {settings.kind!r} asks the engine of [generation]; clear rerank.model "
+            f"({settings.model!r}) and rerank.url ({settings.url!r})"
+        )
+    if settings.kind == "llm-listwise":
+        from ragkit.retrievers.listwise_reranker import ListwiseReranker
+
+        return ListwiseReranker(engine())
+    from ragkit.retrievers.yes_reranker import YesReranker
+
+    return YesReranker(engine())
 
 
 def make_engine(config: Config, embedder: Embedder | None) -> Engine:

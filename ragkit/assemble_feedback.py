@@ -65,7 +65,7 @@ def _of_vectors(table: AverageFeedback | RocchioFeedback, dense: DenseRetriever)
 def _load(table: LolFeedback, fingerprints: Collection[str]) -> Reformulator:
     from ragkit.retrievers.feedback.load_reformulator import load_reformulator
 
-    model = load_reformulator(Path(table.model))
+    model: Reformulator = load_reformulator(Path(table.model))
     if model.kind == "sparse":
         raise ConfigError(
             f"{table.model} is a sparse reformulator, and corpora have no index of term weights; "

@@ -187,13 +187,20 @@ class RetrievalConfig(_Table):
 
 
 class RerankConfig(_Table):
-    """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": a `url` ending in /rerank."""
+    """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": a `url` ending in /rerank.
 
-    kind: Literal["none", "cross-encoder", "remote"] = "none"
+    "llm-listwise": the engine of [generation] puts the passages in order, 20 at a time; "llm-yes": by the
+    probability with which it says that a passage helps.
+    weight: of the reranker, the rest being the retriever's, both standardised over the hits. Unset it is what
+    ragkit train reranker found best for the model, or else 1: the reranker alone.
+    """
+
+    kind: Literal["none", "cross-encoder", "remote", "llm-listwise", "llm-yes"] = "none"
     model: str = ""
     url: str = ""
     api_key_env: str = ""
     depth: int = Field(default=50, ge=1)
+    weight: float | None = Field(default=None, ge=0, le=1)
     timeout_s: float = Field(default=60, gt=0)
 
 
@@ -228,7 +235,8 @@ class GenerationConfig(_Table):
     without one.
     duplicates: leave out passages that repeat another ("exact"), that say nearly the same ("near"), or none
     ("keep"). choice: leave out passages behind a "gap" of the scores, those that the reranker puts far below the
-    retriever ("disagreement"), "both", or none ("all"); the first min_passages always stay.
+    retriever ("disagreement"), "both", or none ("all"); "middle" keeps the latter as the weakest of all, which the
+    order "ends" puts in the middle. The first min_passages always stay.
     condense: what is searched for in a conversation: the "last" message of the user, the last and earlier ones
     ("history"), or a question that the engine makes of them ("llm").
     """
@@ -246,7 +254,7 @@ class GenerationConfig(_Table):
     order: Literal["auto", "rank", "ends", "reverse", "document"] = "auto"
     position_curve: str = ""
     duplicates: Literal["exact", "near", "keep"] = "exact"
-    choice: Literal["all", "gap", "disagreement", "both"] = "all"
+    choice: Literal["all", "gap", "disagreement", "middle", "both"] = "all"
     min_passages: int = Field(default=3, ge=1)
     condense: Literal["last", "history", "llm"] = "last"
     context_tokens: Annotated[int, AfterValidator(_none_or_room)] = 0

@@ -20,6 +20,7 @@ from ragkit.config import Config
 from ragkit.corpus_info import CorpusInfo, read_info
 from ragkit.corpus_settings import as_config, remembered, with_remembered
 from ragkit.embedder_set import EmbedderSet, make_embedders, with_pages_decided
+from ragkit.embedder_switch import EmbedderSwitch, SwitchReport
 from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError, CorpusNotFoundError
 from ragkit.filter_check import FilterCheck
 from ragkit.hosting.search_batches import SearchBatches
@@ -27,9 +28,11 @@ from ragkit.indexers import manifest
 from ragkit.indexers.build_index import IndexBuilder
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
+from ragkit.indexers.embedder_record import is_switched, manifest_in_use
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.index_report import IndexProgress, IndexReport
 from ragkit.indexers.lock import writer_lock
+from ragkit.indexers.manifest import Manifest
 from ragkit.indexers.migrate import migrate
 from ragkit.indexers.page_images import Drawing, Redraw
 from ragkit.indexers.prepare import Preparer
@@ -85,11 +88,12 @@ class Corpus:
         redraw: Redraw = Drawing.draw_again,
     ) -> None:
         self.path = path
-        self.manifest = manifest.read_manifest(path)
+        self._made = manifest.read_manifest(path)
         self._catalogue = Catalogue(path)
-        self.config = with_remembered(path, config, self._catalogue.settings, self.manifest)
+        self.config = with_remembered(path, config, self._catalogue.settings, self._made)
         self.store: PassageStore = SqlitePassageStore(self._catalogue, redraw)
-        self._embedders = EmbedderSet(path, self.manifest, self.config, embedders, made_with)
+        self._explicit = config.model_dump(exclude_unset=True).get("embedder", {})
+        self._embedders = self._embedder_set(embedders, made_with)
         self._reranker = reranker
         self._engine = engine
         self._lock = threading.RLock()
@@ -158,6 +162,11 @@ class Corpus:
     def name(self) -> str:
         """The folder's name: what the corpus is called over HTTP."""
         return self.path.absolute().name
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the corpus is, and who made the vectors of its present state."""
+        return manifest_in_use(self._catalogue, self._made)
 
     @property
     def embedder(self) -> Embedder | None:
@@ -269,6 +278,49 @@ class Corpus:
                 progress,
             )
 
+    def switch_embedder(
+        self, model: str | Path | Embedder, *, progress: Callable[[int, int], None] = lambda _, __: None
+    ) -> SwitchReport:
+        """Embed all texts by another embedder, and search with it from then on.
+
+        The embedder in use stays as the former one, to go back to. Searches go on meanwhile, and find the old
+        vectors until one commit names the new ones. Killed, the next call with the same model goes on. A model's
+        files are copied into the corpus.
+
+        Args:
+            model: the folder of a sentence-transformers model, such as a trained one, or your own `Embedder`.
+            progress: called with how many passages are embedded, of how many.
+
+        Raises:
+            DataError, ConfigError: the model cannot be used for this corpus.
+            CorpusError: the corpus has no vectors of texts.
+            CorpusLockedError: another process is writing.
+        """
+        given = Path(model) if isinstance(model, str) else model
+        return self._switched(lambda switch: switch.to(given), progress)
+
+    def switch_back(self, *, progress: Callable[[int, int], None] = lambda _, __: None) -> SwitchReport:
+        """Search with the former embedder again; passages that it has not seen are embedded. Twice: forth again.
+
+        Raises:
+            CorpusError: there is no former one.
+            CorpusLockedError: another process is writing.
+        """
+        return self._switched(EmbedderSwitch.back, progress)
+
+    def _switched(
+        self, change: Callable[[EmbedderSwitch], SwitchReport], progress: Callable[[int, int], None]
+    ) -> SwitchReport:
+        with _disk_errors_named(self.path), writer_lock(self.path):
+            self._remember()
+            switch = EmbedderSwitch(self._catalogue, self._made, self.config, self._embedders, progress)
+            report = change(switch)
+            if report.former is not None:
+                settings = self.config.index, self.config.lexical
+                problems = keep_up(self.path, self._catalogue, *settings, self._embedders.of)
+                report.warnings = list(dict.fromkeys([*report.warnings, *problems]))
+        return report
+
     def set_attributes(self, attributes: Mapping[str, Mapping[str, AttributeValue]]) -> None:
         """Replace documents' attributes, by document id, in one commit; nothing is embedded again.
 
@@ -330,10 +382,11 @@ class Corpus:
         level = level or self.config.retrieval.level
         if self.reranker is None:
             return self._searcher.search(asked, k, level, only)
-        depth = self.config.rerank.depth
+        depth, weight = self.config.rerank.depth, assemble.rerank_weight(self.config)
         found = self._searcher.search(asked, max(k, depth), level, only)
         return [
-            rerank_first(self.reranker, query, hits, depth)[:k] for query, hits in zip(asked, found, strict=True)
+            rerank_first(self.reranker, query, hits, depth, weight)[:k]
+            for query, hits in zip(asked, found, strict=True)
         ]
 
     def ask(
@@ -363,7 +416,7 @@ class Corpus:
 
     def info(self) -> CorpusInfo:
         """Counts, sizes, embedder and settings."""
-        return read_info(self._catalogue, self.manifest, self.config.index)
+        return read_info(self._catalogue, self._made, self.config.index)
 
     def content_digest(self) -> str:
         """Hex SHA-256 of ids, contents and reading of all documents: equal as long as none of them changes."""
@@ -378,7 +431,7 @@ class Corpus:
 
     def verify(self) -> list[str]:
         """Check every file against the catalogue; one sentence for each thing that is broken."""
-        return verify_corpus(self.path, self._catalogue, self.manifest)
+        return verify_corpus(self.path, self._catalogue, self._made)
 
     def repair(self, progress: Callable[[], None] = lambda: None) -> RepairReport:
         """Make again what `verify` finds broken, from the catalogue, the documents and the pictures.
@@ -395,11 +448,11 @@ class Corpus:
         with _disk_errors_named(self.path), writer_lock(self.path):
             restored = restore_manifest(self.path)
             if restored:
-                self.manifest = manifest.read_manifest(self.path)
-                self._embedders = EmbedderSet(self.path, self.manifest, self.config, self._embedders.given, None)
+                self._made = manifest.read_manifest(self.path)
+                self._embedders = self._embedder_set(self._embedders.given, None)
             repairer = Repairer(
                 self._catalogue,
-                self.manifest,
+                self._made,
                 self._embedders,
                 self.config.index,
                 self.config.lexical,
@@ -420,9 +473,13 @@ class Corpus:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _embedder_set(self, given: Embedders, made_with: Embedders | None) -> EmbedderSet:
+        return EmbedderSet(self._catalogue, self._made, self.config, self._explicit, given, made_with)
+
     def _check_index(self) -> None:
         """Raises ConfigError where the wanted vector index cannot be had, before any work is done."""
-        for facts in (self.manifest.embedder, self.manifest.page_embedder):
+        made = self.manifest
+        for facts in (made.embedder, made.page_embedder):
             if facts is not None:
                 choose_index(self.config.index, 0, facts.dim, 0)
 
@@ -452,18 +509,21 @@ class Corpus:
 
     def _remember(self) -> None:
         stored = self._catalogue.settings
-        wanted = {**stored, **remembered(self.config, self.manifest, self._embedders.given)}
+        wanted = {**stored, **remembered(self.config, self._made, self._embedders.given)}
+        if is_switched(self._catalogue):
+            # The switch said it; this configuration may be older, or name where the embedder was had from.
+            wanted["embedder"] = stored["embedder"]
         if wanted != stored or not self._catalogue.manifest:
             with self._catalogue.transaction():
                 self._catalogue.set_settings(wanted)
-                self._catalogue.remember_manifest(manifest.read_manifest_text(self.path))
+                self._catalogue.remember("manifest", manifest.read_manifest_text(self.path))
 
     @property
     def reranker(self) -> Reranker | None:
         """The reranker, loaded when first asked for; None where none is configured."""
         with self._lock:
             if self._reranker is None:
-                self._reranker = assemble.make_reranker(self.config)
+                self._reranker = assemble.make_reranker(self.config, lambda: self.engine)
         return self._reranker
 
 

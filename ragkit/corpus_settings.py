@@ -41,6 +41,11 @@ def remembered(config: Config, made: manifest.Manifest, given: Embedders) -> dic
     return tables
 
 
+def remembered_embedder(config: Config) -> dict[str, Any]:
+    """The table of the embedder of texts to write down."""
+    return _without(config.embedder.model_dump(mode="json"), _NOT_REMEMBERED["embedder"])
+
+
 def as_config(config: Config | dict[str, Any] | str | Path | None) -> Config:
     """A `Config`, its tables as a dict, or the path of a TOML file; None gives the defaults."""
     if isinstance(config, Config):

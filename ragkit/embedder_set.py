@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ragkit import assemble
-from ragkit.config import Config
-from ragkit.errors import ConfigError, CorpusError
+from ragkit.config import Config, EmbedderConfig
+from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError
+from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.embedder_record import EmbedderRecord, is_switched, text_embedders
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.manifest import EmbedderFacts, Manifest, check_embedder
 from ragkit.indexers.vectors.vector_shards import TEXTS, VectorSpace
 from ragkit.protocols import Embedder, TokenEmbedder
 
 _TEXTS, _PICTURES, _TOKENS = "text embedder", "page embedder", "late-interaction embedder"
+_NOT_SWITCHED = "use the first, or make a new corpus"
+_SWITCHED = (
+    "it was switched to the first, which it finds by itself: open it without naming an embedder, or go back with "
+    "ragkit train back"
+)
 
 
 class EmbedderSet:
     """Loads each embedder once; threads may share it. Each is None in a corpus that has no such vectors.
 
     Args:
+        explicit: what of the configuration's table of the embedder of texts is not the corpus's own say.
         given: the user's own, in place of the configured ones.
         made_with: those that the corpus has just been made with.
 
@@ -29,24 +36,82 @@ class EmbedderSet:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, config: Config, given: Embedders, made_with: Embedders | None
+        self,
+        catalogue: Catalogue,
+        manifest: Manifest,
+        config: Config,
+        explicit: Mapping[str, Any],
+        given: Embedders,
+        made_with: Embedders | None,
     ) -> None:
         self.given = given
-        self._path = path
+        self._path = catalogue.folder
+        self._catalogue = catalogue
         self._manifest = manifest
         self._config = config
+        self._explicit = dict(explicit)
         self._lock = threading.RLock()
         self._loaded: dict[str, Any] = {}
+        self._texts: dict[str, Embedder] = {}
         if made_with is not None:
-            self._loaded = {_TEXTS: made_with.texts, _PICTURES: made_with.pictures, _TOKENS: made_with.tokens}
+            self._loaded = {_PICTURES: made_with.pictures, _TOKENS: made_with.tokens}
+            if made_with.texts is not None:
+                self.adopt(made_with.texts)
 
     @property
     def texts(self) -> Embedder | None:
-        """Of pieces of text."""
-        made: Embedder | None = self._one(
-            _TEXTS, self._manifest.embedder, self.given.texts, assemble.make_embedder
-        )
-        return made
+        """Of pieces of text: the one of the state that this thread's reads see, for it can be switched."""
+        record = text_embedders(self._catalogue, self._manifest).current
+        if record is None:
+            check_embedder(self._path, _TEXTS, None, self.given.texts)
+            return None
+        return self._of_record(record, self.given.texts)
+
+    def former(self, record: EmbedderRecord) -> Embedder:
+        """The embedder of texts that was in use before, which may be the user's own.
+
+        Raises:
+            CorpusError: what the settings name is another one.
+        """
+        given = self.given.texts
+        is_given = given is not None and given.fingerprint == record.facts.fingerprint
+        return self._of_record(record, given if is_given else None)
+
+    def _of_record(self, record: EmbedderRecord, given: Embedder | None) -> Embedder:
+        with self._lock:
+            held = self._texts.get(record.facts.fingerprint)
+            if held is None:
+                made = given or assemble.make_embedder(self.config_of(record))
+                advice = _SWITCHED if is_switched(self._catalogue) else _NOT_SWITCHED
+                check_embedder(self._path, _TEXTS, record.facts, made, advice)
+                assert made is not None
+                held = made
+                self.adopt(held)
+            return held
+
+    def adopt(self, embedder: Embedder) -> None:
+        """Use it wherever the corpus says that one of its fingerprint made the vectors."""
+        with self._lock:
+            self._texts[embedder.fingerprint] = embedder
+            # The one in use, and the one that states before or after the switch are searched with.
+            while len(self._texts) > 2:
+                del self._texts[next(iter(self._texts))]
+
+    def config_of(self, record: EmbedderRecord) -> Config:
+        """The configuration that makes a remembered embedder of texts.
+
+        Raises:
+            CorpusDamagedError: its files are no longer in the corpus.
+        """
+        table = {**record.settings, **self._explicit}
+        if record.folder and table["name"] == record.folder:
+            if not (self._path / record.folder).is_dir():
+                raise CorpusDamagedError(
+                    f"{self._path / record.folder}, the embedder of this corpus, is missing; restore it from a "
+                    "backup, or give its folder to ragkit train accept"
+                )
+            table["name"] = str(self._path / record.folder)
+        return self._config.model_copy(update={"embedder": EmbedderConfig(**table)})
 
     @property
     def pictures(self) -> Embedder | None:

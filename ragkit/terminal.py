@@ -12,7 +12,7 @@ from ragkit.corpus_info import CorpusInfo
 from ragkit.indexers.index_report import IndexReport
 from ragkit.indexers.readers.find_files import Problem
 from ragkit.records import Answer, Hit, Passage
-from ragkit.serve.api.wire import hit_json
+from ragkit.serve.api import wire
 
 
 def print_report(report: IndexReport) -> None:
@@ -47,7 +47,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
 
 def hits_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
     """The hits as `ragkit search --json` prints them."""
-    return {"query": query, "hits": [hit_json(rank, hit) for rank, hit in enumerate(hits, 1)]}
+    return {"query": query, "hits": wire.hits_json(hits)}
 
 
 def print_answer(answer: Answer) -> None:

@@ -10,7 +10,11 @@ import numpy as np
 from ragkit.devices import Placement, quiet_loading
 from ragkit.errors import ConfigError
 from ragkit.extras import require
-from ragkit.records import FloatArray, Hit, Query
+from ragkit.pictures import scaled_down
+from ragkit.records import FloatArray, Hit, PageImage, Query
+
+# Of a page: more makes models slow and their scores no better.
+_MOST_PIXELS = 2_000_000
 
 
 class CrossEncoderReranker:
@@ -41,10 +45,35 @@ class CrossEncoderReranker:
             )
 
     def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
-        """The same passages by the model's score; reads `Passage.titled_text`, cut at the model's length."""
-        scores = self._scores(query.text, [hit.passage.titled_text for hit in hits])
+        """The same passages by the model's score; reads `Passage.titled_text`, cut at the model's length.
+
+        A passage that is a page picture is shown to a model that takes images.
+
+        Raises:
+            ConfigError: a passage is a picture and the model reads texts alone.
+            DocumentError: a picture cannot be had.
+        """
+        pictures = [hit for hit in hits if hit.passage.image is not None]
+        if pictures and not self._model.supports("image"):
+            raise ConfigError(no_pictures(pictures, f"the reranker {self.name!r}"))
+        texts = [hit for hit in hits if hit.passage.image is None]
+        scores = [
+            *self._scores(query.text, [hit.passage.titled_text for hit in texts]),
+            *self._picture_scores(query.text, [hit.passage.image for hit in pictures if hit.passage.image]),
+        ]
+        hits = [*texts, *pictures]
         scored = [Hit(float(score), hit.passage) for score, hit in zip(scores, hits, strict=True)]
         return sorted(scored, key=lambda hit: (-hit.score, hit.passage.key))
+
+    def _picture_scores(self, query: str, pictures: Sequence[PageImage]) -> FloatArray:
+        """float32 (len(pictures),); one at a time in memory, as a batch of pages may be large."""
+        scores = [
+            self._model.predict(
+                [(query, scaled_down(picture.load(), _MOST_PIXELS))], batch_size=1, show_progress_bar=False
+            )
+            for picture in pictures
+        ]
+        return np.concatenate(scores).astype(np.float32) if scores else np.zeros(0, np.float32)
 
     def _scores(self, query: str, texts: list[str]) -> FloatArray:
         """float32 (len(texts),)."""
@@ -55,6 +84,16 @@ class CrossEncoderReranker:
         scores = self._model.predict(pairs, batch_size=self._batch_size, show_progress_bar=False)
         score_of = dict(zip(distinct, np.asarray(scores, np.float32), strict=True))
         return np.array([score_of[text] for text in texts], np.float32)
+
+
+def no_pictures(pictures: Sequence[Hit], what: str) -> str:
+    """Why hits that are pictures cannot be ordered, and what to do."""
+    first = pictures[0].passage
+    return (
+        f"{len(pictures)} of the hits are page pictures, the first page {first.page} of {first.document}, and "
+        f"{what} reads texts alone; name a reranker of page images (such as Qwen3-VL-Reranker), or set "
+        'rerank.kind = "none"'
+    )
 
 
 def _load(name: str, placement: Placement, trust_remote_code: bool) -> Any:

@@ -10,9 +10,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from ragkit.errors import ConfigError, EngineError
 from ragkit.extras import require
-from ragkit.records import Hit, Query
+from ragkit.pictures import image_url, scaled_down
+from ragkit.records import Hit, Passage, Query
 
 _EXCERPT_CHARACTERS = 300
+# Of a page picture that is sent.
+_MOST_PIXELS = 2_000_000
 
 
 class RemoteReranker:
@@ -36,15 +39,16 @@ class RemoteReranker:
         self._client = require("httpx").Client(headers=_headers(api_key_env), timeout=timeout_s)
 
     def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
-        """The same passages by the server's score; sends `Passage.titled_text`.
+        """The same passages by the server's score; sends `Passage.titled_text`, or a page picture.
 
         Raises:
-            EngineError: the server cannot be reached, is too slow, answers with an error status, or
-                does not score every passage exactly once.
+            EngineError: the server cannot be reached, is too slow, answers with an error status (as one whose
+                model reads no images does for a picture), or does not score every passage exactly once.
+            DocumentError: a picture cannot be had.
         """
         if not hits:
             return []
-        scores = self._scores(query.text, [hit.passage.titled_text for hit in hits])
+        scores = self._scores(query.text, [_document(hit.passage) for hit in hits])
         scored = [Hit(score, hit.passage) for score, hit in zip(scores, hits, strict=True)]
         return sorted(scored, key=lambda hit: (-hit.score, hit.passage.key))
 
@@ -52,7 +56,7 @@ class RemoteReranker:
         """Close the connections."""
         self._client.close()
 
-    def _scores(self, query: str, documents: list[str]) -> list[float]:
+    def _scores(self, query: str, documents: list[Any]) -> list[float]:
         body: dict[str, Any] = {"query": query, "documents": documents, "top_n": len(documents)}
         if self._model:
             body["model"] = self._model
@@ -99,6 +103,14 @@ class RemoteReranker:
 
     def _error(self, problem: str) -> EngineError:
         return EngineError(f"the reranker at {self._shown_url} {problem}")
+
+
+def _document(passage: Passage) -> str | dict[str, Any]:
+    """A text, or a picture in the form that vLLM's /rerank has for multimodal models."""
+    if passage.image is None:
+        return passage.titled_text
+    url = image_url(scaled_down(passage.image.load(), _MOST_PIXELS))
+    return {"content": [{"type": "image_url", "image_url": {"url": url}}]}
 
 
 def _split_http(url: str) -> SplitResult:

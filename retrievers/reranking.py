@@ -7,12 +7,17 @@ from dataclasses import replace
 
 from ragkit.protocols import Reranker, Retriever
 from ragkit.records import Filter, Hit, Query
+from ragkit.retrievers.interpolation import interpolated
 
 _STEP = 1e-9
 
 
-def rerank_first(reranker: Reranker, query: Query, hits: Sequence[Hit], depth: int) -> list[Hit]:
+def rerank_first(
+    reranker: Reranker, query: Query, hits: Sequence[Hit], depth: int, weight: float = 1.0
+) -> list[Hit]:
     """The first `depth` hits in the reranker's order, then the others as they were.
+
+    weight: of the reranker; below 1 the order is that of `interpolated`.
 
     The others' scores, which are of another kind, are replaced by falling ones just below the reranked. Each hit
     keeps the place and score that it had before.
@@ -20,6 +25,8 @@ def rerank_first(reranker: Reranker, query: Query, hits: Sequence[Hit], depth: i
     if not hits:
         return []
     reranked = reranker.rerank(query, hits[:depth])
+    if weight < 1:
+        reranked = interpolated(reranked, {hit.passage.key: hit.score for hit in hits[:depth]}, weight)
     before = {hit.passage.key: (rank, hit) for rank, hit in enumerate(hits, 1)}
     return [_with_retrieval(hit, before) for hit in [*reranked, *just_below(reranked, hits[depth:])]]
 

@@ -12,7 +12,7 @@ import numpy as np
 from ragkit.config import IndexConfig
 from ragkit.errors import IndexBuildError
 from ragkit.files import atomic_write
-from ragkit.indexers.catalogue import Catalogue
+from ragkit.indexers.catalogue import Catalogue, StoredFile
 from ragkit.indexers.shards import space_files
 from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.vectors.gpu_index import on_gpus
@@ -77,6 +77,22 @@ class IndexUpdate:
                 with self._catalogue.transaction():
                     self._catalogue.set_file_facts(path, facts.to_json())
 
+    def build(self, space: VectorSpace, shard: VectorShard, total: int) -> tuple[StoredFile, IndexFacts] | None:
+        """Write the index of a shard that no state names yet, beside it; no state names that either.
+
+        total: vectors of the space when the shard is among them. None where it is to be searched exactly, or
+        nothing else can be had.
+        """
+        choice = choose_index(self._config, len(shard), shard.vectors.shape[1], total)
+        built = self._built_if_possible(space, shard, choice)
+        return None if built is None else (self._written(space, shard.generation, built[0]), built[1])
+
+    def _written(self, space: VectorSpace, generation: int, index: Any) -> StoredFile:
+        path = self._catalogue.folder / space.folder / f"{generation:08d}.{space.index_kind}.faiss"
+        with atomic_write(path) as file:
+            save_index(index, file)
+        return stored_file(self._catalogue.folder, path, space.index_kind, generation)
+
     def _built_if_possible(
         self, space: VectorSpace, shard: VectorShard, choice: IndexChoice
     ) -> tuple[Any, IndexFacts] | None:
@@ -116,11 +132,7 @@ class IndexUpdate:
         with catalogue.transaction() as generation:
             catalogue.drop_files([file for file in catalogue.files(space.index_kind) if file.path == old_path])
             if built is not None:
-                path = catalogue.folder / space.folder / f"{generation:08d}.{space.index_kind}.faiss"
-                with atomic_write(path) as file:
-                    save_index(built[0], file)
-                stored = stored_file(catalogue.folder, path, space.index_kind, generation)
-                catalogue.add_file(stored, built[1].to_json())
+                catalogue.add_file(self._written(space, generation, built[0]), built[1].to_json())
 
     def _tuned(self, space: VectorSpace, index: ShardIndex, shard: VectorShard, facts: IndexFacts) -> IndexFacts:
         """The facts with the effort that reaches the wanted recall, or comes nearest."""

@@ -33,6 +33,8 @@ class VectorSpace:
 TEXTS = VectorSpace("text", "vectors", "keys", "vectors", "index")
 PICTURES = VectorSpace("image", "page_vectors", "page_keys", "page_vectors", "page_index")
 SPACES = (TEXTS, PICTURES)
+# What the embedder of texts made that was in use before: kept as it was, and searched by nobody.
+FORMER_TEXTS = VectorSpace("text", "vectors", "former_keys", "former_vectors", "former_index")
 
 
 @dataclass(frozen=True, slots=True)

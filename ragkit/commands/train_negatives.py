@@ -29,8 +29,8 @@ def negatives(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="retriever (its own scores, the default), cross-encoder:NAME, embedder:NAME, or reranker: the one "
-            "of the settings' table rerank; several times: their standardised scores are added."
+            help="retriever (its own scores, the default), cross-encoder:NAME, embedder:NAME, or reranker: the "
+            "one of the settings' table rerank; several times: their standardised scores are added."
         ),
     ] = None,
     depth: Annotated[int, typer.Option(min=2, help="Candidates of a question.")] = 100,

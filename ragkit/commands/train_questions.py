@@ -11,7 +11,6 @@ from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_repo
 from ragkit.config import load_config
 
 if TYPE_CHECKING:
-    from ragkit.retrievers.training.question_prompts import QuestionKind
     from ragkit.training.passage_sources import PassagePool
 
 
@@ -30,8 +29,13 @@ def questions(
         ),
     ] = None,
     kinds: Annotated[
-        str, typer.Option(help="Of questions, claims, titles, keywords, web, free: some, separated by commas.")
-    ] = "questions,claims,titles,keywords,web,free",
+        str,
+        typer.Option(
+            help="Some of questions, claims, titles, keywords, web, free (written by a model) and sentences, "
+            "terms (taken from the passages), with commas between; default: the former where the settings name "
+            "an engine, else the latter."
+        ),
+    ] = "",
     per_kind: Annotated[
         int | None, typer.Option(min=1, help="Questions of each kind; default: one to every passage.")
     ] = None,
@@ -40,31 +44,21 @@ def questions(
     seed: Annotated[int, typer.Option(min=0, help="Of passages, examples and replies.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a language model write questions to passages: what a retriever can be trained on without labels.
+    """Write questions to passages: what a retriever can be trained on without labels.
 
-    The model is that of the settings' table generation; where they name none, a small packaged one. An
-    interrupted run goes on with the same command.
+    The language model is that of the settings' table generation; where they name none and a model is to write, a
+    small packaged one. An interrupted run goes on with the same command.
     """
     from ragkit.progress import count_progress
-    from ragkit.training.write_questions import QuestionPlan, write_questions
+    from ragkit.training.question_plan import QuestionPlan, default_kinds, kinds_of
+    from ragkit.training.write_questions import write_questions
 
     settings = load_config(config)
-    plan = QuestionPlan(_kinds(kinds), per_kind, seed)
+    plan = QuestionPlan(kinds_of(kinds) or default_kinds(settings), per_kind, seed)
     pool = _pool(corpus, data, held_out, passages, seed)
     with going_on(out):
         report = write_questions(pool, plan, settings, out, writing=count_progress("replies"))
     show_report(report, as_json)
-
-
-def _kinds(words: str) -> tuple[QuestionKind, ...]:
-    from ragkit.retrievers.training.question_prompts import QuestionKind
-
-    known = [str(kind) for kind in QuestionKind]
-    wanted = [word.strip() for word in words.split(",")]
-    for word in wanted:
-        if word not in known:
-            raise typer.BadParameter(f"{word!r}; give some of {', '.join(known)}", param_hint="--kinds")
-    return tuple(QuestionKind(word) for word in dict.fromkeys(wanted))
 
 
 def _pool(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
 from ragkit.errors import CorpusError, CorpusLockedError
 from ragkit.indexers import manifest
+from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
+from ragkit.indexers.embedder_record import manifest_in_use
 from ragkit.indexers.embedders import Embedders
 from ragkit.indexers.manifest import EmbedderFacts, facts_of
 from ragkit.indexers.migrate import migrate
@@ -62,8 +64,8 @@ class StoreModels:
         embedders = make_embedders(config, Embedders())
         if not to_answer:
             return cls(config, embedders)
-        engine = engine or assemble.make_engine(config, embedders.texts)
-        return cls(config, embedders, engine, assemble.make_reranker(config), redraw)
+        answering = engine or assemble.make_engine(config, embedders.texts)
+        return cls(config, embedders, answering, assemble.make_reranker(config, lambda: answering), redraw)
 
 
 class StoreCorpus(Corpus):
@@ -183,7 +185,8 @@ def _those_that_made(path: Path, embedders: Embedders) -> Embedders | None:
 
     That is a corpus made before the server's configuration was changed.
     """
-    made = manifest.read_manifest(path)
+    with closing(Catalogue(path)) as catalogue:
+        made = manifest_in_use(catalogue, manifest.read_manifest(path))
     pairs: tuple[tuple[EmbedderFacts | None, Embedder | TokenEmbedder | None], ...] = (
         (made.embedder, embedders.texts),
         (made.page_embedder, embedders.pictures),

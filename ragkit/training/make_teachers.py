@@ -8,6 +8,7 @@ from pathlib import Path
 from ragkit import assemble
 from ragkit.config import Config, RerankConfig
 from ragkit.errors import ConfigError
+from ragkit.protocols import Engine
 from ragkit.retrievers.training.teachers import EmbedderTeacher, RerankerTeacher, Teacher
 
 RETRIEVER = "retriever"
@@ -30,14 +31,18 @@ def make_teachers(names: Sequence[str], config: Config, pictures: Path) -> list[
 
 def _teacher(name: str, config: Config, pictures: Path) -> Teacher:
     kind, _, model = name.partition(":")
+
+    def engine() -> Engine:
+        return assemble.make_engine(config, None)
+
     if name == "reranker":
-        reranker = assemble.make_reranker(config)
+        reranker = assemble.make_reranker(config, engine)
         if reranker is None:
             raise ConfigError('teacher "reranker" is the one of the settings, and [rerank] kind is "none"')
         return RerankerTeacher(name, reranker, pictures)
     if kind == "cross-encoder" and model:
         named = RerankConfig(kind="cross-encoder", model=model)
-        reranker = assemble.make_reranker(config.model_copy(update={"rerank": named}))
+        reranker = assemble.make_reranker(config.model_copy(update={"rerank": named}), engine)
         assert reranker is not None, "a kind is named"
         return RerankerTeacher(name, reranker, pictures)
     if kind == "embedder" and model:

@@ -50,8 +50,8 @@ _METHODS = ("hybrid", "dense", "bm25")
 class MiningPlan:
     """How lists are made.
 
-    retrievers: methods of retrieval whose rankings are merged. teachers: names; "retriever" stands for the scores of
-    the ranking itself. depth: candidates of each question; list_length: those that are left.
+    retrievers: methods of retrieval whose rankings are merged. teachers: names; "retriever" stands for the scores
+    of the ranking itself. depth: candidates of each question; list_length: those that are left.
     """
 
     retrievers: tuple[str, ...] = ("hybrid",)

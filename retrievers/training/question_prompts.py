@@ -15,9 +15,11 @@ from functools import cache
 from ragkit.records import ChatMessage, ChatRequest, Sampling
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.retrievers.training.question_examples import EXAMPLES
+from ragkit.sentences import sentence_spans
 
 MAX_PASSAGE_CHARACTERS = 2048
 MAX_WORDS = 20
+MAX_KEYWORDS = 5
 NUM_EXAMPLES = 3
 TEMPERATURE = 0.8
 MAX_TOKENS = 50
@@ -127,21 +129,41 @@ def _shown(text: str, wording: _Wording) -> str:
     return f"Passage: {text}\n{wording.label}:"
 
 
-def read_reply(reply: str, finish_reason: str = "stop") -> WrittenText:
+def read_reply(kind: QuestionKind, reply: str, finish_reason: str = "stop") -> WrittenText:
     """The first line that holds something, without list mark, label, emphasis and quotes.
 
-    A line that ends with a colon announces what follows, so the next one counts.
+    A line that ends with a colon announces what follows, so the next one counts. Of keywords the first five
+    different ones are taken; of another line that is too long, or was cut, the first sentence where it is whole.
     """
     lines = [line.strip().strip(_EMPHASIS) for line in reply.splitlines()]
     lines = [line for line in lines if line]
     while len(lines) > 1 and lines[0].endswith(":"):
         del lines[0]
     text = _bare(lines[0]) if lines else ""
-    return WrittenText(text, _verdict(text, is_cut=finish_reason == _CUT and len(lines) < 2))
+    is_cut = finish_reason == _CUT and len(lines) < 2
+    if kind is QuestionKind.keywords:
+        return _judged(*_first_keywords(text, is_cut))
+    written = _judged(text, is_cut)
+    if written.verdict in (Verdict.long, Verdict.cut) and len(spans := sentence_spans(text)) > 1:
+        sentence = _judged(text[slice(*spans[0])].strip(), is_cut=False)
+        return sentence if sentence.verdict is Verdict.kept else written
+    return written
+
+
+def _judged(text: str, is_cut: bool) -> WrittenText:
+    return WrittenText(text, _verdict(text, is_cut))
+
+
+def _first_keywords(text: str, is_cut: bool) -> tuple[str, bool]:
+    """Up to five of a list, and whether they are what an end by the limit of tokens left of fewer."""
+    listed = [word for part in text.split(",") if (word := part.strip(" ."))]
+    whole = listed[:-1] if is_cut else listed
+    words = list(dict.fromkeys(whole))[:MAX_KEYWORDS]
+    return (text, True) if is_cut and len(words) < MAX_KEYWORDS else (", ".join(words), False)
 
 
 def _verdict(text: str, is_cut: bool) -> Verdict:
-    if not any(sign.isalnum() for sign in text):
+    if not any(sign.isalpha() for sign in text):
         return Verdict.empty
     if is_cut:
         return Verdict.cut

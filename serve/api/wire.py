@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.extras import require
 from ragkit.records import Answer, Citation, Hit, Usage
 from ragkit.serve.pages.page_links import PageLinks
+from ragkit.serve.prompting.choice import disagreed_on
 
 if TYPE_CHECKING:
     from openai.types import Model
@@ -29,7 +30,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "engine": answer.engine,
         "found": answer.found,
         "citations": [asdict(citation) for citation in answer.citations],
-        "hits": [hit_json(rank, hit, corpus, links) for rank, hit in enumerate(answer.hits, 1)],
+        "hits": hits_json(answer.hits, corpus, links),
         "unknown_marks": list(answer.unknown_marks),
         "notes": list(answer.notes),
         "finish_reason": answer.finish_reason,
@@ -99,6 +100,18 @@ def url_citations(answer: Answer, corpus: str, links: PageLinks, sent: str | Non
 def citation_url(citation: Citation, corpus: str, links: PageLinks) -> str:
     """Opens the page with the cited words marked."""
     return links.citation(corpus, citation)
+
+
+def hits_json(hits: Sequence[Hit], corpus: str = "", links: PageLinks | None = None) -> list[dict[str, Any]]:
+    """Hits as searches and answers print them, best first.
+
+    retriever_disagrees: true for one that the reranker put at least half of their number below the retriever.
+    """
+    fallen = set(disagreed_on(hits, 0))
+    marks = [{"retriever_disagrees": True} if i in fallen else {} for i in range(len(hits))]
+    return [
+        hit_json(i, hit, corpus, links) | mark for i, (hit, mark) in enumerate(zip(hits, marks, strict=True), 1)
+    ]
 
 
 def hit_json(rank: int, hit: Hit, corpus: str = "", links: PageLinks | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ragkit.pictures import rgb_on_white, upright_rgb
+from ragkit.pictures import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,18 +22,6 @@ _LARGEST_JPEG = 65_500
 _MOST_PIXELS = 50_000_000
 # Pillow's name of a format -> its media type.
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-
-
-def image_url(image: Image) -> str:
-    """A data URI: PNG up to a million bytes, beyond that JPEG of quality 90 where its format is wide enough."""
-    rgb = rgb_on_white(image)
-    held = io.BytesIO()
-    rgb.save(held, "PNG")
-    kind = "PNG"
-    if held.tell() > _LARGEST_PNG_BYTES and max(rgb.size) <= _LARGEST_JPEG:
-        held, kind = io.BytesIO(), "JPEG"
-        rgb.save(held, kind, quality=_JPEG_QUALITY)
-    return f"data:{_FORMATS[kind]};base64,{base64.b64encode(held.getvalue()).decode('ascii')}"
 
 
 def image_of_url(url: str) -> Image:

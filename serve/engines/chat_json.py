@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from ragkit.pictures import image_url
 from ragkit.records import ChatMessage, Sampling, TokenLogprob, ToolCall, ToolCallDelta
-from ragkit.serve.chat.image_url import image_url
 
 _FINISH_REASONS = ("length", "tool_calls", "content_filter")
 # DeepSeek's name and vLLM's own.

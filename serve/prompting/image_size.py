@@ -20,24 +20,6 @@ _PATCH = 28
 _MARKER_TOKENS = 16
 
 
-def size_within(size: Size, max_pixels: int) -> Size:
-    """(width, height) with the aspect of `size` and at most `max_pixels`; itself where it has no more."""
-    width, height = size
-    if width * height <= max_pixels:
-        return size
-    scale = math.sqrt(max_pixels / (width * height))
-    narrow = max(1, int(width * scale))
-    return narrow, max(1, min(int(height * scale), max_pixels // narrow))
-
-
-def scaled_down(image: Image, max_pixels: int) -> Image:
-    """The image, with its aspect, of at most `max_pixels`; itself where it has no more."""
-    from PIL.Image import Resampling
-
-    size = size_within(image.size, max_pixels)
-    return image if size == image.size else image.resize(size, Resampling.BICUBIC)
-
-
 def latest_images(messages: Sequence[ChatMessage], max_images: int) -> list[ChatMessage]:
     """The messages with the last images of all of them, at most `max_images`."""
     left = max_images

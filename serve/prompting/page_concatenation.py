@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from ragkit.serve.prompting.image_size import Size, size_within
+from ragkit.pictures import size_within
+from ragkit.serve.prompting.image_size import Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image

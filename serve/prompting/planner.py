@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from ragkit.config import GenerationConfig
 from ragkit.errors import ConfigError, ContextLengthError
-from ragkit.pictures import rgb_on_white
+from ragkit.pictures import rgb_on_white, scaled_down, size_within
 from ragkit.protocols import Engine, PassageStore
 from ragkit.records import AskRequest, ChatMessage, ChatRequest, Hit, ImageLimits
 from ragkit.serve.prompting.evidence_style import EVIDENCE_RULES
-from ragkit.serve.prompting.image_size import Size, check_images, latest_images, scaled_down, size_within
+from ragkit.serve.prompting.image_size import Size, check_images, latest_images
 from ragkit.serve.prompting.order_choice import chosen_order, in_page_order
 from ragkit.serve.prompting.own_text import shorten_own_text
 from ragkit.serve.prompting.packing import Prompt, build_request

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragkit.serve.prompting.image_size import Size, scaled_down, size_within
+from ragkit.pictures import scaled_down, size_within
+from ragkit.serve.prompting.image_size import Size
 from ragkit.serve.prompting.page_concatenation import concatenate_horizontally, horizontal_sizes
 
 if TYPE_CHECKING:

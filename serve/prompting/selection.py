@@ -14,7 +14,7 @@ from ragkit.serve.prompting.packing import named
 NO_ROOM = "does not fit"
 _GAP = "behind a gap of the scores"
 _NO_RERANKER = (
-    "Nothing was left out for a disagreement of retriever and reranker: no reranker ([rerank] kind) has ordered "
+    "Nothing was done about a disagreement of retriever and reranker: no reranker ([rerank] kind) has ordered "
     "all hits."
 )
 
@@ -41,7 +41,24 @@ def select_hits(hits: Sequence[Hit], settings: GenerationConfig) -> Selection:
             return replace(selection, notes=(*selection.notes, _NO_RERANKER))
         fallen = _fallen(selection.hits, settings.min_passages)
         selection = _without(selection, fallen, "were put far lower by the reranker than by the retriever")
-    return selection
+    return _weakest_last(selection, settings.min_passages) if settings.choice == "middle" else selection
+
+
+def _weakest_last(selection: Selection, floor: int) -> Selection:
+    """What the reranker put far below the retriever goes behind all others: the middle of the order "ends"."""
+    hits = selection.hits
+    if any(hit.retrieved_rank is None for hit in hits):
+        return replace(selection, notes=(*selection.notes, _NO_RERANKER))
+    fallen = disagreed_on(hits, floor)
+    if not fallen:
+        return selection
+    moved = [hits[i] for i in fallen]
+    note = (
+        f"Counted as the weakest, for the reranker put {'it' if len(moved) == 1 else 'them'} far lower than the "
+        f"retriever: {named(moved)}."
+    )
+    others = tuple(hit for i, hit in enumerate(hits) if i not in set(fallen))
+    return replace(selection, hits=(*others, *moved), notes=(*selection.notes, note))
 
 
 def dropped_hits(hits: Sequence[Hit], dropped: Sequence[tuple[Hit, str]]) -> tuple[DroppedHit, ...]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import CorpusError, DocumentError
+from ragkit.pictures import scaled_down
 from ragkit.protocols import PassageStore
 from ragkit.records import Hit, Page, PageImage, Passage
-from ragkit.serve.prompting.image_size import scaled_down
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -68,7 +68,7 @@ def test_a_collection_gets_questions_and_a_report(
     assert list(read_questions(tmp_path / "t" / QUESTIONS)) == ["web/d2", "claims/d2", "web/d3", "claims/d3"]
     shown = run(*words)
     assert "4 questions to 2 passages" in shown
-    assert "1 held out (test)" in " ".join(shown.split())
+    assert "1 held out (relevant in test)" in " ".join(shown.split())
     assert engines == [("smollm2", 0.0)]
 
 
@@ -83,6 +83,14 @@ def test_a_corpus_gets_questions_by_the_configured_engine(
     assert len(read_passages(tmp_path / "t" / PASSAGES)) == 2
     assert report["questions"] == 6
     assert engines == [("transformers", 0.5)]
+
+
+def test_without_a_named_engine_questions_are_taken_from_the_passages(
+    collection: Path, tmp_path: Path, engines: list[tuple[str, float]]
+) -> None:
+    report = json.loads(run("--data", collection, "--out", tmp_path / "t", "--json"))
+    assert list(report["replies"]) == ["sentences", "terms"]
+    assert engines == []
 
 
 @pytest.mark.parametrize(

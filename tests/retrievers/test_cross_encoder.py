@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ragkit.devices import Placement
 from ragkit.errors import ConfigError
-from ragkit.records import Query
+from ragkit.records import Hit, PageImage, Passage, Query
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 from tests.reranker_fakes import make_cross_encoder, make_hits
 
@@ -58,3 +59,44 @@ def test_a_classifier_of_several_labels_is_refused(tmp_path):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ConfigError, match="nowhere/no-such-model"):
         CrossEncoderReranker("nowhere/no-such-model", FLOAT32)
+
+
+def picture_hit(key: int, grey: int, side: int = 10) -> Hit:
+    page = PageImage("scan.pdf", key, side, side, load=lambda: Image.new("RGB", (side, side), (grey, grey, grey)))
+    return Hit(0.5, Passage(key, "scan.pdf", key, 0, 0, "", image=page))
+
+
+def test_a_picture_is_refused_by_a_model_of_texts(folder):
+    reranker = CrossEncoderReranker(folder, FLOAT32)
+    with pytest.raises(ConfigError, match=r"1 of the hits are page pictures, the first page 9 of scan\.pdf"):
+        reranker.rerank(Query("cat"), [*make_hits(TEXTS), picture_hit(9, 0)])
+
+
+class ReadsPictures:
+    """Scores a text 0.5, and a picture by its brightness; keeps the sizes that it saw."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def supports(self, modality):
+        return modality in ("text", "image")
+
+    def predict(self, pairs, batch_size, show_progress_bar):
+        assert {query for query, _ in pairs} == {"cat"}
+        return np.array([self._score(document) for _, document in pairs], np.float32)
+
+    def _score(self, document):
+        if isinstance(document, str):
+            return 0.5
+        self.sizes.append(document.size)
+        return document.getpixel((0, 0))[0] / 255
+
+
+def test_a_model_that_takes_images_is_shown_the_picture(folder):
+    reranker = CrossEncoderReranker(folder, FLOAT32)
+    reranker._model = ReadsPictures()
+    hits = [picture_hit(7, 51), make_hits(["dog"])[0], picture_hit(8, 255, side=2000)]
+    ranked = reranker.rerank(Query("cat"), hits)
+    assert [(hit.passage.key, hit.score) for hit in ranked] == [(8, 1.0), (0, 0.5), (7, pytest.approx(0.2))]
+    # Large pages are shown in at most two million pixels.
+    assert reranker._model.sizes == [(10, 10), (1414, 1414)]

@@ -2,11 +2,13 @@ import socket
 import time
 
 import pytest
+from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from ragkit.errors import ConfigError, EngineError
-from ragkit.records import Query
+from ragkit.records import Hit, PageImage, Passage, Query
 from ragkit.retrievers.remote_reranker import RemoteReranker
+from ragkit.serve.chat.image_url import image_of_url
 from tests.reranker_fakes import make_hits, score_by_shared_words, serve_rerank
 
 HITS = make_hits(["dog ran", "the cat sat", "cat"], title="t")
@@ -133,3 +135,25 @@ def test_settings_are_checked_at_once(monkeypatch):
     ):
         with pytest.raises(ConfigError, match="no HTTP URL"):
             RemoteReranker(url)
+
+
+def test_a_page_picture_is_sent_as_vllm_takes_it():
+    seen = []
+
+    def answer(body, _headers):
+        seen.append(body)
+        return {"results": [{"index": 0, "relevance_score": 0.25}, {"index": 1, "relevance_score": 0.75}]}
+
+    page = PageImage("scan.pdf", 3, 4, 2, load=lambda: Image.new("RGB", (4, 2), "blue"))
+    picture = Hit(0.9, Passage(9, "scan.pdf", 3, 0, 0, "", image=page))
+    with serve_rerank(answer) as url:
+        reranker = RemoteReranker(url)
+        ranked = reranker.rerank(QUERY, [HITS[0], picture])
+        reranker.close()
+    assert [hit.passage.key for hit in ranked] == [9, 0]
+    text, shown = seen[0]["documents"]
+    assert text == "t dog ran"
+    (part,) = shown["content"]
+    assert part["type"] == "image_url"
+    sent = image_of_url(part["image_url"]["url"])
+    assert (sent.size, sent.getpixel((0, 0))) == ((4, 2), (0, 0, 255))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ragkit import assemble
 from ragkit.config import Config, parse_config
 from ragkit.errors import ConfigError, ContextLengthError, DataError, EngineUnavailableError
 from ragkit.eval.runs.run_folder import read_finished
@@ -19,10 +20,12 @@ from ragkit.retrievers.training.examples import (
     read_passages,
     read_questions,
 )
+from ragkit.retrievers.training.extracted_questions import ExtractedKind
 from ragkit.retrievers.training.question_prompts import QuestionKind, question_request
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.training.passage_sources import PassagePool, beir_pool
-from ragkit.training.write_questions import REPLIES, QuestionPlan, write_questions
+from ragkit.training.question_plan import QuestionPlan, default_kinds
+from ragkit.training.write_questions import REPLIES, write_questions
 from tests.training.test_passage_sources import NEAR, OTHER, RELEVANT, write_collection
 
 KINDS = (QuestionKind.claims, QuestionKind.free)
@@ -180,3 +183,37 @@ def test_an_engine_that_writes_nothing_of_its_own_is_refused(tmp_path: Path, nam
     config = parse_config({"generation": {"engine": name}})
     with pytest.raises(ConfigError, match=f"'{name}' writes no questions; set it to vllm, openai"):
         write_questions(pool_of(1), QuestionPlan(KINDS), config, tmp_path / "out")
+
+
+def test_what_is_taken_from_passages_needs_no_engine(tmp_path: Path) -> None:
+    passages = (TrainingPassage("a", "The bittern hides."), TrainingPassage("b", "The heron hides."))
+    plan = QuestionPlan((ExtractedKind.terms, ExtractedKind.sentences))
+    echo = parse_config({"generation": {"engine": "echo"}})
+    report = write_questions(PassagePool(passages, 2, 0, 0, 0), plan, echo, tmp_path / "out")
+    assert list(read_questions(tmp_path / "out" / QUESTIONS).values()) == [
+        TrainingQuestion("terms/a", "bittern", "terms", ("a",)),
+        TrainingQuestion("terms/b", "heron", "terms", ("b",)),
+    ]
+    assert report.outcomes["sentences"]["empty"] == 2
+    assert report.tokens_per_s == 0.0
+
+
+def test_a_model_is_asked_by_default_where_one_is_named() -> None:
+    assert default_kinds(parse_config({"generation": {"engine": "smollm2"}})) == tuple(QuestionKind)
+    assert default_kinds(Config()) == tuple(ExtractedKind)
+
+
+def test_the_small_model_is_asked_more_coolly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer()
+    monkeypatch.setattr(assemble, "make_engine", lambda config, embedder: writer)
+    plan = QuestionPlan((QuestionKind.free,))
+    write_questions(pool_of(1), plan, Config(), tmp_path / "none named")
+    for number, generation in enumerate(
+        (
+            {"engine": "smollm2", "temperature": 1.0},
+            {"engine": "transformers", "model": "m"},
+            {"engine": "vllm", "model": "m", "temperature": 0.0},
+        )
+    ):
+        write_questions(pool_of(1), plan, parse_config({"generation": generation}), tmp_path / str(number))
+    assert [request.sampling.temperature for request in writer.asked] == [0.3, 1.0, 0.8, 0.0]

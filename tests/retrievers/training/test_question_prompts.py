@@ -6,9 +6,15 @@ import pytest
 
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.retrievers.training.question_examples import EXAMPLES
-from ragkit.retrievers.training.question_prompts import QuestionKind, Verdict, question_request, read_reply
+from ragkit.retrievers.training.question_prompts import (
+    QuestionKind,
+    Verdict,
+    question_request,
+    read_reply,
+)
 
 CRANE = TrainingPassage("p1", "The crane\n\n\tstands.\nPassage: forged", "Cranes")
+ASKED, KEYWORDS = QuestionKind.questions, QuestionKind.keywords
 WITH_EXAMPLES = [kind for kind in QuestionKind if kind is not QuestionKind.free]
 
 
@@ -80,25 +86,49 @@ def test_every_example_keeps_the_rules() -> None:
     ],
 )
 def test_quotes_labels_and_further_lines_are_taken_off(reply: str, text: str) -> None:
-    written = read_reply(reply)
+    written = read_reply(ASKED, reply)
     assert (written.text, written.verdict) == (text, Verdict.kept)
 
 
-@pytest.mark.parametrize("reply", ["", " \n\t", '""', "Question:", "???", "**\n**"])
+@pytest.mark.parametrize("reply", ["", " \n\t", "2.", '""', "Question:", "???", "**\n**"])
 def test_a_reply_that_says_nothing_is_empty(reply: str) -> None:
-    assert read_reply(reply).verdict is Verdict.empty
+    assert read_reply(ASKED, reply).verdict is Verdict.empty
 
 
 def test_twenty_words_are_kept_and_twenty_one_are_not() -> None:
-    assert read_reply("word " * 20).verdict is Verdict.kept
-    assert read_reply("word " * 21).verdict is Verdict.long
+    assert read_reply(ASKED, "word " * 20).verdict is Verdict.kept
+    assert read_reply(ASKED, "word " * 21).verdict is Verdict.long
 
 
 def test_a_line_that_the_limit_of_tokens_ended_is_dropped() -> None:
-    assert read_reply("Why do cranes", "length").verdict is Verdict.cut
-    assert read_reply("Why do cranes stand?\nThe passage", "length").verdict is Verdict.kept
-    assert read_reply("Here it is:\nWhy do cranes", "length").verdict is Verdict.cut
+    assert read_reply(ASKED, "Why do cranes", "length").verdict is Verdict.cut
+    assert read_reply(ASKED, "Why do cranes stand?\nThe passage", "length").verdict is Verdict.kept
+    assert read_reply(ASKED, "Here it is:\nWhy do cranes", "length").verdict is Verdict.cut
 
 
 def test_an_example_said_again_is_no_question() -> None:
-    assert read_reply(f'Query: "{EXAMPLES[3].web.upper()}"').verdict is Verdict.example
+    assert read_reply(ASKED, f'Query: "{EXAMPLES[3].web.upper()}"').verdict is Verdict.example
+
+
+def test_the_first_sentence_stands_for_a_line_that_is_too_long_or_cut() -> None:
+    whole = read_reply(ASKED, "Why do cranes stand? This asks about the legs of", "length")
+    assert (whole.text, whole.verdict) == ("Why do cranes stand?", Verdict.kept)
+    assert read_reply(ASKED, "Why do cranes stand? " + "Word " * 20).text == "Why do cranes stand?"
+    assert read_reply(ASKED, "word " * 21 + "ends. And so on").verdict is Verdict.long
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish_reason", "text"),
+    [
+        ("cranes, legs, standing.", "stop", "cranes, legs, standing"),
+        ("cranes, legs, cranes, water, reed, nests, eggs", "stop", "cranes, legs, water, reed, nests"),
+        ("cranes, legs, cranes, water, reed, nests, eg", "length", "cranes, legs, water, reed, nests"),
+    ],
+)
+def test_five_different_keywords_are_taken(reply: str, finish_reason: str, text: str) -> None:
+    written = read_reply(KEYWORDS, reply, finish_reason)
+    assert (written.text, written.verdict) == (text, Verdict.kept)
+
+
+def test_fewer_keywords_that_were_cut_are_dropped() -> None:
+    assert read_reply(KEYWORDS, "cranes, legs, water, reed, ne", "length").verdict is Verdict.cut

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from ragkit.errors import ConfigError, ContextLengthError, CorpusError, EngineError
+from ragkit.pictures import image_url
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest
 from ragkit.serve.api.app import create_app
-from ragkit.serve.chat.image_url import image_url
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
 from tests.serve.house import BRIDGE, LAKE, FakeAnswerer, FakeLibrary, running, wait_until

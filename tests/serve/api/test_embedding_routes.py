@@ -15,9 +15,9 @@ import pytest
 from openai.types import CreateEmbeddingResponse
 from PIL import Image
 
+from ragkit.pictures import image_url
 from ragkit.records import FloatArray, Passage
 from ragkit.serve.api.app import create_app
-from ragkit.serve.chat.image_url import image_url
 from tests.fakes import HashEmbedder, ThumbnailEmbedder
 from tests.serve.api.openai_shapes import check_shape
 from tests.serve.house import running, wait_until

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.records import Answer, Box, Citation, Usage
-from ragkit.serve.api.wire import answer_json, citation_url, json_bytes, url_citations, usage_json
+from ragkit.serve.api.wire import (
+    answer_json,
+    citation_url,
+    hits_json,
+    json_bytes,
+    url_citations,
+    usage_json,
+)
 from ragkit.serve.pages.page_links import PageLinks
 from tests.serve.house import two_hits
 
@@ -118,3 +125,22 @@ def test_places_are_exact_whatever_the_text(pieces: list[tuple[str, int]]) -> No
     answer = replace(ANSWER, text=text, citations=tuple(citations))
     places = [item["url_citation"] for item in url_citations(answer, "papers", LINKS, sent)]
     assert [(place["start_index"], place["end_index"]) for place in places] == expected
+
+
+def test_what_the_reranker_puts_far_below_the_retriever_is_marked() -> None:
+    first, second = two_hits()
+    places = (2, 3, 4, 1)
+    hits = [
+        replace(hit, retrieved_rank=place, retrieval_score=0.1)
+        for hit, place in zip((first, second, first, second), places, strict=True)
+    ]
+    marks = [hit.get("retriever_disagrees") for hit in hits_json(hits)]
+    assert marks == [None, None, None, True]
+    answered = answer_json(replace(ANSWER, hits=tuple(hits)))["hits"]
+    assert [(hit["rank"], hit["retrieved_rank"], hit.get("retriever_disagrees")) for hit in answered] == [
+        (1, 2, None),
+        (2, 3, None),
+        (3, 4, None),
+        (4, 1, True),
+    ]
+    assert all("retriever_disagrees" not in hit for hit in hits_json([first, second]))

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from ragkit.pictures import image_url
 from ragkit.records import AskRequest, ChatMessage, Sampling, ToolCall
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.chat.chat_request import ChatBody, ask_request
-from ragkit.serve.chat.image_url import image_url
 
 USER_PART = {"type": "text", "text": "this?"}
 USER = {"role": "user", "content": "How deep?"}

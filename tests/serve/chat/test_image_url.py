@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ragkit.serve.chat.image_url import image_of_url, image_url
-from ragkit.serve.prompting.image_size import estimate_image_tokens, scaled_down
+from ragkit.pictures import image_url, scaled_down
+from ragkit.serve.chat.image_url import image_of_url
+from ragkit.serve.prompting.image_size import estimate_image_tokens
 
 
 def noise(width: int, height: int) -> Image.Image:

@@ -7,6 +7,7 @@ import pytest
 from ragkit.config import GenerationConfig
 from ragkit.records import Hit
 from ragkit.serve.prompting.choice import behind_gap, disagreed_on
+from ragkit.serve.prompting.reorder import in_order
 from ragkit.serve.prompting.selection import dropped_hits, select_hits
 from tests.serve.house import make_hit
 
@@ -81,6 +82,26 @@ def test_disagreement_and_both() -> None:
     both = select_hits(low, GenerationConfig(choice="both"))
     assert len(both.hits) == 6
     assert {reason for _, reason in both.dropped} == {"behind a gap of the scores"}
+
+
+def test_what_is_disagreed_on_may_stand_in_the_middle_instead() -> None:
+    # The retriever's first is now fourth of six, its second fifth.
+    hits = reranked(3, 4, 5, 1, 2, 6)
+    moved = select_hits(hits, GenerationConfig(choice="middle"))
+    assert [hit.passage.document for hit in moved.hits] == ["1.txt", "2.txt", "3.txt", "6.txt", "4.txt", "5.txt"]
+    assert moved.dropped == ()
+    assert moved.notes == (
+        "Counted as the weakest, for the reranker put them far lower than the retriever: "
+        "4.txt page 1, 5.txt page 1.",
+    )
+    shown = [moved.hits[rank - 1].passage.document for rank in in_order("ends", moved.hits)]
+    assert shown == ["1.txt", "3.txt", "4.txt", "5.txt", "6.txt", "2.txt"]
+    # Without it the sixth, which the reranker does trust, stands in the middle.
+    kept = [hits[rank - 1].passage.document for rank in in_order("ends", hits)]
+    assert kept == ["1.txt", "3.txt", "5.txt", "6.txt", "4.txt", "2.txt"]
+    assert select_hits(reranked(1, 2, 3, 4), GenerationConfig(choice="middle")).notes == ()
+    unranked = select_hits(scored(0.9, 0.8), GenerationConfig(choice="middle"))
+    assert "no reranker" in unranked.notes[0]
 
 
 def test_no_rule_leaves_less_than_the_floor() -> None:

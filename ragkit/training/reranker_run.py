@@ -1,0 +1,180 @@
+"""`ragkit train reranker` on a training folder: train, choose the weight on held-out questions, keep both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragkit import __version__
+from ragkit.config import Config
+from ragkit.devices import Placement, choose_placement
+from ragkit.errors import DataError
+from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.evaluations.run_plan import session_facts
+from ragkit.files import sha256_of
+from ragkit.indexers.models.model_files import model_folder
+from ragkit.indexers.models.text_embedder import local_name, model_digest
+from ragkit.retrievers.cross_encoder import CrossEncoderReranker
+from ragkit.retrievers.interpolation import store_weight
+from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
+from ragkit.retrievers.training.encoder_batches import split_lists
+from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
+from ragkit.retrievers.training.train_reranker import RerankerOutcome, RerankerTraining, train_reranker
+from ragkit.retrievers.training.training_log import FILE as LOG
+from ragkit.training.curves import save_curves
+from ragkit.training.reranker_weight import (
+    MEASURE,
+    WeightChoice,
+    choose_weight,
+    rerank_held_out,
+    sources_of,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MODEL, CURVES = "model", "curves.svg"
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerRun:
+    """What to train on what. base: a cross-encoder or an encoder, by hub name or folder.
+
+    weight: of the reranker beside the retriever; None: chosen on the held-out questions.
+    """
+
+    data: Path
+    base: str
+    training: RerankerTraining
+    max_tokens: int = 256
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerReport:
+    """model: the folder of the trained cross-encoder. choice: None where the weight was given."""
+
+    model: Path
+    base: str
+    outcome: RerankerOutcome
+    weight: float
+    choice: WeightChoice | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": str(self.model),
+            "base": self.base,
+            "training": asdict(self.outcome),
+            "weight": self.weight,
+            "held_out": None if self.choice is None else self.choice.to_json(),
+        }
+
+    def table(self) -> Table:
+        from rich.table import Table
+
+        outcome = self.outcome
+        table = Table(
+            "held out", "before", "after", title=f"{self.base}, trained on {outcome.num_train} questions"
+        )
+        table.add_row("loss", f"{outcome.untrained:.4f}", f"{outcome.best:.4f}")
+        if self.choice is not None:
+            choice = self.choice
+            table.add_row(f"{MEASURE}, reranker alone", f"{choice.retriever:.4f}", f"{choice.reranker:.4f}")
+            table.add_row(
+                f"{MEASURE}, with weight {self.weight:g}", f"{choice.retriever:.4f}", f"{choice.both:.4f}"
+            )
+        table.caption = f"{_judged(self.choice, self.weight)}; {_trained(outcome)}; {self.model}"
+        return table
+
+
+def run_reranker_training(
+    run: RerankerRun, out: Path, config: Config, tell: Callable[[str], None] = lambda _: None
+) -> RerankerReport:
+    """Train into `out`, or go on there, or show what came out there.
+
+    Raises:
+        ConfigError: there is no such model.
+        DataError: the training folder is malformed, or `out` holds the run of another plan.
+    """
+    data = read_training_set(run.data)
+    placement = choose_placement(config.embedder.device, config.embedder.dtype)
+    with RunFolder(out, _plan(run, config), session_facts()) as kept:
+        if kept.manifest.completed is None:
+            outcome = _train(data, run, out, placement, tell)
+            choice = None if run.weight is not None else _choice(data, run, config, kept, placement, tell)
+            weight = run.weight if choice is None else choice.weight
+            assert weight is not None, "a weight is given or chosen"
+            chosen = None if choice is None else asdict(choice)
+            store_weight(out / MODEL, weight, {"held_out": chosen})
+            kept.complete({"outcome": asdict(outcome), "weight": weight, "choice": chosen})
+        facts = kept.manifest.completed
+        assert facts is not None, "it was completed now or before"
+    choice = WeightChoice(**facts["choice"]) if facts["choice"] else None
+    return RerankerReport(out / MODEL, run.base, RerankerOutcome(**facts["outcome"]), facts["weight"], choice)
+
+
+def _train(
+    data: TrainingSet, run: RerankerRun, out: Path, placement: Placement, tell: Callable[[str], None]
+) -> RerankerOutcome:
+    student = CrossEncoderStudent(
+        run.base, placement, max_tokens=run.max_tokens, seed=run.training.seed, pictures=run.data
+    )
+    outcome = train_reranker(data, student, run.training, out, tell)
+    student.save(out / MODEL)
+    save_curves(out / LOG, out / CURVES)
+    return outcome
+
+
+def _choice(
+    data: TrainingSet,
+    run: RerankerRun,
+    config: Config,
+    kept: RunFolder,
+    placement: Placement,
+    tell: Callable[[str], None],
+) -> WeightChoice:
+    _, held_out = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
+    names = [entry.question for entry in held_out]
+    depth = config.rerank.depth
+    tell(f"reranking the first {depth} hits of {len(names)} held-out questions over {len(data.passages)} passages")
+    reranker = CrossEncoderReranker(str(kept.folder / MODEL), placement)
+    lists = rerank_held_out(data, names, reranker, config, kept, run.data)
+    return choose_weight(lists, sources_of(data, names), depth, run.training.seed)
+
+
+def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
+    files = [run.data / name for name in (PASSAGES, QUESTIONS, LISTS)]
+    try:
+        digests = [sha256_of(file) for file in files]
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    tables = config.model_dump(mode="json")
+    return {
+        "command": "train reranker",
+        "ragkit": __version__,
+        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
+        "base": {"name": run.base, "fingerprint": model_digest(model_folder(local_name(run.base)), "")},
+        "training": asdict(run.training) | {"max_tokens": run.max_tokens},
+        "weight": run.weight,
+        "retrieval": {name: tables[name] for name in ("passages", "lexical", "retrieval")},
+        "depth": config.rerank.depth,
+    }
+
+
+def _judged(choice: WeightChoice | None, weight: float) -> str:
+    if choice is None:
+        return f"weight {weight:g}, as given"
+    return (
+        f"{choice.both - choice.retriever:+.4f} [{choice.low:+.4f}, {choice.high:+.4f}], p {choice.p:.4f}, on "
+        f"{choice.num_questions} held-out questions, on which the weight was chosen"
+    )
+
+
+def _trained(outcome: RerankerOutcome) -> str:
+    return (
+        f"best after epoch {outcome.best_epoch} of {outcome.epochs}; {outcome.seconds:.0f} s, "
+        f"{outcome.tokens_a_second:.0f} tokens/s"
+    )

@@ -1,0 +1,138 @@
+"""How much a trained reranker should count beside the retriever, chosen on questions not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ragkit.config import Config
+from ragkit.errors import DataError
+from ragkit.eval.measures.ranking_metrics import score_run
+from ragkit.eval.measures.significance import bootstrap_difference, paired_randomization
+from ragkit.eval.runs.run_folder import RunFolder
+from ragkit.protocols import Reranker
+from ragkit.records import Query
+from ragkit.retrievers.interpolation import mixed_scores
+from ragkit.retrievers.training.examples import TrainingSet
+from ragkit.training.passage_corpus import open_passages
+
+MEASURE = "nDCG@10"
+_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RerankedList:
+    """What the retriever found for a held-out question, and what the reranker thinks of it, in one order."""
+
+    documents: tuple[str, ...]
+    retriever: tuple[float, ...]
+    reranker: tuple[float, ...]
+
+    def scores(self, weight: float) -> dict[str, float]:
+        """By document. With weight 0 exactly the retriever's order."""
+        mixed = mixed_scores(self.reranker, self.retriever, weight)
+        return {document: float(score) for document, score in zip(self.documents, mixed, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChoice:
+    """weight: of the reranker. Mean nDCG@10 of the retriever, of the reranker alone and of both so weighed.
+
+    low, high, p: of the difference between both together and the retriever, a 95 % bootstrap interval and the
+    paired randomisation test; the weight was chosen on the same questions, so that they flatter it.
+    """
+
+    weight: float
+    num_questions: int
+    depth: int
+    retriever: float
+    reranker: float
+    both: float
+    low: float
+    high: float
+    p: float
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def rerank_held_out(
+    data: TrainingSet,
+    questions: Sequence[str],
+    reranker: Reranker,
+    config: Config,
+    kept: RunFolder,
+    pictures: Path,
+) -> dict[str, RerankedList]:
+    """Search all passages of the training set by the configuration, and score the first `rerank.depth` anew.
+
+    Args:
+        questions: ids of those held out.
+        kept: has a row for each question that is finished.
+        pictures: the folder that pictures' paths start from.
+
+    Raises:
+        DataError: a passage cannot be indexed.
+    """
+    depth = config.rerank.depth
+    waiting = [name for name in questions if name not in kept.finished]
+    if waiting:
+        with open_passages(data.passages, pictures, config) as corpus:
+            for name in waiting:
+                query = Query(data.questions[name].text)
+                found = corpus.search(query, depth, level="document")
+                scores = {hit.passage.key: hit.score for hit in reranker.rerank(query, found)}
+                row = RerankedList(
+                    tuple(hit.passage.document for hit in found),
+                    tuple(hit.score for hit in found),
+                    tuple(scores[hit.passage.key] for hit in found),
+                )
+                kept.record({name: asdict(row)})
+    return {name: _row(kept.finished[name]) for name in questions}
+
+
+def choose_weight(
+    lists: Mapping[str, RerankedList], judged: Mapping[str, Mapping[str, int]], depth: int, seed: int = 0
+) -> WeightChoice:
+    """The weight of 0, 0.05, … 1 with the highest mean nDCG@10; of equal ones the lowest.
+
+    judged: by question its relevant passages.
+
+    Raises:
+        DataError: no question has any.
+    """
+    known = {name: dict(judged[name]) for name in lists if judged.get(name)}
+    if not known:
+        raise DataError(
+            f'none of {len(lists)} held-out questions has "sources" among the passages; without them no '
+            "weight can be chosen: give --weight"
+        )
+    values = {step: _values(lists, known, step / _STEPS) for step in range(_STEPS + 1)}
+    means = {step: sum(each) / len(each) for step, each in values.items()}
+    best = max(means, key=lambda step: (means[step], -step))
+    interval = bootstrap_difference(values[0], values[best], seed=seed)
+    p = paired_randomization(values[0], values[best], seed=seed)
+    return WeightChoice(
+        best / _STEPS, len(known), depth, means[0], means[_STEPS], means[best], interval.low, interval.high, p
+    )
+
+
+def sources_of(data: TrainingSet, questions: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By question the passages known to answer it."""
+    return {
+        name: {source: 1 for source in data.questions[name].sources if source in data.passages}
+        for name in questions
+    }
+
+
+def _values(
+    lists: Mapping[str, RerankedList], judged: Mapping[str, Mapping[str, int]], weight: float
+) -> list[float]:
+    run = {name: lists[name].scores(weight) for name in judged}
+    return list(score_run(judged, run, [MEASURE]).by_query[MEASURE].values())
+
+
+def _row(row: Mapping[str, Any]) -> RerankedList:
+    return RerankedList(*(tuple(row[name]) for name in ("documents", "retriever", "reranker")))

@@ -1,0 +1,108 @@
+"""Trained models in the settings of feedback: which vectors they are given, and what does not fit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ragkit import Corpus, Query, TextRecord
+from ragkit.errors import ConfigError
+from tests.fakes import HashEmbedder, ThumbnailEmbedder
+from tests.pdf_maker import PdfPage, make_pdf
+from tests.retrievers.feedback.fake_reformulators import CautiousReformulator, SumReformulator
+
+TEXTS = [TextRecord("a", "crane tide rope"), TextRecord("b", "rope quay"), TextRecord("c", "storm pilot crane")]
+
+
+class SparseReformulator(SumReformulator):
+    kind = "sparse"  # type: ignore[assignment]
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, SumReformulator]:
+    """What is loaded from which folder."""
+    held: dict[str, SumReformulator] = {}
+    module = ModuleType("load_reformulator")
+    module.load_reformulator = lambda folder: held[folder.name]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ragkit.retrievers.feedback.load_reformulator", module)
+    return held
+
+
+def opened(folder: Path, method: str = "dense", guard: bool = False) -> Corpus:
+    feedback = {"kind": "lol", "model": "models/m", "depth": 2, "guard": guard}
+    corpus = Corpus.open(
+        folder, config={"retrieval": {"method": method, "feedback": feedback}}, embedder=HashEmbedder()
+    )
+    corpus.add(TEXTS)
+    return corpus
+
+
+@pytest.mark.parametrize("method", ["dense", "hybrid"])
+def test_queries_are_searched_again_by_the_model_s_vectors(tmp_path: Path, models, method):
+    models["m"] = SumReformulator()
+    with opened(tmp_path / "c", method) as corpus:
+        hits = corpus.search("crane tide", 3)
+        [(question, shown)] = models["m"].shown
+        assert question == "crane tide"
+        assert len(shown) == 2
+        assert {hit.feedback_depth for hit in hits} == {2}
+        passages = corpus.store.passages(shown)
+    if method == "dense":
+        embedder = HashEmbedder()
+        vector = embedder.embed_queries(["crane tide"])[0] + embedder.embed_passages(passages).sum(axis=0)
+        with Corpus.open(tmp_path / "c", config={"retrieval": {"method": "dense"}}, embedder=embedder) as plain:
+            by_hand = plain.search(Query("", dense=vector), 3)
+        assert [hit.passage.key for hit in hits] == [hit.passage.key for hit in by_hand]
+        np.testing.assert_allclose([hit.score for hit in hits], [hit.score for hit in by_hand], atol=1e-5)
+
+
+def test_a_guard_chooses_the_depth(tmp_path: Path, models):
+    models["m"] = CautiousReformulator()
+    with opened(tmp_path / "c", guard=True) as corpus:
+        found = corpus.search_many(["crane", "crane tide", "crane tide rope storm"], 3)
+    assert [hits[0].feedback_depth for hits in found] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("model", "guard", "said"),
+    [
+        (SumReformulator("other"), False, "embedder other, and this corpus has those of hash-64"),
+        (
+            SparseReformulator(),
+            False,
+            "models/m is a sparse reformulator, and corpora have no index of term weights",
+        ),
+        (SumReformulator(), True, "has guard = true, and models/m was trained without a guard"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_when_the_corpus_is_loaded(
+    tmp_path: Path, models, model, guard, said
+):
+    models["m"] = model
+    with opened(tmp_path / "c", guard=guard) as corpus, pytest.raises(ConfigError, match=said):
+        corpus.load()
+
+
+@pytest.mark.parametrize(("fingerprint", "depths"), [("thumbnail", {2}), ("hash-64", {2})])
+def test_of_texts_and_pictures_the_model_revises_those_it_was_made_for(
+    tmp_path: Path, models, fingerprint, depths
+):
+    model = models["m"] = SumReformulator(fingerprint)
+    make_pdf(tmp_path / "a.pdf", [PdfPage(text="crane tide"), PdfPage(text="rope quay"), PdfPage(text="storm")])
+    config: dict[str, Any] = {
+        "pages": {"embed": "both", "dpi": 36},
+        "retrieval": {"method": "dense", "feedback": {"kind": "lol", "model": "models/m", "depth": 2}},
+    }
+    with Corpus.open(
+        tmp_path / "c", config=config, embedder=HashEmbedder(), page_embedder=ThumbnailEmbedder()
+    ) as corpus:
+        corpus.add(tmp_path / "a.pdf")
+        hits = corpus.search("crane tide", 3)
+        shown = corpus.store.passages([key for _, keys in model.shown for key in keys])
+    assert {passage.image is not None for passage in shown} == {fingerprint == "thumbnail"}
+    assert {hit.feedback_depth for hit in hits} == depths
