@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +20,8 @@ from ragkit import Corpus
 from ragkit.hosting.library import FolderLibrary
 from ragkit.serve.api.app import create_app
 from tests.serve.house import running
-from tests.warm_python import WarmPython
 
+ROOT = Path(__file__).parents[1]
 QUESTION = "What was the peak flow at Gristmill Weir in the January flood?"
 
 
@@ -31,36 +33,30 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Iterator[
         yield opened
 
 
-@pytest.fixture
-def cli(corpus: Corpus, warm_python: WarmPython) -> Callable[..., dict[str, Any]]:
-    """Runs a command on the corpus, in a process of its own, and gives what it prints as JSON."""
-
-    def run(*arguments: str) -> dict[str, Any]:
-        command = ["-m", "ragkit", *arguments, "--corpus", str(corpus.path), "--json"]
-        done = warm_python.run(command, corpus.path.parent)
-        assert done.returncode == 0, done
-        return dict(json.loads(done.stdout))
-
-    return run
+def cli(corpus: Corpus, *arguments: str) -> dict[str, object]:
+    command = [sys.executable, "-m", "ragkit", *arguments, "--corpus", str(corpus.path), "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout)
 
 
 def places(rows: list[dict[str, object]]) -> list[tuple[object, object, object]]:
     return [(row["document"], row["page"], row["passage"]) for row in rows]
 
 
-def test_search_gives_the_same_hits_in_sdk_and_cli(corpus: Corpus, cli: Callable[..., dict[str, Any]]):
+def test_search_gives_the_same_hits_in_sdk_and_cli(corpus: Corpus):
     hits = corpus.search(QUESTION, 8)
-    found = cli("search", QUESTION, "-k", "8")["hits"]
+    found = cli(corpus, "search", QUESTION, "-k", "8")["hits"]
     assert places(found) == [(hit.passage.document, hit.passage.page, hit.passage.key) for hit in hits]
     assert [row["score"] for row in found] == pytest.approx([hit.score for hit in hits], abs=1e-6)
 
 
-def test_ask_gives_the_same_answer_through_all_doors(corpus: Corpus, cli: Callable[..., dict[str, Any]]):
+def test_ask_gives_the_same_answer_through_all_doors(corpus: Corpus):
     answer = corpus.ask(QUESTION)
     assert "187.4" in answer.text
     assert ("annual-report-2025.pdf", 1) in [(c.document, c.page) for c in answer.citations]
     assert answer.citations[0].boxes
-    by_cli = cli("ask", QUESTION)
+    by_cli = cli(corpus, "ask", QUESTION)
     with running(create_app(FolderLibrary([corpus]))) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         assert [model.id for model in client.models.list()] == ["river"]
