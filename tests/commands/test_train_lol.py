@@ -1,4 +1,4 @@
-"""`ragkit train lol`: what reaches the training, and the exit status of a mistake."""
+"""`ragkit train lol`: what reaches the training, and what a mistake says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ragkit.cli import app
+from ragkit.errors import DataError
 from ragkit.retrievers.training.lol_loss import LolSettings
 from ragkit.retrievers.training.train_lol import Progress
 from ragkit.training import lol_run
@@ -38,5 +39,5 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["train", "lol", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
     )
-    assert result.exit_code == 1
-    assert "none" in result.output
+    assert isinstance(result.exception, DataError)
+    assert "none has no corpus.jsonl" in str(result.exception)
