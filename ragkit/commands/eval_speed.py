@@ -45,7 +45,7 @@ def speed(
     passages: Annotated[int, typer.Option(min=1, help="How many passages are searched.")] = 100_000,
     repeats: Annotated[
         int,
-        typer.Option(min=1, help="Repetitions of indexing, or of steps; with --scale of opening and changing."),
+        typer.Option(min=1, help="Repetitions of indexing or steps; with --scale of opening and changing."),
     ] = 3,
     scale: Annotated[
         str, typer.Option(help="Time vector indexes of so many passages, such as 10000,100000,1000000.")

@@ -165,7 +165,7 @@ class VectorReformulator:
 def padded(passage_vectors: Sequence[FloatArray], counts: Sequence[int], dim: int) -> Tensor:
     """float32 (q, most of the counts, dim): the first passages of each query, then zeros."""
     torch = require("torch")
-    rows = torch.zeros(len(counts), max(counts, default=0), dim)
+    rows: Tensor = torch.zeros(len(counts), max(counts, default=0), dim)
     for row, found, count in zip(rows, passage_vectors, counts, strict=True):
         row[:count] = torch.from_numpy(np.ascontiguousarray(found[:count], np.float32))
     return rows
@@ -210,4 +210,5 @@ def _relations(queries: Tensor, passages: Tensor, counts: Tensor) -> Tensor:
     rows = torch.stack([to_query, to_query - to_query[:, :1], to_mean], dim=2)
     own = torch.einsum("qd,qd->q", queries, mean)
     zero = torch.zeros_like(own)
-    return torch.cat([torch.stack([zero, zero, own], dim=1)[:, None], rows], dim=1)
+    features: Tensor = torch.cat([torch.stack([zero, zero, own], dim=1)[:, None], rows], dim=1)
+    return features

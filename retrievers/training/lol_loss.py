@@ -105,7 +105,8 @@ def pairwise_hinge(losses: Tensor, margin: float = 0.0, detach: bool = False) ->
     pairs = list(combinations(range(losses.shape[1]), 2))
     more = losses[:, [first for first, _ in pairs]]
     less = losses[:, [second for _, second in pairs]]
-    return torch.clamp(more - (less.detach() if detach else less) + margin, min=0)
+    hinge: Tensor = torch.clamp(more - (less.detach() if detach else less) + margin, min=0)
+    return hinge
 
 
 def lol_loss(losses: Tensor, settings: LolSettings) -> LolParts:
@@ -147,4 +148,5 @@ def _log_sum(revised: Tensor, candidates: Tensor, rows: Tensor, scale: float) ->
     is_here = (rows >= 0) & (rows < candidates.shape[0])
     masked = torch.zeros(scores.shape[0], scores.shape[1] + 1, dtype=torch.bool, device=scores.device)
     masked.scatter_(1, rows.where(is_here, scores.shape[1]), value=True)
-    return torch.logsumexp(scores.masked_fill(masked[:, :-1], -torch.inf), dim=1)
+    summed: Tensor = torch.logsumexp(scores.masked_fill(masked[:, :-1], -torch.inf), dim=1)
+    return summed

@@ -172,7 +172,7 @@ class _Run:
             group["lr"] = share * settings.learning_rate
         self._optimiser.zero_grad()
         parts, guess = self._losses(place, queries, rng)
-        (parts.total + _GUESS_SHARE * guess).backward()
+        torch.autograd.backward(parts.total + _GUESS_SHARE * guess)
         torch.nn.utils.clip_grad_norm_(self._model.parameters.values(), settings.clip)
         self._optimiser.step()
         progress.step += 1

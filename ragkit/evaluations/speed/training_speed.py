@@ -12,7 +12,7 @@ from typing import Any
 from ragkit.config import Config
 from ragkit.devices import choose_placement
 from ragkit.errors import RagkitError
-from ragkit.eval.speed.timing import SpeedReport, compare, machine_facts
+from ragkit.eval.speed.timing import Fact, SpeedReport, compare, machine_facts
 from ragkit.evaluations.speed.training_probe import TrainingPlan, command_of
 
 _MEGABYTE = 1_000_000
@@ -43,7 +43,7 @@ def measure_training_speed(config: Config, repeats: int = 5) -> SpeedReport:
         comparison = compare(
             "a step of training", lambda _: ours.step(), lambda _: bare.step(), repeats=repeats, unit="steps"
         )
-        facts = {
+        facts: dict[str, Fact] = {
             "model": plan.model,
             "dtype": plan.dtype,
             "batch": f"{plan.num_questions} questions, {plan.list_length} passages each",
