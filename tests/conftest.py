@@ -12,11 +12,13 @@ os.environ.update(
     HF_HUB_DISABLE_PROGRESS_BARS="1",
 )
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deviations import Deviations
+from tests.warm_python import WarmPython
 
 _DEVIATIONS = pytest.StashKey[Deviations]()
 
@@ -51,6 +53,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def samples() -> Path:
     """The bundled documents."""
     return Path(__file__).parents[1] / "ragkit" / "samples" / "documents"
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """Runs commands that load a model, without importing its libraries again for each."""
+    with WarmPython(tmp_path_factory.mktemp("warm")) as python:
+        yield python
 
 
 @pytest.fixture(scope="session")

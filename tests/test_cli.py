@@ -6,19 +6,42 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from ragkit.cli import main
+
 BM25 = '[embedder]\nname = "none"\n[retrieval]\nmethod = "bm25"\n'
 
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What `python -m ragkit` does."""
     command = [sys.executable, "-m", "ragkit", *map(str, arguments)]
     root = str(Path(__file__).parents[1])
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root}
     )
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process: starting one takes longer than most commands."""
+    status = 0
+    with (
+        chdir(cwd),
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as errors,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["ragkit", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            status = end.code
+    return subprocess.CompletedProcess(sys.argv, status, out.getvalue(), errors.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +53,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "docs" / "tide.txt").write_text("High tide comes twice a day.")
     (folder / "docs" / "bad.pdf").write_bytes(b"%PDF-1.4 cut")
     (folder / "bm25.toml").write_text(BM25)
-    done = run("index", "docs", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=folder)
+    done = process("index", "docs", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=folder)
     (folder / "index.json").write_text(done.stdout)
     assert done.returncode == 1, done.stderr
     return folder
@@ -51,7 +74,8 @@ def test_index_again_changes_nothing_and_still_names_the_failure(workspace: Path
 
 
 def test_search_as_json(workspace: Path):
-    done = run("search", "forty tonnes", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=workspace)
+    done = process("search", "forty tonnes", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=workspace)
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["query"] == "forty tonnes"
     assert found["hits"][0]["rank"] == 1
@@ -103,6 +127,13 @@ def test_mistakes_have_their_exit_status(workspace: Path, arguments: list[str], 
     done = run(*arguments, cwd=workspace)
     assert done.returncode == status
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_process_tells_a_mistake_by_its_status_and_on_stderr(workspace: Path):
+    done = process("index", "docs", "--corpus", "c", "--config", "none.toml", cwd=workspace)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "none.toml" in done.stderr
     assert "Traceback" not in done.stderr
 
 

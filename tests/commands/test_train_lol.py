@@ -1,0 +1,43 @@
+"""`ragkit train lol`: what reaches the training, and what a mistake says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ragkit.cli import app
+from ragkit.errors import DataError
+from ragkit.retrievers.training.lol_loss import LolSettings
+from ragkit.retrievers.training.train_lol import Progress
+from ragkit.training import lol_run
+from ragkit.training.lol_judge import DepthFigures
+from ragkit.training.lol_run import LolReport, LolRun
+
+
+def test_options_reach_the_training_and_figures_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+
+    def run(plan: LolRun, out: Path, *_: Any) -> LolReport:
+        runs.append(plan)
+        figures = DepthFigures((0.5,) * 6, (1.25,) * 6, (0.75,) * 6, 0.125)
+        return LolReport(out / "model", Progress(epoch=3, best_epoch=2), 0.02, {"a:train": figures})
+
+    monkeypatch.setattr(lol_run, "run_lol_training", run)
+    words = "train lol --data a --data b:dev --comparative 0 --scale 5 --margin 0.1 --detach --revisions 3 --free"
+    shown = CliRunner().invoke(app, [*words.split(), "--out", str(tmp_path)], env={"COLUMNS": "160"})
+    assert shown.exit_code == 0, shown.output
+    assert (runs[0].data, runs[0].is_free, runs[0].training.revisions) == (("a", "b:dev"), True, 3)
+    assert runs[0].training.loss == LolSettings(0.0, 0.1, detach=True, scale=5.0)
+    for text in ("0.5000", "0.7500", "1.2500", "12.5% of losses grow", "best after epoch 2 of 3"):
+        assert text in shown.stdout
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["train", "lol", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    )
+    assert isinstance(result.exception, DataError)
+    assert "none has no corpus.jsonl" in str(result.exception)
