@@ -15,6 +15,7 @@ EXPECTED = {
     "dense": ("dense", "none"),
     "bm25": ("bm25", "none"),
     "hybrid": ("hybrid", "none"),
+    "hybrid-reranked": ("hybrid", "none"),
     "dense-passages": ("dense", "sentences"),
     "hybrid-passages": ("hybrid", "sentences"),
 }
