@@ -1,4 +1,4 @@
-"""Batches of questions with their lists, each passage once; the split into training and held-out questions."""
+"""Batches of questions with their lists, each passage once; which lists are trained on and which held out."""
 
 from __future__ import annotations
 
@@ -30,26 +30,33 @@ class Batch:
     teacher: NDArray[np.float64]
 
 
-def split_questions(questions: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Ids to train on and ids held out, a tenth, at least one: the same for the same ids in any order.
+def split_lists(lists: Sequence[TrainingList]) -> tuple[list[TrainingList], list[TrainingList]]:
+    """Lists to train on and lists held out, about a tenth, each in the order given.
+
+    Questions of one positive stay together: a question about a passage that others have pulled to the front would
+    say little about passages that none has. The same lists in any order are split alike.
 
     Raises:
-        DataError: there are fewer than two questions.
+        DataError: all lists have one positive, or there are none.
     """
-    ordered = sorted(questions)
-    if len(ordered) < 2:
-        raise DataError(f"{len(ordered)} questions have lists; training and holding out needs at least 2")
-    random.Random(_SPLIT_SEED).shuffle(ordered)
-    num_dev = max(1, round(_DEV_SHARE * len(ordered)))
-    return ordered[num_dev:], ordered[:num_dev]
-
-
-def split_lists(lists: Sequence[TrainingList]) -> tuple[list[TrainingList], list[TrainingList]]:
-    """The lists of the questions that `split_questions` tells apart, in the order given."""
-    _, held_out = split_questions([entry.question for entry in lists])
-    names = set(held_out)
-    train = [entry for entry in lists if entry.question not in names]
-    return train, [entry for entry in lists if entry.question in names]
+    groups: dict[str, list[str]] = {}
+    for entry in lists:
+        groups.setdefault(entry.passages[0], []).append(entry.question)
+    if len(groups) < 2:
+        raise DataError(
+            f"{len(lists)} questions have lists, with {len(groups)} different positives; training and holding out "
+            "needs at least 2"
+        )
+    positives = sorted(groups)
+    random.Random(_SPLIT_SEED).shuffle(positives)
+    wanted = max(1, round(_DEV_SHARE * len(lists)))
+    held_out: set[str] = set()
+    for positive in positives[:-1]:
+        if len(held_out) >= wanted:
+            break
+        held_out.update(groups[positive])
+    train = [entry for entry in lists if entry.question not in held_out]
+    return train, [entry for entry in lists if entry.question in held_out]
 
 
 def shuffled(lists: Sequence[TrainingList], seed: int, epoch: int) -> list[TrainingList]:

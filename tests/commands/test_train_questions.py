@@ -13,10 +13,13 @@ from ragkit import assemble
 from ragkit.cli import app
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.errors import DataError
+from ragkit.errors import ConfigError, DataError
 from ragkit.records import ChatReply, ChatRequest, TextRecord, Usage
 from ragkit.retrievers.training.examples import PASSAGES, QUESTIONS, read_passages, read_questions
+from ragkit.retrievers.training.extracted_questions import ExtractedKind
+from ragkit.retrievers.training.question_prompts import QuestionKind
 from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.training.question_plan import kinds_of
 from tests.training.test_passage_sources import OTHER, RELEVANT, write_collection
 
 
@@ -99,7 +102,6 @@ def test_without_a_named_engine_questions_are_taken_from_the_passages(
         ((), "one of --corpus and --data"),
         (("--data", "x", "--corpus", "y"), "one of --corpus and --data"),
         (("--corpus", "y", "--held-out", "test"), "counts only with --data"),
-        (("--data", "x", "--kinds", "web,riddles"), "'riddles'; give some of questions, claims"),
     ],
 )
 def test_mistakes_are_told_before_the_work(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
@@ -107,6 +109,13 @@ def test_mistakes_are_told_before_the_work(tmp_path: Path, words: tuple[str, ...
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'riddles'; give some of questions, claims"):
+        kinds_of("web,riddles")
+    assert kinds_of("") == ()
+    assert kinds_of("web, terms,web") == (QuestionKind.web, ExtractedKind.terms)
 
 
 def test_a_split_that_is_not_there_is_named(collection: Path, tmp_path: Path) -> None:

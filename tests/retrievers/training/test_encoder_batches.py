@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ragkit.errors import DataError
-from ragkit.retrievers.training.encoder_batches import batches, make_batch, shuffled, split_lists, split_questions
+from ragkit.retrievers.training.encoder_batches import batches, make_batch, shuffled, split_lists
 from ragkit.retrievers.training.examples import TrainingList, TrainingPassage, TrainingQuestion, TrainingSet
 
 DATA = TrainingSet(
@@ -40,17 +40,31 @@ def test_an_epoch_has_an_order_of_its_own_that_can_be_had_again() -> None:
 
 
 def test_a_tenth_is_held_out_whatever_the_order() -> None:
-    names = [f"q{i}" for i in range(30)]
-    train, held_out = split_questions(names)
+    lists = [TrainingList(f"q{i}", (f"p{i}", "x"), (1.0, 0.0)) for i in range(30)]
+    train, held_out = split_lists(lists)
     assert len(held_out) == 3
-    assert sorted([*train, *held_out]) == sorted(names)
-    assert split_questions(names[::-1]) == (train, held_out)
-    lists = [TrainingList(name, ("a",), (1.0,)) for name in names]
-    parts = split_lists(lists)
-    assert [entry.question for entry in parts[1]] == [name for name in names if name in held_out]
-    assert len(parts[0]) == 27
+    assert sorted([*train, *held_out], key=lists.index) == lists
+    assert held_out == sorted(held_out, key=lists.index)
+    again = split_lists(lists[::-1])
+    assert [entry.question for entry in again[1]] == [entry.question for entry in held_out][::-1]
 
 
-def test_one_question_is_too_few() -> None:
-    with pytest.raises(DataError, match="1 questions have lists"):
-        split_questions(["only"])
+def test_questions_of_one_passage_are_not_parted() -> None:
+    lists = [TrainingList(f"q{i}", (f"p{i // 4}",), (1.0,)) for i in range(40)]
+    train, held_out = split_lists(lists)
+    assert len(held_out) == 4
+    assert {entry.passages[0] for entry in train}.isdisjoint(entry.passages[0] for entry in held_out)
+
+
+def test_something_is_left_to_train_on() -> None:
+    lists = [TrainingList(f"q{i}", ("p" if i else "other",), (1.0,)) for i in range(9)]
+    train, held_out = split_lists(lists)
+    assert train
+    assert held_out
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_one_passage_is_too_little(number: int) -> None:
+    lists = [TrainingList(f"q{i}", ("p",), (1.0,)) for i in range(number)]
+    with pytest.raises(DataError, match=f"{number} questions have lists, with {min(number, 1)} different"):
+        split_lists(lists)
