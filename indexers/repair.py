@@ -12,17 +12,12 @@ from ragkit.config import IndexConfig, LexicalConfig
 from ragkit.errors import CorpusError
 from ragkit.indexers import manifest as manifests
 from ragkit.indexers.catalogue import FILE_NAME, Catalogue, StoredFile
-from ragkit.indexers.embedder_record import (
-    TextEmbedders,
-    manifest_in_use,
-    remember_text_embedders,
-    text_embedders,
-)
-from ragkit.indexers.kept_model import FORMER_KIND as FORMER_MODEL_KIND
+from ragkit.indexers.embedder_record import manifest_in_use
 from ragkit.indexers.lexical.lexical_files import KIND as LEXICAL_KIND
 from ragkit.indexers.lexical.lexical_upkeep import rebuild_lexical
 from ragkit.indexers.manifest import EmbedderFacts, Manifest
 from ragkit.indexers.page_images import sweep_pictures
+from ragkit.indexers.repair_former import drop_damaged_former
 from ragkit.indexers.repair_pictures import redraw_pictures
 from ragkit.indexers.repair_shards import (
     EmbedderSource,
@@ -44,7 +39,7 @@ from ragkit.indexers.store import SqlitePassageStore
 from ragkit.indexers.unfinished import unfinished_picture_names
 from ragkit.indexers.upkeep import keep_up
 from ragkit.indexers.vectors.token_coding import TokenDtype
-from ragkit.indexers.vectors.vector_shards import FORMER_TEXTS, PICTURES, TEXTS, VectorSpace
+from ragkit.indexers.vectors.vector_shards import PICTURES, TEXTS, VectorSpace
 from ragkit.indexers.verify import (
     catalogue_problems,
     damaged_files,
@@ -106,7 +101,7 @@ class Repairer:
         self._revive()
         self._redraw()
         bad = set(damaged_files(corpus, catalogue))
-        self._drop_former(bad)
+        self._report.done += drop_damaged_former(catalogue, self._manifest, bad)
         manifest = manifest_in_use(catalogue, self._manifest)
         for space, facts in ((TEXTS, manifest.embedder), (PICTURES, manifest.page_embedder)):
             if facts is not None:
@@ -137,22 +132,6 @@ class Repairer:
         self._reasons.update(reasons)
         if done:
             self._say(f"{done} page pictures were drawn again")
-
-    def _drop_former(self, bad: set[StoredFile]) -> None:
-        """Damaged vectors of the former embedder are made again when wanted; without its model it is gone."""
-        kinds = (FORMER_TEXTS.keys_kind, FORMER_TEXTS.vectors_kind, FORMER_TEXTS.index_kind)
-        if any(file.kind == FORMER_MODEL_KIND for file in bad):
-            with self._catalogue.transaction():
-                for kind in (*kinds, FORMER_MODEL_KIND):
-                    self._catalogue.drop_files(self._catalogue.files(kind))
-                current = text_embedders(self._catalogue, self._manifest).current
-                remember_text_embedders(self._catalogue, TextEmbedders(current))
-            self._say("the former embedder's model was damaged and is dropped: there is no going back to it")
-        elif any(file.kind in kinds for file in bad):
-            with self._catalogue.transaction():
-                for kind in kinds:
-                    self._catalogue.drop_files(self._catalogue.files(kind))
-            self._say("the former embedder's vectors were damaged and are dropped: going back to it embeds again")
 
     def _repair_vectors(self, space: VectorSpace, facts: EmbedderFacts, bad: set[StoredFile]) -> None:
         for path in restore_keys(self._corpus, self._catalogue, space, bad):

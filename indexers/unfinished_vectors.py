@@ -54,8 +54,9 @@ class UnfinishedVectors:
         shutil.rmtree(self._corpus / self._space.folder, ignore_errors=True)
 
     def _read(self) -> list[VectorShard]:
-        """The pieces up to the first that is missing, cut off or not what it should be."""
+        """The pieces up to the first that is missing, cut off or not what it should be; what lies behind goes."""
         pieces: list[VectorShard] = []
+        sound: set[str] = set()
         for number in itertools.count(1):
             files = [self._file(number, kind) for kind in (self._space.keys_kind, self._space.vectors_kind)]
             try:
@@ -65,6 +66,11 @@ class UnfinishedVectors:
             if shard_problems(piece, self._facts) or (pieces and piece.keys[0] <= pieces[-1].keys[-1]):
                 break
             pieces.append(piece)
+            sound |= {Path(file.path).name for file in files}
+        # New keys beside the old vectors of such a piece could else pass for one, after a kill between the two.
+        for path in (self._corpus / self._space.folder).glob("*"):
+            if path.name not in sound:
+                path.unlink()
         return pieces
 
     def _file(self, number: int, kind: str) -> StoredFile:

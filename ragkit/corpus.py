@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +382,7 @@ class Corpus:
         level = level or self.config.retrieval.level
         if self.reranker is None:
             return self._searcher.search(asked, k, level, only)
-        depth, weight = self.config.rerank.depth, assemble.rerank_weight(self.config)
+        depth, weight = self.config.rerank.depth, self._rerank_weight
         found = self._searcher.search(asked, max(k, depth), level, only)
         return [
             rerank_first(self.reranker, query, hits, depth, weight)[:k]
@@ -424,7 +424,7 @@ class Corpus:
 
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
-        _ = self._embedders.all, self.reranker, self.engine
+        _ = self._embedders.all, self.reranker, self._rerank_weight, self.engine
         if self.config.generation.position_curve:
             stored_curve(self.config.generation.position_curve)
         self._searcher.load()
@@ -501,7 +501,7 @@ class Corpus:
             self.config.passages,
             tokenizer,
             make_renderer(self.config.documents),
-            partial(assemble.make_ocr, self.config),
+            functools.partial(assemble.make_ocr, self.config),
             self.config.pages,
             password,
             max_pages,
@@ -510,8 +510,8 @@ class Corpus:
     def _remember(self) -> None:
         stored = self._catalogue.settings
         wanted = {**stored, **remembered(self.config, self._made, self._embedders.given)}
-        if is_switched(self._catalogue):
-            # The switch said it; this configuration may be older, or name where the embedder was had from.
+        if is_switched(self._catalogue) or ("embedder" in stored and not self._embedders.has_texts):
+            # This configuration may be older than a switch, or name an embedder that is another than the corpus's.
             wanted["embedder"] = stored["embedder"]
         if wanted != stored or not self._catalogue.manifest:
             with self._catalogue.transaction():
@@ -525,6 +525,11 @@ class Corpus:
             if self._reranker is None:
                 self._reranker = assemble.make_reranker(self.config, lambda: self.engine)
         return self._reranker
+
+    @functools.cached_property
+    def _rerank_weight(self) -> float:
+        """Read once: a model that is trained anew meanwhile is not the one in memory."""
+        return assemble.rerank_weight(self.config)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 from ragkit import assemble
 from ragkit.config import Config, EmbedderConfig
-from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError
+from ragkit.errors import ConfigError, CorpusError
+from ragkit.indexers import kept_model
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.embedder_record import EmbedderRecord, is_switched, text_embedders
 from ragkit.indexers.embedders import Embedders
@@ -59,6 +60,11 @@ class EmbedderSet:
                 self.adopt(made_with.texts)
 
     @property
+    def named(self) -> str:
+        """The embedder of texts that the configuration names; "" where it leaves that to the corpus."""
+        return str(self._explicit.get("name", ""))
+
+    @property
     def texts(self) -> Embedder | None:
         """Of pieces of text: the one of the state that this thread's reads see, for it can be switched."""
         record = text_embedders(self._catalogue, self._manifest).current
@@ -67,49 +73,71 @@ class EmbedderSet:
             return None
         return self._of_record(record, self.given.texts)
 
-    def former(self, record: EmbedderRecord) -> Embedder:
-        """The embedder of texts that was in use before, which may be the user's own.
+    @property
+    def has_texts(self) -> bool:
+        """Whether the one in use is loaded, and so found to be what the corpus says."""
+        record = text_embedders(self._catalogue, self._manifest).current
+        return record is not None and record.facts.fingerprint in self._texts
+
+    def known(self, record: EmbedderRecord) -> Embedder:
+        """The embedder of a record, whatever the configuration names: that may be the one that follows it.
 
         Raises:
-            CorpusError: what the settings name is another one.
+            CorpusError: its own settings name another one, or nothing does that is not the user's own.
         """
         given = self.given.texts
-        is_given = given is not None and given.fingerprint == record.facts.fingerprint
-        return self._of_record(record, given if is_given else None)
+        if given is not None and given.fingerprint == record.facts.fingerprint:
+            return self._of_record(record, given)
+        try:
+            return self._of_record(record, None)
+        except CorpusError:
+            if not self.named or "name" not in record.settings:
+                raise
+            return self._of_record(record, None, by_name=False)
 
-    def _of_record(self, record: EmbedderRecord, given: Embedder | None) -> Embedder:
+    def _of_record(self, record: EmbedderRecord, given: Embedder | None, *, by_name: bool = True) -> Embedder:
         with self._lock:
             held = self._texts.get(record.facts.fingerprint)
             if held is None:
-                made = given or assemble.make_embedder(self.config_of(record))
-                advice = _SWITCHED if is_switched(self._catalogue) else _NOT_SWITCHED
-                check_embedder(self._path, _TEXTS, record.facts, made, advice)
-                assert made is not None
-                held = made
-                self.adopt(held)
+                held = given or self._made(record, by_name)
+                if given is not None:
+                    self._check(record, held)
+            self.adopt(held)
             return held
+
+    def _made(self, record: EmbedderRecord, by_name: bool) -> Embedder:
+        """What the configuration makes of a record; where that fails for damaged files of its own, it says so."""
+        try:
+            made = assemble.make_embedder(self.config_of(record, by_name=by_name))
+            self._check(record, made)
+        except Exception as error:
+            kept_model.check_sound(self._catalogue, record.folder, error)
+            raise
+        assert made is not None
+        return made
+
+    def _check(self, record: EmbedderRecord, embedder: Embedder | None) -> None:
+        advice = _SWITCHED if is_switched(self._catalogue) else _NOT_SWITCHED
+        check_embedder(self._path, _TEXTS, record.facts, embedder, advice)
 
     def adopt(self, embedder: Embedder) -> None:
         """Use it wherever the corpus says that one of its fingerprint made the vectors."""
         with self._lock:
+            self._texts.pop(embedder.fingerprint, None)
             self._texts[embedder.fingerprint] = embedder
             # The one in use, and the one that states before or after the switch are searched with.
             while len(self._texts) > 2:
                 del self._texts[next(iter(self._texts))]
 
-    def config_of(self, record: EmbedderRecord) -> Config:
+    def config_of(self, record: EmbedderRecord, *, by_name: bool = True) -> Config:
         """The configuration that makes a remembered embedder of texts.
 
-        Raises:
-            CorpusDamagedError: its files are no longer in the corpus.
+        by_name: by the name that the configuration has for it, if any.
         """
         table = {**record.settings, **self._explicit}
+        if not by_name:
+            table["name"] = record.settings["name"]
         if record.folder and table["name"] == record.folder:
-            if not (self._path / record.folder).is_dir():
-                raise CorpusDamagedError(
-                    f"{self._path / record.folder}, the embedder of this corpus, is missing; restore it from a "
-                    "backup, or give its folder to ragkit train accept"
-                )
             table["name"] = str(self._path / record.folder)
         return self._config.model_copy(update={"embedder": EmbedderConfig(**table)})
 

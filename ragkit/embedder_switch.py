@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from ragkit.config import Config
 from ragkit.corpus_settings import remembered_embedder
 from ragkit.embedder_set import EmbedderSet
 from ragkit.errors import ConfigError, CorpusError
+from ragkit.feedback_config import LolFeedback
 from ragkit.indexers import kept_model
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.embedder_record import EmbedderRecord, text_embedders
 from ragkit.indexers.manifest import EmbedderFacts, Manifest, facts_of
-from ragkit.indexers.reembed import Reembedded, Reembedding
+from ragkit.indexers.reembed import Reembedding
 from ragkit.indexers.shards import sweep
 from ragkit.indexers.split import WordTokenizer
 from ragkit.indexers.unfinished_vectors import drop_unfinished_vectors
@@ -78,12 +79,14 @@ class EmbedderSwitch:
         assert facts is not None
         if facts.fingerprint == before.current.facts.fingerprint:
             return self._already(before.current, model)
-        self._check_fits(embedder)
+        self._check_fits(self._embedders.known(before.current), embedder)
         former = before.former
         if former is not None and former.facts.fingerprint == facts.fingerprint:
             self._restore(former, model)
-            return self._switch(former, lambda: embedder, before.current)
-        report = self._switch(self._record(model, facts, before.current), lambda: embedder, before.current)
+            record = former
+        else:
+            record = self._record(model, facts, before.current)
+        report = self._switch(record, lambda: embedder, before.current, model)
         self._embedders.adopt(embedder)
         return report
 
@@ -100,7 +103,7 @@ class EmbedderSwitch:
             )
         sweep(self._corpus, self._catalogue)
         former = before.former
-        return self._switch(former, lambda: self._embedders.former(former), before.current)
+        return self._switch(former, lambda: self._embedders.known(former), before.current)
 
     def _load(self, folder: Path, current: EmbedderRecord) -> Embedder:
         """With the prompts of the embedder in use, where the corpus's settings say some."""
@@ -127,23 +130,35 @@ class EmbedderSwitch:
 
     def _restore(self, known: EmbedderRecord, model: Path | Embedder) -> None:
         """Files of a kept model that are lost or damaged are had again from where it came from."""
-        if known.folder and isinstance(model, Path):
-            kept_model.keep_model(self._corpus, model, known.facts.fingerprint)
+        if not (known.folder and isinstance(model, Path)):
+            return
+        files = kept_model.files_of(self._catalogue, known.folder)
+        changed = kept_model.restore_model(self._corpus, model, known.folder, files)
+        if changed:
+            paths = {file.path for file in changed}
+            with self._catalogue.transaction():
+                self._catalogue.drop_files([file for file in files if file.path in paths])
+                for file in changed:
+                    self._catalogue.add_file(file)
 
-    def _check_fits(self, embedder: Embedder) -> None:
+    def _check_fits(self, current: Embedder, embedder: Embedder) -> None:
         """Before any work: whether the index can be had, and passages are as long as the embedder reads."""
         choose_index(self._config.index, 0, embedder.dim, 0)
         wanted = self._config.passages.max_tokens
-        old, new = (
-            min(wanted or own, own) for own in (_tokens_read(self._embedders.texts), _tokens_read(embedder))
-        )
+        old, new = (min(wanted or own, own) for own in (_tokens_read(current), _tokens_read(embedder)))
         if old != new:
             raise ConfigError(
                 f"passages of {self._corpus} have up to {old} tokens, and with this embedder they would have "
                 f"up to {new}; take one that reads as many, or index into a new corpus with it"
             )
 
-    def _switch(self, target: EmbedderRecord, load: Callable[[], Embedder], old: EmbedderRecord) -> SwitchReport:
+    def _switch(
+        self,
+        target: EmbedderRecord,
+        load: Callable[[], Embedder],
+        old: EmbedderRecord,
+        model: Path | Embedder | None = None,
+    ) -> SwitchReport:
         index = self._config.index
         done = Reembedding(self._catalogue, self._made, index, target, load, self._tell).run()
         return SwitchReport(
@@ -153,17 +168,28 @@ class EmbedderSwitch:
             done.num_embedded,
             self._catalogue.generation,
             round(time.monotonic() - self._started, 2),
-            self._warnings(done),
+            [*done.problems, *self._warnings(target, model)],
         )
 
-    def _warnings(self, done: Reembedded) -> list[str]:
-        if self._catalogue.settings.get("page_fusion") is None:
-            return done.problems
-        return [
-            *done.problems,
-            "the weights of texts and pictures were fitted with the former embedder: fit them again by ragkit "
-            "train fusion",
-        ]
+    def _warnings(self, target: EmbedderRecord, model: Path | Embedder | None) -> Iterator[str]:
+        """What of the settings was made for the former embedder."""
+        if self._catalogue.settings.get("page_fusion") is not None:
+            yield (
+                "the weights of texts and pictures were fitted with the former embedder: fit them again by ragkit "
+                "train fusion"
+            )
+        named, own = self._embedders.named, target.settings.get("name")
+        if named and own and named != own and Path(named).resolve() != Path(str(model)).resolve():
+            yield (
+                f"the configuration names the embedder {named!r}, so that searches with it are refused from now "
+                "on: take embedder.name out of it, for the corpus finds its own"
+            )
+        for table in self._config.retrieval.feedback:
+            if isinstance(table, LolFeedback):
+                yield (
+                    f"retrieval.feedback has the model {table.model!r}: was it trained for the former embedder, "
+                    "searches with it are refused from now on; train one for the new: ragkit train lol"
+                )
 
 
 def _tokens_read(embedder: Embedder | None) -> int:

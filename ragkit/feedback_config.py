@@ -61,6 +61,7 @@ class Rm3Feedback(_Table):
 class LolFeedback(_Table):
     """The query's vector is made again from its first passages by `model`, a folder that `ragkit train lol` wrote.
 
+    depth: how many passages; the model's own limit where that is lower.
     guard: the model chooses for each query by how many passages, at most `depth`, it is revised; perhaps by none.
     """
 

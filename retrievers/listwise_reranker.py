@@ -93,7 +93,8 @@ class ListwiseReranker:
 
     def _ask(self, question: str, passages: Sequence[Passage]) -> Permutation:
         request = self._request(question, passages)
-        found = parse_permutation(self._engine.chat_batch([request])[0].text, len(passages))
+        [reply] = self._engine.chat_batch([request])
+        found = parse_permutation(reply.text, len(passages), is_cut=reply.finish_reason == "length")
         with self._lock:
             self._counts = self._counts.plus(found)
         return found

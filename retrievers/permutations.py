@@ -29,12 +29,16 @@ class Permutation:
         return self.readable and not (self.repeated or self.unknown or self.missing)
 
 
-def parse_permutation(reply: str, number: int) -> Permutation:
+def parse_permutation(reply: str, number: int, *, is_cut: bool = False) -> Permutation:
     """The order that a reply gives to `number` passages; one that is not readable leaves them as they were.
+
+    is_cut: the reply ended for want of tokens; what stands behind its last whole mark does not count.
 
     Sun et al., "Is ChatGPT Good at Search?", arXiv 2304.09542, which looks for numbers anywhere in the reply; here
     a reply that says other things is no order.
     """
+    if is_cut:
+        reply = reply[: reply.rfind("]") + 1]
     if not _CHAIN.fullmatch(reply):
         return Permutation(tuple(range(number)), readable=False, missing=number)
     marks = [int(mark) - 1 for mark in _MARK.findall(reply)]

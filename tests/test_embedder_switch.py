@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ragkit import Corpus, TextRecord
 from ragkit.cli import app
 from ragkit.config import parse_config
-from ragkit.errors import ConfigError, CorpusError, DataError
+from ragkit.errors import ConfigError, CorpusDamagedError, CorpusError, DataError
 from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
 from ragkit.indexers.kept_model import Trained
 from tests.fakes import HashEmbedder
@@ -204,6 +204,81 @@ def test_a_damaged_model_is_found_and_accepted_anew(path: Path, models: tuple[Pa
         report = corpus.repair()
         assert (report.left, corpus.info().former_embedder) == ([], None)
         assert not (path / "models").exists() or not list((path / "models").iterdir())
+
+
+def test_a_model_whose_record_alone_is_another_stays_as_it_is_kept(
+    tmp_path: Path, path: Path, models: tuple[Path, Path]
+):
+    tuned = Path(shutil.copytree(models[1], tmp_path / "tuned"))
+    with open_named(path) as corpus:
+        kept = path / corpus.switch_embedder(tuned).embedder.name
+        (tuned / "train.json").write_text(json.dumps({"base": "other", "data": "lists"}))
+        assert corpus.switch_embedder(tuned).former is None
+        assert (corpus.verify(), corpus.info().trained.base) == ([], "base-model")
+        corpus.switch_back()
+        corpus.switch_embedder(tuned)
+        assert (corpus.verify(), corpus.info().trained.base) == ([], "base-model")
+        # What is lost is had from there all the same, and known as it is now.
+        (kept / "train.json").unlink()
+        assert "is missing" in corpus.verify()[0]
+        corpus.switch_embedder(tuned)
+        assert (corpus.verify(), corpus.info().trained.base) == ([], "other")
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_a_kept_model_that_cannot_be_used_is_named_and_accepted_anew(
+    path: Path, models: tuple[Path, Path], how: str
+):
+    with open_named(path) as corpus:
+        kept = path / corpus.switch_embedder(models[1]).embedder.name
+        expected = hits(corpus, QUERY)
+    if how == "missing":
+        shutil.rmtree(kept)
+    else:
+        weights = kept / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
+    with open_named(path) as corpus:
+        with pytest.raises(CorpusDamagedError, match=f"is {how}; restore it .*ragkit train accept"):
+            corpus.search(QUERY)
+        assert corpus.switch_embedder(models[1]).former is None
+        assert (hits(corpus, QUERY), corpus.verify()) == (expected, [])
+
+
+def test_a_configuration_that_names_the_former_or_the_new_one(path: Path, models: tuple[Path, Path]):
+    with open_named(path) as corpus:
+        old = hits(corpus, QUERY)
+    with open_named(path, models[0]) as corpus:
+        [warning] = corpus.switch_embedder(models[1]).warnings
+        assert f"names the embedder {str(models[0])!r}, so that searches with it are refused" in warning
+        assert corpus.switch_back().warnings == []
+    # Named before it is accepted, as by somebody who edits the file first.
+    with open_named(path, models[1]) as corpus:
+        assert corpus.switch_embedder(models[1]).warnings == []
+        new = hits(corpus, QUERY)
+        assert new != old
+        corpus.add(TextRecord("more", "word5"))
+        assert corpus.switch_back().num_embedded == 1
+    with open_named(path) as corpus:
+        corpus.remove("more")
+        assert hits(corpus, QUERY) == old
+
+
+def test_an_embedder_that_is_named_and_not_used_is_not_remembered(path: Path, models: tuple[Path, Path]):
+    with open_named(path) as corpus:
+        old = hits(corpus, QUERY)
+    with open_named(path, models[1]) as corpus:
+        corpus.remove("nothing")
+        with pytest.raises(CorpusError, match="no former embedder"):
+            corpus.switch_back()
+    with open_named(path) as corpus:
+        assert hits(corpus, QUERY) == old
+
+
+def test_feedback_that_was_trained_for_the_former_is_told(path: Path, models: tuple[Path, Path]):
+    feedback = {"retrieval": {"method": "dense", "feedback": {"kind": "lol", "model": "lol/model"}}}
+    with Corpus.open(path, config={**CONFIG, **feedback}) as corpus:
+        [warning] = corpus.switch_embedder(models[1]).warnings
+    assert "retrieval.feedback has the model 'lol/model'" in warning
 
 
 def test_the_commands(path: Path, models: tuple[Path, Path]):

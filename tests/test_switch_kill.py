@@ -20,6 +20,7 @@ from tests.switching import BackwardEmbedder, contents, fresh, open_with, record
 
 ROOT = Path(__file__).parents[1]
 GIVEN = records(0, 24)
+FEW = records(0, 12)
 
 
 class Broken(BaseException):
@@ -27,12 +28,15 @@ class Broken(BaseException):
 
 
 class Fuse:
-    """Breaks the n-th of all the moments in which the disk is forced, a file deleted or a state committed."""
+    """Breaks the n-th of all the moments in which the disk is forced, a file deleted or a state committed.
+
+    The disk is not really forced, for which no test could see the difference: nothing here cuts the power.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
         self.left = n
-        for name in ("fsync", "unlink"):
-            monkeypatch.setattr(os, name, self._before(getattr(os, name)))
+        monkeypatch.setattr(os, "fsync", self._before(lambda _: None))
+        monkeypatch.setattr(os, "unlink", self._before(os.unlink))
         for name in ("remember", "set_settings", "swap_kinds"):
             monkeypatch.setattr(Catalogue, name, self._before(getattr(Catalogue, name)))
 
@@ -63,13 +67,13 @@ def opened_as_it_is(path: Path) -> Corpus:
 def test_broken_off_anywhere_it_is_one_state_or_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ):
-    monkeypatch.setattr(reembed, "_PIECE_PASSAGES", 32)
+    monkeypatch.setattr(reembed, "_PIECE_PASSAGES", 16)
     base, n, states = tmp_path / "base", 1, []
-    with fresh(base, HashEmbedder(), GIVEN[:20]) as corpus:
+    with fresh(base, HashEmbedder(), FEW[:10]) as corpus:
         if way == "back":
             corpus.switch_embedder(BackwardEmbedder())
-        corpus.add(GIVEN[20:])
-    with fresh(tmp_path / "old", HashEmbedder(), GIVEN) as old:
+        corpus.add(FEW[10:])
+    with fresh(tmp_path / "old", HashEmbedder(), FEW) as old:
         expected = {"hash-64": contents(old)}
         old.switch_embedder(BackwardEmbedder())
         expected["backward-48"] = contents(old)
@@ -95,7 +99,8 @@ def test_broken_off_anywhere_it_is_one_state_or_the_other(
                 know_both(corpus)
                 switch(corpus, way)
                 assert contents(corpus) == expected[wanted]
-            corpus.compact()
+            else:
+                corpus.compact()
             assert not (path / "reembedding").exists()
             assert corpus.verify() == []
         shutil.rmtree(path)
@@ -130,34 +135,53 @@ reembed._PIECE_PASSAGES = 8
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-where = sys.argv[2]
-if where == "before the commit":
-    reembed.remember_text_embedders = die
-if where == "after the commit":
-    reembed.drop_unfinished_vectors = die
-with open_with(sys.argv[1], HashEmbedder()) as corpus:
-    told = (lambda done, total: done >= 35 and die()) if where == "while it embeds" else (lambda done, total: None)
-    corpus.switch_embedder(BackwardEmbedder(), progress=told)
+def switch(path, where):
+    if where == "before the commit":
+        reembed.remember_text_embedders = die
+    if where == "after the commit":
+        reembed.drop_unfinished_vectors = die
+    stops = where == "while it embeds"
+    with open_with(path, HashEmbedder()) as corpus:
+        corpus.switch_embedder(BackwardEmbedder(), progress=lambda done, _: stops and done >= 35 and die())
+
+for path, where in zip(sys.argv[1::2], sys.argv[2::2]):
+    child = os.fork()
+    if child == 0:
+        try:
+            switch(path, where)
+        finally:
+            os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+MOMENTS = {"while it embeds": 48 - 32, "before the commit": 0, "after the commit": 0}
 
 
-@pytest.mark.parametrize(
-    ("where", "embedded_again"), [("while it embeds", 48 - 32), ("before the commit", 0), ("after the commit", 0)]
-)
-def test_sigkill(tmp_path: Path, where: str, embedded_again: int):
-    path = tmp_path / "c"
-    with fresh(path, HashEmbedder(), GIVEN) as corpus:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpora by the moment in which the process died that switched them, and one that nobody switched."""
+    folder = tmp_path_factory.mktemp("killed")
+    with fresh(folder / "old", HashEmbedder(), GIVEN):
+        pass
+    paths = [(shutil.copytree(folder / "old", folder / moment), moment) for moment in MOMENTS]
+    arguments = [str(argument) for pair in paths for argument in pair]
+    command = [sys.executable, "-c", RUN, *arguments]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS)
+    return folder
+
+
+@pytest.mark.parametrize("where", MOMENTS)
+def test_sigkill(tmp_path: Path, killed: Path, where: str):
+    with open_with(killed / "old", HashEmbedder()) as corpus:
         old = contents(corpus)
         assert len(old) == 48
-    done = subprocess.run([sys.executable, "-c", RUN, str(path), where], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    new = BackwardEmbedder()
+    path, new = killed / where, BackwardEmbedder()
     with open_with(path, new if where == "after the commit" else HashEmbedder()) as corpus:
         assert corpus.verify() == []
         if where != "after the commit":
             assert contents(corpus) == old
         again = corpus.switch_embedder(new)
-        assert (new.embedded, again.former is None) == (embedded_again, where == "after the commit")
+        assert (new.embedded, again.former is None) == (MOMENTS[where], where == "after the commit")
         assert not (path / "reembedding").exists()
         assert corpus.verify() == []
         with fresh(tmp_path / "fresh", BackwardEmbedder(), GIVEN) as expected:

@@ -27,6 +27,11 @@ class Reformulator(Protocol):
         """That of the `Embedder` whose passages the revised vectors are compared with."""
         ...
 
+    @property
+    def most(self) -> int:
+        """How many passages it looks at; further ones change nothing."""
+        ...
+
     def revise(
         self,
         questions: Sequence[str],

@@ -18,7 +18,7 @@ class ReformulatorFeedback:
 
     Args:
         index: has the passages' vectors.
-        depth: the most first hits that the model is shown.
+        depth: the most first hits that the model is shown; never more than it looks at.
         guard: says for each query by how many of these it is revised; all of them where there is none.
     """
 
@@ -27,7 +27,7 @@ class ReformulatorFeedback:
     ) -> None:
         self._reformulator = reformulator
         self._index = index
-        self._depth = depth
+        self._depth = min(depth, reformulator.most)
         self._guard = guard
 
     @property

@@ -71,6 +71,11 @@ class VectorReformulator:
         self._evaluating = threading.Lock()
 
     @property
+    def most(self) -> int:
+        """As `Reformulator.most`."""
+        return self.shape.most
+
+    @property
     def parameters(self) -> Mapping[str, Tensor]:
         """By name, to train and to save."""
         return dict(self._layers.named_parameters())

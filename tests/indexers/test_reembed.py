@@ -9,6 +9,8 @@ import pytest
 from ragkit import Corpus
 from ragkit.errors import ConfigError, CorpusError
 from ragkit.indexers import reembed
+from ragkit.indexers.manifest import facts_of
+from ragkit.indexers.unfinished_vectors import UnfinishedVectors
 from ragkit.indexers.vectors.vector_shards import FORMER_TEXTS
 from tests.fakes import HashEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
@@ -171,6 +173,24 @@ def test_pieces_that_are_damaged_are_made_again(tmp_path: Path, corpus: Corpus, 
     assert new.embedded == 60 - 8
     with fresh(tmp_path / "fresh", BackwardEmbedder(), GIVEN) as expected:
         assert contents(corpus) == contents(expected)
+
+
+def test_what_lies_behind_a_damaged_piece_is_never_read_again(corpus: Corpus, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reembed, "_PIECE_PASSAGES", 8)
+
+    def stop(done: int, total: int) -> None:
+        if done >= 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        corpus.switch_embedder(BackwardEmbedder(), progress=stop)
+    [first] = corpus.path.glob("reembedding/*/00000001.keys.npy")
+    names = sorted(path.name for path in first.parent.iterdir())
+    assert len(names) == 2 * 4
+    (first.parent / "00000002.keys.npy").unlink()
+    facts = facts_of(BackwardEmbedder())
+    assert [piece.generation for piece in UnfinishedVectors(corpus.path, facts).pieces] == [1]
+    assert sorted(path.name for path in first.parent.iterdir()) == names[:2]
 
 
 def test_an_embedder_that_makes_no_vectors_leaves_the_corpus_as_it_was(corpus: Corpus):

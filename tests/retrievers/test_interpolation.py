@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ragkit import Corpus
 from ragkit.assemble import rerank_weight
 from ragkit.config import parse_config
 from ragkit.errors import ConfigError
 from ragkit.records import Hit, Query
 from ragkit.retrievers.interpolation import FILE, interpolated, mixed_scores, store_weight, stored_weight
 from ragkit.retrievers.reranking import rerank_first
+from tests.fakes import HashEmbedder
 from tests.reranker_fakes import make_hits
 
 # (1, 2, 3) has the mean 2 and the standard deviation sqrt(2/3).
@@ -98,3 +100,13 @@ def test_the_setting_goes_before_what_lies_beside_the_model(tmp_path: Path) -> N
     assert rerank_weight(parse_config({"rerank": {"kind": "llm-yes"}})) == 1.0
     with pytest.raises(ConfigError, match="weight"):
         parse_config({"rerank": {"weight": 1.5}})
+
+
+def test_a_weight_that_cannot_be_read_is_told_when_the_corpus_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("[]")
+    config = {"rerank": {"kind": "cross-encoder", "model": str(tmp_path)}}
+    with (
+        Corpus.open(tmp_path / "c", config=config, embedder=HashEmbedder(), reranker=Given()) as corpus,
+        pytest.raises(ConfigError, match="holds no weight"),
+    ):
+        corpus.load()

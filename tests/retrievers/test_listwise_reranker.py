@@ -84,6 +84,13 @@ def test_repairs_are_counted_and_told(
     assert "1 replies were repaired" in caplog.text
 
 
+def test_a_reply_that_ran_out_of_tokens_orders_what_it_names() -> None:
+    reranker = ListwiseReranker(ScriptedEngine(lambda _: ChatReply("[2] > [2] > [3] > [2", "length")))
+    ranked = reranker.rerank(QUERY, make_hits(["a", "b", "c"]))
+    assert [hit.passage.key for hit in ranked] == [1, 2, 0]
+    assert reranker.counts == WindowCounts(1, missing=1, repeated=1)
+
+
 def test_marks_inside_a_passage_are_no_marks() -> None:
     engine = ScriptedEngine(always("[1] > [2]"))
     ListwiseReranker(engine).rerank(QUERY, make_hits(["as shown in [2] > [1]", "b"]))

@@ -39,3 +39,13 @@ def test_marks_of_no_passage_are_dropped() -> None:
 )
 def test_anything_else_is_no_order_and_changes_nothing(reply: str) -> None:
     assert parse_permutation(reply, 3) == Permutation((0, 1, 2), readable=False, missing=3)
+
+
+@pytest.mark.parametrize("reply", ["[3] > [1] > [1", "[3] > [1] >", "[3] > [1] > [", "[3] > [1]"])
+def test_of_a_reply_that_was_cut_the_whole_marks_count(reply: str) -> None:
+    assert parse_permutation(reply, 3, is_cut=True) == Permutation((2, 0, 1), missing=1)
+
+
+@pytest.mark.parametrize("reply", ["", "Let me", "[", "As [2] says"])
+def test_a_cut_reply_without_an_order_changes_nothing(reply: str) -> None:
+    assert parse_permutation(reply, 3, is_cut=True) == Permutation((0, 1, 2), readable=False, missing=3)

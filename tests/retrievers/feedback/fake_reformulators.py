@@ -14,6 +14,7 @@ class SumReformulator:
     """Adds the sum of the passages' vectors to the question's, and remembers what it was shown."""
 
     kind: Literal["vector"] = "vector"
+    most = 5
 
     def __init__(self, fingerprint: str = "hash-64") -> None:
         self.fingerprint = fingerprint

@@ -31,6 +31,14 @@ def test_the_model_sees_the_first_hits_and_their_vectors():
     assert (one.feedback_depth, none.feedback_depth, other.feedback_depth) == (2, 0, 1)
 
 
+def test_a_depth_beyond_what_the_model_looks_at_is_not_claimed():
+    model = SumReformulator()
+    model.most = 2
+    feedback = ReformulatorFeedback(model, INDEX, 3)
+    [again] = feedback.revise([query("a")], [FOUND])
+    assert (feedback.num_hits, again.feedback_depth, model.shown) == (2, 2, [("a", [8, 7])])
+
+
 def test_the_guard_says_by_how_many_of_them_a_query_is_revised():
     model = CautiousReformulator()
     feedback = ReformulatorFeedback(model, INDEX, 2, model)
