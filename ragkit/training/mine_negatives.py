@@ -22,6 +22,7 @@ from ragkit.retrievers.training.examples import (
     TrainingList,
     TrainingPassage,
     TrainingQuestion,
+    line_of,
     read_passages,
     read_questions,
     write_rows,
@@ -67,8 +68,10 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
     Passages relevant to questions of other splits, and near duplicates of them, are left out, and so are questions
     whose relevant passages all are.
 
+    Files that are there already stay, if they say the same.
+
     Raises:
-        DataError: the collection is malformed, or nothing is left.
+        DataError: the collection is malformed, nothing is left, or `out` holds other passages or questions.
     """
     held_out = [name for name in other_splits(data) if name != split]
     if split != "train" and "train" in {path.stem for path in (data / "qrels").glob("*.tsv")}:
@@ -83,9 +86,16 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
             asked.append(TrainingQuestion(name, text, GIVEN, sources))
     if not asked:
         raise DataError(f"{data}: no question of split {split!r} has a relevant document that is not held out")
-    write_rows(out / PASSAGES, pool.passages)
-    write_rows(out / QUESTIONS, asked)
+    _write_once(out / PASSAGES, pool.passages)
+    _write_once(out / QUESTIONS, asked)
     return len(collection.queries) - len(asked)
+
+
+def _write_once(path: Path, rows: Sequence[TrainingPassage] | Sequence[TrainingQuestion]) -> None:
+    if not path.exists():
+        write_rows(path, rows)
+    elif path.read_bytes() != b"".join(map(line_of, rows)):
+        raise DataError(f"{path} is not of this collection and split; name an empty or a new folder")
 
 
 def mine_negatives(
@@ -99,7 +109,7 @@ def mine_negatives(
     """Write lists.jsonl of a training folder; a run that was killed goes on where it was.
 
     Questions that a model wrote go through the filters of `question_filter`; of those that people wrote, what is
-    known to be relevant comes first (`labels`).
+    known to be relevant comes first (`labels`), or where nothing is, what the teacher likes best.
 
     Args:
         teachers: of the plan, but for "retriever".
@@ -119,10 +129,18 @@ def mine_negatives(
             scoring(len(kept.finished), len(questions))
         lists, report = _lists(passages, questions, kept.finished, plan)
         if not lists:
-            raise DataError(f"{folder}: none of {len(questions)} questions is left; {report.summary()}")
+            raise DataError(f"{folder}: {_why_none(questions, report, plan)}")
         write_rows(folder / LISTS, lists)
         kept.complete(report.to_json())
     return report
+
+
+def _why_none(questions: Mapping[str, TrainingQuestion], report: MiningReport, plan: MiningPlan) -> str:
+    filtered = report.filtered.total
+    stages = [("not found again", filtered.not_found), ("not first for the teacher", filtered.not_first)]
+    stages.append((f"of fewer than {plan.list_length} passages (give a smaller list length)", filtered.too_short))
+    counts = [f"{number} {stage}" for stage, number in stages if number]
+    return f"no list is left of {len(questions)} questions: {', '.join(counts) or 'they have no negatives'}"
 
 
 class _Miner:
@@ -187,8 +205,10 @@ def _lists(
         [scored[one.id] for one in returned if one.id in scored], questions, plan.list_length
     )
     given = [scored[one.id] for one in questions.values() if one.kind == GIVEN and one.id in scored]
-    lifted = [with_labels_first(entry, questions[entry.question].sources) for entry in given]
-    normal = normalise_scores(lifted, GIVEN) if lifted else []
+    lifted = [
+        with_labels_first(entry, passages.keys() & questions[entry.question].sources) for entry in given
+    ]
+    normal = normalise_scores(lifted, GIVEN, drops_weak=False) if lifted else []
     counts, lists = DenoiseCounts(), []
     for entry in [*normal, *kept]:
         clean, dropped = denoised(entry, passages, questions[entry.question].sources, plan.denoise)
