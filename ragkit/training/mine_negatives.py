@@ -22,10 +22,10 @@ from ragkit.retrievers.training.examples import (
     TrainingList,
     TrainingPassage,
     TrainingQuestion,
-    line_of,
     read_passages,
     read_questions,
     write_rows,
+    write_rows_once,
 )
 from ragkit.retrievers.training.labels import with_labels_first
 from ragkit.retrievers.training.negatives import Denoise, DenoiseCounts, denoised, merged, standardised_sum
@@ -86,16 +86,9 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
             asked.append(TrainingQuestion(name, text, GIVEN, sources))
     if not asked:
         raise DataError(f"{data}: no question of split {split!r} has a relevant document that is not held out")
-    _write_once(out / PASSAGES, pool.passages)
-    _write_once(out / QUESTIONS, asked)
+    write_rows_once(out / PASSAGES, pool.passages)
+    write_rows_once(out / QUESTIONS, asked)
     return len(collection.queries) - len(asked)
-
-
-def _write_once(path: Path, rows: Sequence[TrainingPassage] | Sequence[TrainingQuestion]) -> None:
-    if not path.exists():
-        write_rows(path, rows)
-    elif path.read_bytes() != b"".join(map(line_of, rows)):
-        raise DataError(f"{path} is not of this collection and split; name an empty or a new folder")
 
 
 def mine_negatives(
@@ -129,18 +122,10 @@ def mine_negatives(
             scoring(len(kept.finished), len(questions))
         lists, report = _lists(passages, questions, kept.finished, plan)
         if not lists:
-            raise DataError(f"{folder}: {_why_none(questions, report, plan)}")
+            raise DataError(f"{folder}: {report.why_none(plan.list_length)}")
         write_rows(folder / LISTS, lists)
         kept.complete(report.to_json())
     return report
-
-
-def _why_none(questions: Mapping[str, TrainingQuestion], report: MiningReport, plan: MiningPlan) -> str:
-    filtered = report.filtered.total
-    stages = [("not found again", filtered.not_found), ("not first for the teacher", filtered.not_first)]
-    stages.append((f"of fewer than {plan.list_length} passages (give a smaller list length)", filtered.too_short))
-    counts = [f"{number} {stage}" for stage, number in stages if number]
-    return f"no list is left of {len(questions)} questions: {', '.join(counts) or 'they have no negatives'}"
 
 
 class _Miner:
@@ -205,9 +190,7 @@ def _lists(
         [scored[one.id] for one in returned if one.id in scored], questions, plan.list_length
     )
     given = [scored[one.id] for one in questions.values() if one.kind == GIVEN and one.id in scored]
-    lifted = [
-        with_labels_first(entry, passages.keys() & questions[entry.question].sources) for entry in given
-    ]
+    lifted = [with_labels_first(entry, passages.keys() & questions[entry.question].sources) for entry in given]
     normal = normalise_scores(lifted, GIVEN, drops_weak=False) if lifted else []
     counts, lists = DenoiseCounts(), []
     for entry in [*normal, *kept]:

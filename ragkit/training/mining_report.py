@@ -100,6 +100,19 @@ class MiningReport:
             f"{self.dropped.repeated} copies of the positive, {self.dropped.too_good} too good for a negative"
         )
 
+    def why_none(self, list_length: int) -> str:
+        """Where no list is left: what became of the questions."""
+        filtered = self.filtered.total
+        stages = [
+            (filtered.not_found, "not found again"),
+            (filtered.too_short, f"of fewer than {list_length} passages (give a smaller list length)"),
+            (filtered.not_first, "not first for the teacher"),
+        ]
+        counts = [f"{number} {stage}" for number, stage in stages if number]
+        return (
+            f"no list is left of {self.num_questions} questions: {', '.join(counts) or 'they have no negatives'}"
+        )
+
     def to_json(self) -> dict[str, object]:
         told = self.false_negatives
         return {

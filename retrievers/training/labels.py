@@ -19,7 +19,7 @@ def with_labels_first(entry: TrainingList, relevant: Collection[str]) -> Trainin
     """The list with the relevant passage that the teacher likes best in front, at the list's highest score.
 
     Relevant passages that the list lacks are added. All others of them get at least 95 % of the way from the
-    lowest to the highest score: they are nearly as good, and so no negatives. Where nothing is known to be relevant
+    lowest to the highest score: they are nearly as good, and so no negatives. With nothing known to be relevant
     the list stays as it is.
     """
     if not relevant:

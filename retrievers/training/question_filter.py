@@ -129,9 +129,7 @@ def filter_lists(
     return left, _report([questions[entry.question] for entry in scored], dropped)
 
 
-def normalise_scores(
-    lists: Sequence[TrainingList], kind: str = "", drops_weak: bool = True
-) -> list[TrainingList]:
+def normalise_scores(lists: Sequence[TrainingList], kind: str = "", drops_weak: bool = True) -> list[TrainingList]:
     """Lists whose best score reaches the 25th percentile of all scores; the 1st and the 99th become 0 and 1.
 
     Args:

@@ -185,7 +185,10 @@ def test_a_folder_of_another_split_is_refused_and_a_half_written_one_goes_on(
 
 def test_questions_without_a_known_source_have_the_teachers_best_first(tmp_path: Path) -> None:
     folder = written(tmp_path / "t")
-    asked = [TrainingQuestion("u1", "more eee yyyy"), TrainingQuestion("u2", "more fff zzzz", sources=("no", "nor"))]
+    asked = [
+        TrainingQuestion("u1", "more eee yyyy"),
+        TrainingQuestion("u2", "more fff zzzz", sources=("no", "nor")),
+    ]
     write_rows(folder / QUESTIONS, asked)
     report = mine_negatives(folder, MiningPlan(("bm25",), depth=10, list_length=3), [], CONFIG)
     assert [entry.passages[0] for entry in read_lists(folder / LISTS)] == ["p4", "p5"]
