@@ -66,9 +66,7 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
     """Write passages.jsonl and questions.jsonl of a folder in BEIR's layout; the number of questions left out.
 
     Passages relevant to questions of other splits, and near duplicates of them, are left out, and so are questions
-    whose relevant passages all are.
-
-    Files that are there already stay, if they say the same.
+    whose relevant passages all are. Files that are there already stay, if they say the same.
 
     Raises:
         DataError: the collection is malformed, nothing is left, or `out` holds other passages or questions.
