@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ragkit.training.specialise import SpecialisePlan, SpecialiseReport
 
 
+_PER_KIND = 100
+
+
 def encoder(
     data: Annotated[
         Path | None, typer.Argument(help="A training folder: passages.jsonl, questions.jsonl and lists.jsonl.")
@@ -36,7 +39,9 @@ def encoder(
         str,
         typer.Option(help="Of --corpus: as in ragkit train questions; default: all that a model writes."),
     ] = "",
-    per_kind: Annotated[int, typer.Option(min=1, help="Of --corpus: questions of each kind.")] = 100,
+    per_kind: Annotated[
+        int | None, typer.Option(min=1, help="Of --corpus: questions of each kind; default: 100.")
+    ] = None,
     teacher: Annotated[
         list[str] | None, typer.Option(help="Of --corpus: who scores lists, as in ragkit train negatives.")
     ] = None,
@@ -44,7 +49,10 @@ def encoder(
         bool, typer.Option("--dry-run", help="Of --corpus: only report; the corpus keeps its embedder.")
     ] = False,
     base: Annotated[
-        str, typer.Option(help="Model to begin with, by hub name or folder; default: embedder.name.")
+        str,
+        typer.Option(
+            help="Model to begin with, by hub name or folder; default: embedder.name. Of --corpus it is its own."
+        ),
     ] = "",
     method: Annotated[
         str,
@@ -81,6 +89,11 @@ def encoder(
 
     if (data is None) == (corpus is None):
         raise typer.BadParameter("give a training folder or --corpus, one of them", param_hint="DATA")
+    _refuse_uncounted(
+        corpus, {"--kinds": kinds, "--per-kind": per_kind, "--teacher": teacher, "--dry-run": dry_run}
+    )
+    if corpus is not None and base:
+        raise typer.BadParameter("the corpus's own embedder is trained", param_hint="--base")
     if method not in get_args(Method):
         raise typer.BadParameter(f"{method!r}; give one of {', '.join(get_args(Method))}", param_hint="--method")
     training = EncoderTraining(
@@ -99,13 +112,19 @@ def encoder(
         return
     assert corpus is not None, "one of both is given"
     plan = SpecialisePlan(
-        QuestionPlan(kinds_of(kinds) or tuple(QuestionKind), per_kind, seed),
+        QuestionPlan(kinds_of(kinds) or tuple(QuestionKind), per_kind or _PER_KIND, seed),
         MiningPlan(teachers=tuple(teacher or [RETRIEVER]), list_length=list_length),
         training,
         max_passage_tokens=max_passage_tokens,
         accepts=not dry_run,
     )
     show_report(_specialise(corpus, plan, out, settings), as_json)
+
+
+def _refuse_uncounted(corpus: Path | None, of_corpus: dict[str, object]) -> None:
+    given = [name for name, value in of_corpus.items() if value]
+    if corpus is None and given:
+        raise typer.BadParameter("counts only with --corpus", param_hint=given[0])
 
 
 def _train(run: EncoderRun, out: Path | None, settings: Config) -> EncoderReport:

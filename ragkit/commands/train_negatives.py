@@ -49,7 +49,6 @@ def negatives(
     An interrupted run goes on with the same command.
     """
     from ragkit.progress import count_progress, index_progress
-    from ragkit.retrievers.training.examples import PASSAGES
     from ragkit.training.make_teachers import RETRIEVER, make_teachers
     from ragkit.training.mine_negatives import MiningPlan, mine_negatives, write_labelled
 
@@ -58,7 +57,7 @@ def negatives(
     settings = load_config(config)
     names = tuple(teacher or [RETRIEVER])
     plan = MiningPlan(tuple(retriever or ["hybrid"]), names, depth, list_length, denoise)  # type: ignore[arg-type]
-    if data is not None and not (folder / PASSAGES).exists():
+    if data is not None:
         left_out = write_labelled(data, split, folder)
         print(f"ragkit: {left_out} questions left out: what is relevant is held out", file=sys.stderr)  # noqa: T201
     with going_on(folder), index_progress() as indexing:

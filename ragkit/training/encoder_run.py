@@ -88,8 +88,9 @@ def run_encoder_training(
     """
     data = read_training_set(run.data)
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
-    with RunFolder(out, _plan(run), session_facts()) as kept:
+    with RunFolder(out, _plan(run, config), session_facts()) as kept:
         if kept.manifest.completed is not None:
+            _drop_checkpoints(out)
             return _report(run, out, kept.manifest.completed)
         student = Student(
             run.base,
@@ -106,11 +107,16 @@ def run_encoder_training(
         tell(f"searching {len(data.passages)} passages with the embedder before and after")
         change = _change(data, run, out, config)
         facts = {"outcome": asdict(outcome), "held_out": asdict(change)}
-        _write_record(run, out, facts)
+        _write_record(run, config, out, facts)
         kept.complete(facts)
+        _drop_checkpoints(out)
+    return EncoderReport(out / MODEL, run.base, outcome, change)
+
+
+def _drop_checkpoints(out: Path) -> None:
+    """What only a run that goes on needs."""
     for file in (checkpoint.FILE, BEST):
         (out / file).unlink(missing_ok=True)
-    return EncoderReport(out / MODEL, run.base, outcome, change)
 
 
 def _change(data: TrainingSet, run: EncoderRun, out: Path, config: Config) -> HeldOutChange:
@@ -137,24 +143,27 @@ def make_encoder(name: str, config: Config, data: TrainingSet) -> Embedder:
     )
 
 
-def _plan(run: EncoderRun) -> dict[str, object]:
+def _plan(run: EncoderRun, config: Config) -> dict[str, object]:
+    """What decides the model. How much is in memory at a time does not: a run that had too little may go on."""
     files = [run.data / name for name in (PASSAGES, QUESTIONS, LISTS)]
     try:
         digests = [sha256_of(file) for file in files]
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    training = {name: value for name, value in asdict(run.training).items() if name != "piece_tokens"}
     return {
         "command": "train encoder",
         "ragkit": __version__,
         "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
         "base": {"name": run.base, "fingerprint": model_digest(model_folder(local_name(run.base)), "")},
-        "training": asdict(run.training) | {"max_passage_tokens": run.max_passage_tokens},
+        "training": training | {"max_passage_tokens": run.max_passage_tokens},
+        "prompts": [config.embedder.query_prompt, config.embedder.passage_prompt],
     }
 
 
-def _write_record(run: EncoderRun, out: Path, facts: dict[str, Any]) -> None:
+def _write_record(run: EncoderRun, config: Config, out: Path, facts: dict[str, Any]) -> None:
     """Beside the weights, so that whoever has the model knows what it was made from."""
-    record = {**_plan(run), **facts, "data_folder": run.data.resolve().name}
+    record = {**_plan(run, config), **facts, "data_folder": run.data.resolve().name}
     with atomic_write(out / MODEL / RECORD) as file:
         file.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
 

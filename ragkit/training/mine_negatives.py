@@ -25,6 +25,7 @@ from ragkit.retrievers.training.examples import (
     read_passages,
     read_questions,
     write_rows,
+    write_rows_once,
 )
 from ragkit.retrievers.training.labels import with_labels_first
 from ragkit.retrievers.training.negatives import Denoise, DenoiseCounts, denoised, merged, standardised_sum
@@ -65,10 +66,10 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
     """Write passages.jsonl and questions.jsonl of a folder in BEIR's layout; the number of questions left out.
 
     Passages relevant to questions of other splits, and near duplicates of them, are left out, and so are questions
-    whose relevant passages all are.
+    whose relevant passages all are. Files that are there already stay, if they say the same.
 
     Raises:
-        DataError: the collection is malformed, or nothing is left.
+        DataError: the collection is malformed, nothing is left, or `out` holds other passages or questions.
     """
     held_out = [name for name in other_splits(data) if name != split]
     if split != "train" and "train" in {path.stem for path in (data / "qrels").glob("*.tsv")}:
@@ -83,8 +84,8 @@ def write_labelled(data: Path, split: str, out: Path) -> int:
             asked.append(TrainingQuestion(name, text, GIVEN, sources))
     if not asked:
         raise DataError(f"{data}: no question of split {split!r} has a relevant document that is not held out")
-    write_rows(out / PASSAGES, pool.passages)
-    write_rows(out / QUESTIONS, asked)
+    write_rows_once(out / PASSAGES, pool.passages)
+    write_rows_once(out / QUESTIONS, asked)
     return len(collection.queries) - len(asked)
 
 
@@ -99,7 +100,7 @@ def mine_negatives(
     """Write lists.jsonl of a training folder; a run that was killed goes on where it was.
 
     Questions that a model wrote go through the filters of `question_filter`; of those that people wrote, what is
-    known to be relevant comes first (`labels`).
+    known to be relevant comes first (`labels`), or where nothing is, what the teacher likes best.
 
     Args:
         teachers: of the plan, but for "retriever".
@@ -119,7 +120,7 @@ def mine_negatives(
             scoring(len(kept.finished), len(questions))
         lists, report = _lists(passages, questions, kept.finished, plan)
         if not lists:
-            raise DataError(f"{folder}: none of {len(questions)} questions is left; {report.summary()}")
+            raise DataError(f"{folder}: {report.why_none(plan.list_length)}")
         write_rows(folder / LISTS, lists)
         kept.complete(report.to_json())
     return report
@@ -187,8 +188,8 @@ def _lists(
         [scored[one.id] for one in returned if one.id in scored], questions, plan.list_length
     )
     given = [scored[one.id] for one in questions.values() if one.kind == GIVEN and one.id in scored]
-    lifted = [with_labels_first(entry, questions[entry.question].sources) for entry in given]
-    normal = normalise_scores(lifted, GIVEN) if lifted else []
+    lifted = [with_labels_first(entry, passages.keys() & questions[entry.question].sources) for entry in given]
+    normal = normalise_scores(lifted, GIVEN, drops_weak=False) if lifted else []
     counts, lists = DenoiseCounts(), []
     for entry in [*normal, *kept]:
         clean, dropped = denoised(entry, passages, questions[entry.question].sources, plan.denoise)

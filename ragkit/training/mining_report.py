@@ -35,10 +35,11 @@ class FalseNegatives:
         cls, lists: Sequence[TrainingList], questions: Mapping[str, TrainingQuestion], list_length: int
     ) -> FalseNegatives:
         """lists: with the teacher's own scores. Only questions with two relevant passages or more can tell."""
-        telling = [entry for entry in lists if len(questions[entry.question].sources) > 1]
+        telling = [entry for entry in lists if len(_relevant(entry, questions)) > 1]
         counts = [0, 0, 0, 0]
-        for entry in normalise_scores([_known_first(entry, questions) for entry in telling]) if telling else []:
-            relevant = set(questions[entry.question].sources)
+        known = [_known_first(entry, questions) for entry in telling]
+        for entry in normalise_scores(known, drops_weak=False) if known else []:
+            relevant = _relevant(entry, questions)
             negatives = list(zip(entry.passages, entry.scores, strict=True))[1:list_length]
             left = [name for name, score in negatives if score <= THRESHOLD * entry.scores[0]]
             for place, names in ((0, [name for name, _ in negatives]), (2, left)):
@@ -67,9 +68,14 @@ class FalseNegatives:
         return f"false negatives, on {self.num_questions} questions: {' and '.join(parts)} de-noising"
 
 
+def _relevant(entry: TrainingList, questions: Mapping[str, TrainingQuestion]) -> set[str]:
+    """Sources that the list holds: a source may be no passage of the folder."""
+    return set(questions[entry.question].sources).intersection(entry.passages)
+
+
 def _known_first(entry: TrainingList, questions: Mapping[str, TrainingQuestion]) -> TrainingList:
     """The relevant passage that the teacher likes best is the one known, at the list's highest score."""
-    relevant = questions[entry.question].sources
+    relevant = _relevant(entry, questions)
     known = next(name for name in entry.passages if name in relevant)
     rest = [(name, score) for name, score in zip(entry.passages, entry.scores, strict=True) if name != known]
     names, scores = zip((known, max(entry.scores)), *rest, strict=True)
@@ -92,6 +98,19 @@ class MiningReport:
         return (
             f"{self.num_lists} lists of {self.num_questions} questions, {mean:.1f} passages each; dropped: "
             f"{self.dropped.repeated} copies of the positive, {self.dropped.too_good} too good for a negative"
+        )
+
+    def why_none(self, list_length: int) -> str:
+        """Where no list is left: what became of the questions."""
+        filtered = self.filtered.total
+        stages = [
+            (filtered.not_found, "not found again"),
+            (filtered.too_short, f"of fewer than {list_length} passages (give a smaller list length)"),
+            (filtered.not_first, "not first for the teacher"),
+        ]
+        counts = [f"{number} {stage}" for number, stage in stages if number]
+        return (
+            f"no list is left of {self.num_questions} questions: {', '.join(counts) or 'they have no negatives'}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -15,9 +15,11 @@ from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_switch import SwitchReport
 from ragkit.errors import ConfigError, CorpusError
-from ragkit.indexers.models.text_embedder import TextEmbedder
+from ragkit.indexers import kept_model
+from ragkit.indexers.models.model_files import model_folder
+from ragkit.indexers.models.text_embedder import TextEmbedder, local_name, model_digest
 from ragkit.retrievers.training.train_encoder import EncoderTraining
-from ragkit.training.encoder_run import EncoderReport, EncoderRun, run_encoder_training
+from ragkit.training.encoder_run import MODEL, EncoderReport, EncoderRun, run_encoder_training
 from ragkit.training.make_teachers import make_teachers
 from ragkit.training.mine_negatives import MiningPlan, mine_negatives
 from ragkit.training.mining_report import MiningReport
@@ -90,7 +92,7 @@ def specialise(
         DataError: it has no text, or too few questions are left to train on.
     """
     with Corpus.open(folder, config=config, create=False) as corpus:
-        base = _base(corpus)
+        base = _base(corpus, out / ENCODER / MODEL)
         settings = corpus.config.model_copy(
             update={"embedder": corpus.config.embedder.model_copy(update={"name": base})}
         )
@@ -110,8 +112,11 @@ def specialise(
     return SpecialiseReport(folder, questions, mining, encoder, switched, verdict)
 
 
-def _base(corpus: Corpus) -> str:
-    """The model that the corpus is embedded by."""
+def _base(corpus: Corpus, trained: Path) -> str:
+    """The model that the corpus is embedded by; where that is the one trained here, what that was made from.
+
+    So that a run that was killed right after the switch, or is called again, ends with the same report.
+    """
     embedder = corpus.embedder
     if embedder is None:
         raise CorpusError(f"{corpus.path} has no vectors of texts, so that there is no embedder to train")
@@ -120,6 +125,9 @@ def _base(corpus: Corpus) -> str:
             f"{corpus.path} is embedded by {type(embedder).__name__}, which is not a sentence-transformers model; "
             "train your model with your own tools, or make a corpus with one of these"
         )
+    made = kept_model.trained(trained)
+    if made is not None and model_digest(trained, "") == model_digest(model_folder(local_name(embedder.name)), ""):
+        return made.base
     return embedder.name
 
 

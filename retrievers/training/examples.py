@@ -7,7 +7,7 @@ made by other tools.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -113,6 +113,14 @@ def write_rows(path: Path, rows: Iterable[TrainingPassage | TrainingQuestion | T
     with atomic_write(path) as file:
         for row in rows:
             file.write(line_of(row))
+
+
+def write_rows_once(path: Path, rows: Sequence[TrainingPassage | TrainingQuestion]) -> None:
+    """As `write_rows`; a file that is there stays. Raises DataError where it says something else."""
+    if not path.exists():
+        write_rows(path, rows)
+    elif path.read_bytes() != b"".join(map(line_of, rows)):
+        raise DataError(f"{path} is not of this collection and split; name an empty or a new folder")
 
 
 def line_of(row: TrainingPassage | TrainingQuestion | TrainingList) -> bytes:

@@ -46,22 +46,28 @@ def loss_of(student: Student, batch: Batch, settings: LossSettings, piece_tokens
 
 
 def _pieces(student: Student, batch: Batch, piece_tokens: int) -> tuple[list[_Piece], list[list[int]]]:
-    """What embeds the questions, then what embeds each piece of the passages; and which passages are in it."""
+    """What embeds each piece of the questions, then each of the passages; and which passages are in the latter."""
     places = list(student.pieces(batch.passages, piece_tokens))
+    at_once = student.questions_at_once(piece_tokens)
+
+    def questions(start: int) -> _Piece:
+        return lambda: student.questions(batch.questions[start : start + at_once])
 
     def passages(indices: list[int]) -> _Piece:
         return lambda: student.passages([batch.passages[i] for i in indices])
 
-    return [lambda: student.questions(batch.questions), *map(passages, places)], places
+    starts = range(0, len(batch.questions), at_once)
+    return [*map(questions, starts), *map(passages, places)], places
 
 
 def _loss(
     vectors: Sequence[Tensor], places: Sequence[Sequence[int]], batch: Batch, settings: LossSettings
 ) -> LossParts:
     torch = require("torch")
-    questions, *pieces = vectors
+    num_pieces = len(vectors) - len(places)
+    questions, passages = torch.cat(list(vectors[:num_pieces])), torch.cat(list(vectors[num_pieces:]))
     back = torch.tensor([i for indices in places for i in indices], device=questions.device).argsort()
-    scores = questions @ torch.cat(pieces)[back].T
+    scores = questions @ passages[back].T
     lists, teacher = (torch.from_numpy(array).to(questions.device) for array in (batch.lists, batch.teacher))
     return batch_loss(scores, lists, teacher, settings)
 

@@ -19,8 +19,11 @@ def with_labels_first(entry: TrainingList, relevant: Collection[str]) -> Trainin
     """The list with the relevant passage that the teacher likes best in front, at the list's highest score.
 
     Relevant passages that the list lacks are added. All others of them get at least 95 % of the way from the
-    lowest to the highest score: they are nearly as good, and so no negatives.
+    lowest to the highest score: they are nearly as good, and so no negatives. With nothing known to be relevant
+    the list stays as it is.
     """
+    if not relevant:
+        return entry
     scores = dict(zip(entry.passages, entry.scores, strict=True))
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     floor = low + _OTHERS_SHARE * (high - low)

@@ -129,11 +129,11 @@ def filter_lists(
     return left, _report([questions[entry.question] for entry in scored], dropped)
 
 
-def normalise_scores(lists: Sequence[TrainingList], kind: str = "") -> list[TrainingList]:
+def normalise_scores(lists: Sequence[TrainingList], kind: str = "", drops_weak: bool = True) -> list[TrainingList]:
     """Lists whose best score reaches the 25th percentile of all scores; the 1st and the 99th become 0 and 1.
 
     Args:
-        kind: of the questions, for messages.
+        kind: of the questions, for messages. drops_weak: False keeps the lists below the percentile too.
 
     Raises:
         DataError: a score is not finite, or all are the same.
@@ -148,7 +148,7 @@ def normalise_scores(lists: Sequence[TrainingList], kind: str = "") -> list[Trai
             f"the teacher tells nothing apart: its scores of {len(lists)} lists of kind {kind!r} are all "
             f"about {low:g}; use another teacher"
         )
-    strong = [entry for entry in lists if entry.scores[0] >= weakest]
+    strong = [entry for entry in lists if not drops_weak or entry.scores[0] >= weakest]
     return [replace(entry, scores=_between(entry.scores, low, high)) for entry in strong]
 
 

@@ -88,6 +88,10 @@ class Student:
             return self._vectors(texts, self._passage_prompt, "document", self._max_passage_tokens)
         return self._vectors([self._picture(passage) for passage in passages], self._passage_prompt, "document", 0)
 
+    def questions_at_once(self, most_tokens: int) -> int:
+        """How many questions are at most so many tokens, one at least."""
+        return max(1, most_tokens // self._max_question_tokens)
+
     def pieces(self, passages: Sequence[TrainingPassage], most_tokens: int) -> Iterator[list[int]]:
         """Indices in pieces of one kind, of about one length, and of at most about so many tokens."""
         lengths = [self._guessed_tokens(passage) for passage in passages]

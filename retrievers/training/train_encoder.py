@@ -60,11 +60,12 @@ class EncoderTraining:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is. batch: the next of the epoch. best_*: of the held-out losses so far, by epoch best_epoch."""
+    """Where a run is. batch: the next of the epoch. untrained, best_*: held-out losses, best after best_epoch."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    untrained: float = math.inf
     best_total: float = math.inf
     best_listwise: float = math.inf
     best_epoch: int = 0
@@ -147,14 +148,14 @@ class _Run:
                     if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY_S:
                         self._save()
             progress.epoch, progress.batch = progress.epoch + 1, 0
-        facts = load_weights(self._folder / BEST, self._parameters)
+        load_weights(self._folder / BEST, self._parameters)
         return EncoderOutcome(
             len(self._train),
             len(self._dev),
             progress.step,
             progress.epoch,
             progress.best_epoch,
-            facts["untrained_total"],
+            progress.untrained,
             progress.best_total,
             progress.seconds,
             progress.tokens / max(progress.seconds, 1e-9),
@@ -212,18 +213,13 @@ class _Run:
         progress.stale = 0 if improves else progress.stale + 1
         progress.best_listwise = min(progress.best_listwise, listwise)
         progress.evaluated = progress.epoch
-        untrained = total if progress.epoch == 0 else self._untrained_total()
+        if progress.epoch == 0:
+            progress.untrained = total
         if is_better:
             progress.best_total, progress.best_epoch = total, progress.epoch
-            save_weights(self._folder / BEST, self._parameters, {"untrained_total": untrained})
+            save_weights(self._folder / BEST, self._parameters, {"epoch": progress.epoch, "loss": total})
         self._log.write("evaluation", progress.step, epoch=progress.epoch, total=total, listwise=listwise)
         self._tell(f"after {progress.epoch} epochs: held-out loss {total:.4f}, the best {progress.best_total:.4f}")
-
-    def _untrained_total(self) -> float:
-        from ragkit.retrievers.training.training_log import read_log
-
-        records = [record for record in read_log(self._folder / LOG) if record["kind"] == "evaluation"]
-        return float(records[0]["total"])
 
     def _dev_loss(self) -> tuple[float, float]:
         """Total and listwise, means over the held-out questions."""

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ragkit.files import atomic_write
+
 FILE = "log.jsonl"
 
 
@@ -15,8 +17,8 @@ class TrainingLog:
     def __init__(self, path: Path, from_step: int) -> None:
         self._path = path
         kept = [record for record in read_log(path) if record["step"] <= from_step] if from_step else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(record) + "\n" for record in kept), "utf-8")
+        with atomic_write(path) as file:
+            file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
 
     def write(self, kind: str, step: int, **facts: Any) -> None:
         with self._path.open("a", encoding="utf-8") as file:

@@ -68,6 +68,19 @@ def test_another_plan_in_the_folder_is_refused(model: str, data: Path, tmp_path:
     other = EncoderRun(data, model, replace(FAST, epochs=1, seed=3))
     with pytest.raises(DataError, match=r"training.seed: 0 there, 3 now"):
         run_encoder_training(other, tmp_path / "out", CPU)
+    prompted = CPU.model_copy(update={"embedder": CPU.embedder.model_copy(update={"query_prompt": "find: "})})
+    with pytest.raises(DataError, match=r"prompts"):
+        run_encoder_training(run, tmp_path / "out", prompted)
+
+
+def test_a_run_goes_on_with_less_memory_and_leaves_no_checkpoint(model: str, data: Path, tmp_path: Path) -> None:
+    run, out = EncoderRun(data, model, replace(FAST, epochs=1)), tmp_path / "out"
+    report = run_encoder_training(run, out, CPU)
+    # As a kill right after the end leaves it.
+    (out / "checkpoint.safetensors").write_bytes(b"")
+    less = replace(run, training=replace(run.training, piece_tokens=64))
+    assert run_encoder_training(less, out, CPU).to_json() == report.to_json()
+    assert not (out / "checkpoint.safetensors").exists()
 
 
 def test_a_record_changes_no_fingerprint(model: str, tmp_path: Path) -> None:
@@ -86,8 +99,16 @@ def test_the_command_reports_and_names_what_is_wrong(model: str, data: Path, tmp
     assert told["training"]["steps"] == 2
     assert told["held_out"]["num_questions"] == 4
     assert "held-out nDCG@10" in run(*words).stdout
-    for wrong in ((), (str(data),), (*words, "--method", "best"), (str(data), "--corpus", "x")):
+    for wrong in (
+        (),
+        (str(data),),
+        (*words, "--method", "best"),
+        (str(data), "--corpus", "x"),
+        (*words, "--dry-run"),
+        (*words, "--kinds", "terms"),
+    ):
         assert run(*wrong, status=2).stdout == ""
+    assert run("--corpus", "x", "--base", model, status=2).stdout == ""
     with pytest.raises(DataError, match=r"passages.jsonl"):
         run(str(tmp_path), "--out", str(tmp_path / "no"), "--base", model, status=1, raises=True)
 

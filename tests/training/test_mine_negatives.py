@@ -168,3 +168,57 @@ def test_teachers_are_named_or_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             make_teachers(names, CONFIG, tmp_path)
+
+
+def test_a_folder_of_another_split_is_refused_and_a_half_written_one_goes_on(
+    collection: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "train"
+    write_labelled(collection, "train", folder)
+    whole = (folder / QUESTIONS).read_bytes()
+    (folder / QUESTIONS).unlink()
+    assert write_labelled(collection, "train", folder) == 0
+    assert (folder / QUESTIONS).read_bytes() == whole
+    with pytest.raises(DataError, match=r"passages.jsonl is not of this collection and split"):
+        write_labelled(collection, "test", folder)
+
+
+def test_questions_without_a_known_source_have_the_teachers_best_first(tmp_path: Path) -> None:
+    folder = written(tmp_path / "t")
+    asked = [
+        TrainingQuestion("u1", "more eee yyyy"),
+        TrainingQuestion("u2", "more fff zzzz", sources=("no", "nor")),
+    ]
+    write_rows(folder / QUESTIONS, asked)
+    report = mine_negatives(folder, MiningPlan(("bm25",), depth=10, list_length=3), [], CONFIG)
+    assert [entry.passages[0] for entry in read_lists(folder / LISTS)] == ["p4", "p5"]
+    assert report.false_negatives is not None
+    assert report.false_negatives.num_questions == 0
+
+
+class Cold:
+    """A teacher that gives one question's passages less than all others get."""
+
+    name = "reranker"
+
+    def score(self, questions: Sequence[str], lists: Sequence[Sequence[TrainingPassage]]) -> list[list[float]]:
+        return [
+            [place / 100 + (0.0 if "gull" in question else 5.0) for place in range(len(passages))]
+            for question, passages in zip(questions, lists, strict=True)
+        ]
+
+
+def test_judged_questions_stay_whatever_the_teacher_thinks_of_them(collection: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    write_labelled(collection, "train", folder)
+    mine_negatives(folder, MiningPlan(("bm25",), ("reranker",), 12, 4), [Cold()], CONFIG)
+    lists = {entry.question: entry for entry in read_lists(folder / LISTS)}
+    assert set(lists) == {"crane", "heron", "stork", "gull", "goose"}
+    assert lists["gull"].passages[0] == "gull-b"
+
+
+def test_what_leaves_no_list_is_said(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"no list is left of 10 questions: 10 of fewer than 20 passages \(give a smaller"
+    ):
+        mine_negatives(written(tmp_path / "t"), MiningPlan(("bm25",)), [], CONFIG)

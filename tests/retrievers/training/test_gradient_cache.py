@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_pieces_add_up_to_the_whole(student: Student, method: Method, piece_toke
     assert loss_of(student, batch, settings, piece_tokens).total.item() == pytest.approx(
         parts.total.item(), rel=1e-6
     )
+
+
+def test_no_more_questions_are_embedded_at_once_than_fit(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = student.questions
+    sizes: list[int] = []
+
+    def counted(texts: Sequence[str]) -> torch.Tensor:
+        sizes.append(len(texts))
+        return real(texts)
+
+    monkeypatch.setattr(student, "questions", counted)
+    # The tiny model reads 32 tokens: five questions are 160.
+    loss_of(student, make_batch(DATA, DATA.lists), LossSettings(), 160)
+    assert sizes == [5, 5, 2]
 
 
 def test_pieces_are_small_and_hold_everything_once(student: Student) -> None:
