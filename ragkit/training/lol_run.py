@@ -94,10 +94,11 @@ def run_lol_training(
         ConfigError: the settings have no embedder.
         DataError: a collection is malformed, or `out` holds the run of another plan.
     """
+    sources = _sources(run.data)
     embedder = embedder or make_embedder(config)
     if embedder is None:
         raise ConfigError('embedder.name = "none": a reformulator revises vectors; name the embedder it is for')
-    with RunFolder(out, _plan(run, embedder), session_facts()) as kept:
+    with RunFolder(out, _plan(run, sources, embedder), session_facts()) as kept:
         if kept.manifest.completed is None:
             data = [
                 read_lol_data(one, config, MOST_FEEDBACK, _HELD_OUT_SEED, embedder, progress) for one in run.data
@@ -132,14 +133,19 @@ def _figures(row: dict[str, Any]) -> DepthFigures:
     return DepthFigures(tuple(row["by_depth"]), tuple(row["losses"]), tuple(row["guarded"]), row["worse"])
 
 
-def _plan(run: LolRun, embedder: Embedder) -> dict[str, object]:
+def _sources(data: Sequence[str]) -> dict[str, list[str]]:
+    """Fingerprints of the collections and of their judged queries. Read before any model."""
     sources = {}
-    for text in run.data:
+    for text in data:
         folder, split = parse_source(text)
         collection = read_beir(folder, split)
         sources[f"{folder.resolve().name}:{split}"] = [collection.fingerprint(), collection.judged_fingerprint()]
-    if len(sources) < len(run.data):
-        raise ConfigError(f"--data {' '.join(run.data)}: one collection is named twice; name each once")
+    if len(sources) < len(data):
+        raise ConfigError(f"--data {' '.join(data)}: one collection is named twice; name each once")
+    return sources
+
+
+def _plan(run: LolRun, sources: dict[str, list[str]], embedder: Embedder) -> dict[str, object]:
     return {
         "command": "train lol",
         "ragkit": __version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,10 @@ def test_a_trained_model_is_searched_with_and_a_second_call_shows_the_same(folde
 
 def test_another_plan_and_settings_without_embedder_are_refused(folder: Path, tmp_path: Path) -> None:
     out, embedder = tmp_path / "out", HashEmbedder()
-    run_lol_training(LolRun((str(folder),), TRAINING), out, Config(), embedder=embedder)
+    short = replace(TRAINING, epochs=1)
+    run_lol_training(LolRun((str(folder),), short), out, Config(), embedder=embedder)
     with pytest.raises(DataError, match="is_free"):
-        run_lol_training(LolRun((str(folder),), TRAINING, is_free=True), out, Config(), embedder=embedder)
+        run_lol_training(LolRun((str(folder),), short, is_free=True), out, Config(), embedder=embedder)
     with pytest.raises(ConfigError, match="named twice"):
         run_lol_training(LolRun((str(folder),) * 2, TRAINING), tmp_path / "b", Config(), embedder=embedder)
     none = Config.model_validate({"embedder": {"name": "none"}})

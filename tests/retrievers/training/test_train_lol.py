@@ -75,7 +75,7 @@ def test_losses_fall_and_grow_less_with_feedback_than_without_the_term(tmp_path:
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    whole = trained(tmp_path / "whole", epochs=4)
+    whole = trained(tmp_path / "whole", epochs=3)
 
     class KilledError(Exception):
         pass
@@ -85,17 +85,17 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     def killing(model: VectorReformulator) -> float:
         nonlocal calls
         calls += 1
-        if calls == 4:
+        if calls == 3:
             raise KilledError
         return judged_by(world(0))(model)
 
     with pytest.raises(KilledError):
-        trained(tmp_path / "cut", epochs=4, judge=killing)
-    again = trained(tmp_path / "cut", epochs=4)
+        trained(tmp_path / "cut", epochs=3, judge=killing)
+    again = trained(tmp_path / "cut", epochs=3)
     for name, value in whole.parameters.items():
         torch.testing.assert_close(again.parameters[name], value, rtol=0, atol=0)
     epochs = [record["epoch"] for record in read_log(tmp_path / "cut" / "log.jsonl")]
-    assert epochs == [0, 1, 2, 3, 4]
+    assert epochs == [0, 1, 2, 3]
 
 
 def test_the_best_weights_are_kept_and_training_stops_when_none_are_better(tmp_path: Path) -> None:
