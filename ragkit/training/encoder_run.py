@@ -19,11 +19,11 @@ from ragkit.files import atomic_write, sha256_of
 from ragkit.indexers.models.model_files import model_folder
 from ragkit.indexers.models.text_embedder import TextEmbedder, local_name, model_digest
 from ragkit.protocols import Embedder
-from ragkit.retrievers.training import checkpoint
+from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
 from ragkit.retrievers.training.student import Student
-from ragkit.retrievers.training.train_encoder import BEST, EncoderOutcome, EncoderTraining, train_encoder
+from ragkit.retrievers.training.train_encoder import EncoderOutcome, EncoderTraining, train_encoder
 from ragkit.retrievers.training.training_log import FILE as LOG
 from ragkit.training.curves import save_curves
 from ragkit.training.held_out import MEASURE, HeldOutChange, held_out_change
@@ -90,7 +90,7 @@ def run_encoder_training(
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     with RunFolder(out, _plan(run, config), session_facts()) as kept:
         if kept.manifest.completed is not None:
-            _drop_checkpoints(out)
+            drop_checkpoints(out)
             return _report(run, out, kept.manifest.completed)
         student = Student(
             run.base,
@@ -109,14 +109,8 @@ def run_encoder_training(
         facts = {"outcome": asdict(outcome), "held_out": asdict(change)}
         _write_record(run, config, out, facts)
         kept.complete(facts)
-        _drop_checkpoints(out)
+        drop_checkpoints(out)
     return EncoderReport(out / MODEL, run.base, outcome, change)
-
-
-def _drop_checkpoints(out: Path) -> None:
-    """What only a run that goes on needs."""
-    for file in (checkpoint.FILE, BEST):
-        (out / file).unlink(missing_ok=True)
 
 
 def _change(data: TrainingSet, run: EncoderRun, out: Path, config: Config) -> HeldOutChange:

@@ -18,9 +18,9 @@ from ragkit.indexers.index_report import IndexProgress
 from ragkit.protocols import Embedder
 from ragkit.retrievers.feedback.load_reformulator import save_reformulator
 from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, VectorShape
-from ragkit.retrievers.training import checkpoint
+from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.feedback_sampling import MOST_FEEDBACK
-from ragkit.retrievers.training.train_lol import BEST, LolTraining, Progress, train_lol
+from ragkit.retrievers.training.train_lol import LolTraining, Progress, train_lol
 from ragkit.training.lol_data import LolData, parse_source, read_lol_data
 from ragkit.training.lol_judge import MEASURE, DepthFigures, choose_threshold, figures, held_out_loss
 
@@ -104,8 +104,7 @@ def run_lol_training(
                 read_lol_data(one, config, MOST_FEEDBACK, _HELD_OUT_SEED, embedder, progress) for one in run.data
             ]
             kept.complete(_trained(run, out, data, embedder, tell))
-            for file in (checkpoint.FILE, BEST):
-                (out / file).unlink(missing_ok=True)
+            drop_checkpoints(out)
         completed = kept.manifest.completed
         assert completed is not None, "it is completed above"
     held_out = {name: _figures(one) for name, one in completed["held_out"].items()}

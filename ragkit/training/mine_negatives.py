@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragkit import __version__
 from ragkit.config import Config
+from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import read_beir
@@ -112,12 +114,17 @@ def mine_negatives(
     passages, questions = read_passages(folder / PASSAGES), read_questions(folder / QUESTIONS)
     with RunFolder(folder / SCORES, _facts(folder, plan, config), session_facts()) as kept:
         waiting = [question for question in questions.values() if question.id not in kept.finished]
-        for start in range(0, len(waiting), _QUESTIONS_AT_ONCE):
-            batch = waiting[start : start + _QUESTIONS_AT_ONCE]
-            if start == 0:
-                miner = _Miner(folder, passages, plan, teachers, config, indexing)
-            kept.record(miner.rows(batch))
-            scoring(len(kept.finished), len(questions))
+        with ExitStack() as stack:
+            # A run that has nothing left to search for opens nothing.
+            methods = plan.retrievers if waiting else ()
+            corpora = [
+                stack.enter_context(open_passages(passages, folder, _with_method(config, method), indexing))
+                for method in methods
+            ]
+            miner = _Miner(passages, plan, teachers, corpora)
+            for start in range(0, len(waiting), _QUESTIONS_AT_ONCE):
+                kept.record(miner.rows(waiting[start : start + _QUESTIONS_AT_ONCE]))
+                scoring(len(kept.finished), len(questions))
         lists, report = _lists(passages, questions, kept.finished, plan)
         if not lists:
             raise DataError(f"{folder}: {report.why_none(plan.list_length)}")
@@ -131,17 +138,12 @@ class _Miner:
 
     def __init__(
         self,
-        folder: Path,
         passages: Mapping[str, TrainingPassage],
         plan: MiningPlan,
         teachers: Sequence[Teacher],
-        config: Config,
-        indexing: Callable[[IndexProgress], None] | None,
+        corpora: Sequence[Corpus],
     ) -> None:
-        self._passages, self._plan, self._teachers = passages, plan, teachers
-        self._corpora = [
-            open_passages(passages, folder, _with_method(config, method), indexing) for method in plan.retrievers
-        ]
+        self._passages, self._plan, self._teachers, self._corpora = passages, plan, teachers, corpora
 
     def rows(self, questions: Sequence[TrainingQuestion]) -> dict[str, dict[str, object]]:
         """By question: what was found, and the scores of each teacher in the order of the plan."""

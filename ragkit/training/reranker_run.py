@@ -19,6 +19,7 @@ from ragkit.indexers.models.model_files import model_folder
 from ragkit.indexers.models.text_embedder import local_name, model_digest
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 from ragkit.retrievers.interpolation import store_weight
+from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
@@ -110,6 +111,7 @@ def run_reranker_training(
             chosen = None if choice is None else asdict(choice)
             store_weight(out / MODEL, weight, {"held_out": chosen})
             kept.complete({"outcome": asdict(outcome), "weight": weight, "choice": chosen})
+        drop_checkpoints(out)
         facts = kept.manifest.completed
         assert facts is not None, "it was completed now or before"
     choice = WeightChoice(**facts["choice"]) if facts["choice"] else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import AdamW
 
-FILE = "checkpoint.safetensors"
+FILE, BEST = "checkpoint.safetensors", "best.safetensors"
 _WEIGHT, _STATE = "weight.", "state"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -64,6 +64,12 @@ def load_checkpoint(path: Path, parameters: Mapping[str, Tensor], optimiser: Ada
             optimiser.state[value] = {"step": torch.tensor(float(facts["steps"])), **moments}
     state: dict[str, Any] = facts["state"]
     return state
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Delete what only a run that goes on needs."""
+    for name in (FILE, BEST):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _fill(path: Path, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit.errors import DataError
 from ragkit.extras import require
 from ragkit.retrievers.training.checkpoint import (
+    BEST,
     FILE,
     load_checkpoint,
     load_weights,
@@ -34,7 +35,6 @@ from ragkit.retrievers.training.training_log import TrainingLog
 if TYPE_CHECKING:
     from torch.optim import AdamW
 
-BEST = "best.safetensors"
 _CHECKPOINT_EVERY_S = 120.0
 
 

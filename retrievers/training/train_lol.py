@@ -18,6 +18,7 @@ from ragkit.extras import require
 from ragkit.records import FloatArray
 from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, padded
 from ragkit.retrievers.training.checkpoint import (
+    BEST,
     FILE,
     load_checkpoint,
     load_weights,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import AdamW
 
-BEST = "best.safetensors"
 # What the guess of the change of a loss counts beside LoL's own loss; it moves little but its own head.
 _GUESS_SHARE = 0.1
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ragkit.errors import DataError
 from ragkit.extras import require
 from ragkit.retrievers.training.checkpoint import (
+    BEST,
     FILE,
     load_checkpoint,
     load_weights,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import AdamW
 
-BEST = "best.safetensors"
 _CHECKPOINT_EVERY_S = 120.0
 
 

@@ -13,11 +13,12 @@ from ragkit.errors import DataError
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import Passage
 from ragkit.retrievers.training import train_encoder as module
+from ragkit.retrievers.training.checkpoint import BEST
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import TrainingList, TrainingSet
 from ragkit.retrievers.training.losses import LossSettings
 from ragkit.retrievers.training.student import Student
-from ragkit.retrievers.training.train_encoder import BEST, EncoderTraining, train_encoder
+from ragkit.retrievers.training.train_encoder import EncoderTraining, train_encoder
 from ragkit.retrievers.training.training_log import read_log
 from tests.retrievers.training.tiny_text_model import make_tiny_model, toy_set
 
