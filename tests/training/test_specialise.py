@@ -88,7 +88,9 @@ def test_a_better_model_is_taken_into_use_and_back_is_one_call(
     assert "ragkit train back" in report.verdict
     assert report.mining.num_lists > 10
     assert report.encoder.outcome.steps > 0
-    again = run(folder, config)
+    # A configuration that names the embedder of before would be refused now.
+    unnamed = config.model_copy(update={"embedder": Config().embedder})
+    again = run(folder, unnamed)
     assert again.encoder.outcome == report.encoder.outcome
     assert again.switched is not None
     assert (again.switched.num_embedded, again.verdict) == (0, report.verdict)
