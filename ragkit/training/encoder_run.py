@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit import __version__
 from ragkit.config import Config
 from ragkit.devices import choose_placement
-from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.evaluations.run_plan import session_facts
-from ragkit.files import atomic_write, sha256_of
-from ragkit.indexers.models.model_files import model_folder
-from ragkit.indexers.models.text_embedder import TextEmbedder, local_name, model_digest
+from ragkit.files import atomic_write
+from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.protocols import Embedder
 from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.encoder_batches import split_lists
-from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
+from ragkit.retrievers.training.examples import TrainingSet, read_training_set
 from ragkit.retrievers.training.student import Student
 from ragkit.retrievers.training.train_encoder import EncoderOutcome, EncoderTraining, train_encoder
 from ragkit.retrievers.training.training_log import FILE as LOG
 from ragkit.training.curves import save_curves
 from ragkit.training.held_out import MEASURE, HeldOutChange, held_out_change
+from ragkit.training.training_plan import training_plan
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -138,21 +135,11 @@ def make_encoder(name: str, config: Config, data: TrainingSet) -> Embedder:
 
 
 def _plan(run: EncoderRun, config: Config) -> dict[str, object]:
-    """What decides the model. How much is in memory at a time does not: a run that had too little may go on."""
-    files = [run.data / name for name in (PASSAGES, QUESTIONS, LISTS)]
-    try:
-        digests = [sha256_of(file) for file in files]
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    """How much is in memory at a time decides nothing: a run that had too little may go on with less."""
     training = {name: value for name, value in asdict(run.training).items() if name != "piece_tokens"}
-    return {
-        "command": "train encoder",
-        "ragkit": __version__,
-        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
-        "base": {"name": run.base, "fingerprint": model_digest(model_folder(local_name(run.base)), "")},
-        "training": training | {"max_passage_tokens": run.max_passage_tokens},
-        "prompts": [config.embedder.query_prompt, config.embedder.passage_prompt],
-    }
+    training |= {"max_passage_tokens": run.max_passage_tokens}
+    prompts = [config.embedder.query_prompt, config.embedder.passage_prompt]
+    return {**training_plan("train encoder", run.data, run.base, training), "prompts": prompts}
 
 
 def _write_record(run: EncoderRun, config: Config, out: Path, facts: dict[str, Any]) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit import __version__
 from ragkit.config import Config
 from ragkit.devices import Placement, choose_placement
-from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.evaluations.run_plan import session_facts
-from ragkit.files import sha256_of
-from ragkit.indexers.models.model_files import model_folder
-from ragkit.indexers.models.text_embedder import local_name, model_digest
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 from ragkit.retrievers.interpolation import store_weight
 from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
 from ragkit.retrievers.training.encoder_batches import split_lists
-from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, TrainingSet, read_training_set
+from ragkit.retrievers.training.examples import TrainingSet, read_training_set
 from ragkit.retrievers.training.train_reranker import RerankerOutcome, RerankerTraining, train_reranker
 from ragkit.retrievers.training.training_log import FILE as LOG
 from ragkit.training.curves import save_curves
@@ -33,6 +27,7 @@ from ragkit.training.reranker_weight import (
     rerank_held_out,
     sources_of,
 )
+from ragkit.training.training_plan import training_plan
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -148,20 +143,14 @@ def _choice(
 
 
 def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
-    files = [run.data / name for name in (PASSAGES, QUESTIONS, LISTS)]
-    try:
-        digests = [sha256_of(file) for file in files]
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    """With what the held-out questions are searched by, for they choose the weight."""
     tables = config.model_dump(mode="json")
+    training = asdict(run.training) | {"max_tokens": run.max_tokens}
     return {
-        "command": "train reranker",
-        "ragkit": __version__,
-        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
-        "base": {"name": run.base, "fingerprint": model_digest(model_folder(local_name(run.base)), "")},
-        "training": asdict(run.training) | {"max_tokens": run.max_tokens},
+        **training_plan("train reranker", run.data, run.base, training),
         "weight": run.weight,
         "retrieval": {name: tables[name] for name in ("passages", "lexical", "retrieval")},
+        "embedder": config.embedder.name,
         "depth": config.rerank.depth,
     }
 

@@ -1,0 +1,34 @@
+"""What decides the model that a training run makes: what its folder is gone on with by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from ragkit import __version__
+from ragkit.errors import DataError
+from ragkit.files import sha256_of
+from ragkit.indexers.models.model_files import model_folder
+from ragkit.indexers.models.text_embedder import local_name, model_digest
+from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS
+
+
+def training_plan(command: str, data: Path, base: str, training: Mapping[str, object]) -> dict[str, object]:
+    """As JSON facts. data: a training folder, named by its content. base: a model, by its weights.
+
+    Raises:
+        DataError: a file of the training folder cannot be read.
+        ConfigError: there is no such model.
+    """
+    try:
+        digests = [sha256_of(data / name) for name in (PASSAGES, QUESTIONS, LISTS)]
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    return {
+        "command": command,
+        "ragkit": __version__,
+        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
+        "base": {"name": base, "fingerprint": model_digest(model_folder(local_name(base)), "")},
+        "training": dict(training),
+    }
