@@ -132,10 +132,11 @@ class _Run:
         )
         self._steps_an_epoch = math.ceil(len(train) / settings.batch_size)
         self._progress = Progress()
-        if (folder / FILE).exists():
+        is_gone_on_with = (folder / FILE).exists()
+        if is_gone_on_with:
             state = load_checkpoint(folder / FILE, self._parameters, self._optimiser)
             self._progress = Progress(**state)
-        self._log = TrainingLog(folder / LOG, self._progress.step)
+        self._log = TrainingLog(folder / LOG, self._progress.step if is_gone_on_with else None)
         self._saved_at = time.monotonic()
 
     def finish(self) -> EncoderOutcome:

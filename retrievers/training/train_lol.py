@@ -128,9 +128,10 @@ class _Run:
         )
         self._steps_an_epoch = sum(math.ceil(len(one.queries) / settings.batch_size) for one in sets)
         self._progress = Progress()
-        if (folder / FILE).exists():
+        is_gone_on_with = (folder / FILE).exists()
+        if is_gone_on_with:
             self._progress = Progress(**load_checkpoint(folder / FILE, model.parameters, self._optimiser))
-        self._log = TrainingLog(folder / LOG, self._progress.step)
+        self._log = TrainingLog(folder / LOG, self._progress.step if is_gone_on_with else None)
 
     def finish(self) -> Progress:
         progress, settings = self._progress, self._settings

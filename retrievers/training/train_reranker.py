@@ -144,9 +144,10 @@ class _Run:
         )
         self._steps_an_epoch = math.ceil(len(train) / settings.batch_size)
         self._progress = _Progress()
-        if (folder / FILE).exists():
+        is_gone_on_with = (folder / FILE).exists()
+        if is_gone_on_with:
             self._progress = _Progress(**load_checkpoint(folder / FILE, self._parameters, self._optimiser))
-        self._log = TrainingLog(folder / LOG, self._progress.step)
+        self._log = TrainingLog(folder / LOG, self._progress.step if is_gone_on_with else None)
         self._saved_at = time.monotonic()
 
     def finish(self) -> RerankerOutcome:

@@ -14,9 +14,11 @@ FILE = "log.jsonl"
 class TrainingLog:
     """Lines of a run, each with its `step`. A run that goes on from a checkpoint forgets what came after it."""
 
-    def __init__(self, path: Path, from_step: int) -> None:
+    def __init__(self, path: Path, from_step: int | None) -> None:
+        """from_step: of the checkpoint; None: the run begins."""
         self._path = path
-        kept = [record for record in read_log(path) if record["step"] <= from_step] if from_step else []
+        records = [] if from_step is None else read_log(path)
+        kept = [record for record in records if record["step"] <= (from_step or 0)]
         with atomic_write(path) as file:
             file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
 
