@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragkit.devices import Placement
+from ragkit.devices import Placement, quiet_loading
 from ragkit.eval.speed.synthetic import synthetic_texts
 from ragkit.extras import require
 from ragkit.indexers.models.text_embedder import local_name
+from ragkit.indexers.models.vision_embedder import placed
 from ragkit.retrievers.training.encoder_batches import Batch, make_batch
 from ragkit.retrievers.training.examples import TrainingList, TrainingPassage, TrainingQuestion, TrainingSet
 from ragkit.retrievers.training.gradient_cache import batch_gradients
@@ -83,13 +84,15 @@ def ragkit_step(plan: TrainingPlan) -> Callable[[], int]:
 def bare_step(plan: TrainingPlan) -> Callable[[], int]:
     """The batch at once through the model as it is loaded, cross-entropy over all passages, one backward pass."""
     torch = require("torch")
-    model = require("sentence_transformers").SentenceTransformer(local_name(plan.model), device=plan.device).eval()
+    with quiet_loading():
+        loaded = require("sentence_transformers").SentenceTransformer(local_name(plan.model), device=plan.device)
+    model = loaded.eval()
     optimiser, batch = torch.optim.AdamW(model.parameters(), lr=_RATE), batch_of(plan)
     limit = int(model.max_seq_length)
 
     def vectors(texts: list[str], most: int) -> tuple[Tensor, int]:
         model.max_seq_length = min(most or limit, limit)
-        features = {name: value.to(plan.device) for name, value in model.tokenize(texts).items()}
+        features = placed(model.preprocess(texts), Placement(plan.device, "float32"))
         with _autocast(plan):
             found = model(features)["sentence_embedding"]
         return torch.nn.functional.normalize(found.float(), dim=1), int(features["attention_mask"].sum())
