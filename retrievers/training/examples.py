@@ -108,6 +108,16 @@ def read_lists(path: Path) -> list[TrainingList]:
     return list(_by_id(path, _list, lambda entry: entry.question).values())
 
 
+def check_normalised(lists: Iterable[TrainingList]) -> None:
+    """Raises DataError where a score is not from 0 to 1."""
+    for entry in lists:
+        if not all(0 <= score <= 1 for score in entry.scores):
+            raise DataError(
+                f"the list of question {entry.question!r} has scores from {min(entry.scores):g} to "
+                f"{max(entry.scores):g}; they must be normalised to 0..1: make lists with ragkit train negatives"
+            )
+
+
 def write_rows(path: Path, rows: Iterable[TrainingPassage | TrainingQuestion | TrainingList]) -> None:
     """Write one of the three files, as a whole or not at all."""
     with atomic_write(path) as file:

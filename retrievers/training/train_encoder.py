@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.errors import DataError
 from ragkit.extras import require
 from ragkit.retrievers.training.checkpoint import (
     BEST,
@@ -24,7 +23,7 @@ from ragkit.retrievers.training.checkpoint import (
     save_weights,
 )
 from ragkit.retrievers.training.encoder_batches import Batch, batches, shuffled, split_lists
-from ragkit.retrievers.training.examples import TrainingList, TrainingSet
+from ragkit.retrievers.training.examples import TrainingList, TrainingSet, check_normalised
 from ragkit.retrievers.training.gradient_cache import batch_gradients, loss_of
 from ragkit.retrievers.training.losses import LossSettings
 from ragkit.retrievers.training.schedule import learning_rate_share, warmup_steps
@@ -106,7 +105,7 @@ def train_encoder(
     Raises:
         DataError: scores are not from 0 to 1, there are too few questions, or the checkpoint is of another model.
     """
-    _check_scores(data.lists)
+    check_normalised(data.lists)
     lists = [entry.first(settings.list_length) for entry in data.lists if len(entry.passages) > 1]
     train, dev = split_lists(lists)
     return _Run(data, train, dev, student, settings, folder, tell).finish()
@@ -235,12 +234,3 @@ class _Run:
     def _save(self) -> None:
         save_checkpoint(self._folder / FILE, self._parameters, self._optimiser, asdict(self._progress))
         self._saved_at = time.monotonic()
-
-
-def _check_scores(lists: Sequence[TrainingList]) -> None:
-    for entry in lists:
-        if not all(0 <= score <= 1 for score in entry.scores):
-            raise DataError(
-                f"the list of question {entry.question!r} has scores from {min(entry.scores):g} to "
-                f"{max(entry.scores):g}; they must be normalised to 0..1: make lists with ragkit train negatives"
-            )

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragkit.errors import DataError
 from ragkit.extras import require
 from ragkit.retrievers.training.checkpoint import (
     BEST,
@@ -26,7 +25,7 @@ from ragkit.retrievers.training.checkpoint import (
 )
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
 from ragkit.retrievers.training.encoder_batches import shuffled, split_lists
-from ragkit.retrievers.training.examples import TrainingList, TrainingSet
+from ragkit.retrievers.training.examples import TrainingList, TrainingSet, check_normalised
 from ragkit.retrievers.training.reranker_loss import RerankerLoss, RerankerLossSettings, reranker_loss
 from ragkit.retrievers.training.schedule import learning_rate_share
 from ragkit.retrievers.training.training_log import FILE as LOG
@@ -107,7 +106,7 @@ def train_reranker(
     Raises:
         DataError: scores are not from 0 to 1, there are too few questions, or the checkpoint is of another model.
     """
-    _check_scores(data.lists)
+    check_normalised(data.lists)
     train, dev = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
     return _Run(data, train, dev, student, settings, folder, tell).finish()
 
@@ -272,12 +271,3 @@ def _values(loss: RerankerLoss) -> tuple[float, float, float]:
 
 def _means(rows: Sequence[tuple[float, float, float]]) -> list[float]:
     return [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
-
-
-def _check_scores(lists: Sequence[TrainingList]) -> None:
-    for entry in lists:
-        if not all(0 <= score <= 1 for score in entry.scores):
-            raise DataError(
-                f"the list of question {entry.question!r} has scores from {min(entry.scores):g} to "
-                f"{max(entry.scores):g}; they must be normalised to 0..1: make lists with ragkit train negatives"
-            )
