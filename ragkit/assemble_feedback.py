@@ -13,7 +13,6 @@ from ragkit.protocols import Feedback, LexicalIndex, Retriever
 
 if TYPE_CHECKING:
     from ragkit.retrievers.dense import DenseRetriever
-    from ragkit.retrievers.feedback.reformulator import Reformulator
 
 
 def add_feedback(
@@ -41,14 +40,25 @@ def add_feedback(
             if lexical is not None:
                 feedback.append(Rm3(lexical, table.depth, table.terms, table.original_weight))
         elif isinstance(table, LolFeedback):
-            model = _load(table, fingerprints)
-            if dense is not None and model.fingerprint == dense.embedder.fingerprint:
-                feedback.append(_of_model(table, model, dense))
+            feedback += _of_model(table, dense, lexical, fingerprints)
         elif table.kind != "none" and dense is not None:
             feedback.append(_of_vectors(table, dense))
+    _check_twice(tables, feedback)
     if not feedback:
         return retriever
     return FeedbackRetriever(retriever, feedback, list if dense is None else dense.with_vectors)
+
+
+def _check_twice(tables: Sequence[FeedbackTable], feedback: Sequence[Feedback]) -> None:
+    """Settings alone do not say what a trained model revises."""
+    from ragkit.retrievers.feedback.rm3 import Rm3Feedback as Rm3
+    from ragkit.retrievers.feedback.term_feedback import TermFeedback
+
+    num_of_terms = sum(isinstance(one, Rm3 | TermFeedback) for one in feedback)
+    for number, what in ((num_of_terms, "terms"), (len(feedback) - num_of_terms, "vectors")):
+        if number > 1:
+            kinds = " and ".join(table.kind for table in tables)
+            raise ConfigError(f"feedback of the kinds {kinds} would revise {what} twice; keep one")
 
 
 def _of_vectors(table: AverageFeedback | RocchioFeedback, dense: DenseRetriever) -> Feedback:
@@ -62,29 +72,39 @@ def _of_vectors(table: AverageFeedback | RocchioFeedback, dense: DenseRetriever)
     return revised(lambda _: shares, table.depth, last)
 
 
-def _load(table: LolFeedback, fingerprints: Collection[str]) -> Reformulator:
+def _of_model(
+    table: LolFeedback,
+    dense: DenseRetriever | None,
+    lexical: LexicalIndex | None,
+    fingerprints: Collection[str],
+) -> list[Feedback]:
+    """By the trained model; none where it revises what another route searches."""
     from ragkit.retrievers.feedback.load_reformulator import load_reformulator
+    from ragkit.retrievers.feedback.reformulator_feedback import ReformulatorFeedback
+    from ragkit.retrievers.feedback.term_feedback import TermFeedback
+    from ragkit.retrievers.feedback.term_reformulator import TermReformulator
 
-    model: Reformulator = load_reformulator(Path(table.model))
-    if model.kind == "sparse":
+    model = load_reformulator(Path(table.model))
+    if isinstance(model, TermReformulator):
+        if lexical is None:
+            raise ConfigError(
+                f"{table.model} revises terms and none are searched; set retrieval.method to 'bm25' or 'hybrid'"
+            )
+        if lexical.language != model.language:
+            raise ConfigError(
+                f"{table.model} weighs terms of the language {model.language!r}, and those of this corpus are of "
+                f"{lexical.language!r}; train one for it: ragkit train lol --reformulator sparse"
+            )
+        return [TermFeedback(model, lexical, table.depth, table.guard)]
+    if dense is None and not fingerprints:
         raise ConfigError(
-            f"{table.model} is a sparse reformulator, and corpora have no index of term weights; "
-            "take one of the kinds dense or vector"
+            f"{table.model} revises vectors and none are searched; set retrieval.method to 'dense' or 'hybrid'"
         )
     if model.fingerprint not in fingerprints:
         raise ConfigError(
             f"{table.model} revises vectors of the embedder {model.fingerprint}, and this corpus has those of "
             f"{' and '.join(fingerprints)}; train one for it: ragkit train lol"
         )
-    return model
-
-
-def _of_model(table: LolFeedback, model: Reformulator, dense: DenseRetriever) -> Feedback:
-    from ragkit.retrievers.feedback.reformulator import GuardedReformulator
-    from ragkit.retrievers.feedback.reformulator_feedback import ReformulatorFeedback
-
-    if not table.guard:
-        return ReformulatorFeedback(model, dense.index, table.depth)
-    if not isinstance(model, GuardedReformulator):
-        raise ConfigError(f"retrieval.feedback has guard = true, and {table.model} was trained without a guard")
-    return ReformulatorFeedback(model, dense.index, table.depth, model)
+    if dense is None or model.fingerprint != dense.embedder.fingerprint:
+        return []
+    return [ReformulatorFeedback(model, dense.index, table.depth, table.guard)]

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +67,14 @@ def share_cores(num_workers: int) -> None:
     in each of hundreds of small operations. It holds for threads that have not used torch yet, and for this one.
     """
     require("torch").set_num_threads(max(1, num_cores() // num_workers))
+
+
+def computing_in(placement: Placement) -> AbstractContextManager[None]:
+    """Inside, a model of float32 weights computes in bfloat16, unless the placement says float32."""
+    torch = require("torch")
+    kind = placement.device.partition(":")[0]
+    is_on = placement.dtype != "float32"
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=is_on)  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -59,7 +59,9 @@ class Rm3Feedback(_Table):
 
 
 class LolFeedback(_Table):
-    """The query's vector is made again from its first passages by `model`, a folder that `ragkit train lol` wrote.
+    """The query is revised from its first passages by `model`, a folder that `ragkit train lol` wrote.
+
+    A reformulator of the kinds vector and dense makes the query's vector again, one of the kind sparse its terms.
 
     depth: how many passages; the model's own limit where that is lower.
     guard: the model chooses for each query by how many passages, at most `depth`, it is revised; perhaps by none.
@@ -91,19 +93,21 @@ def as_tables(raw: Any) -> Any:
 def check_method(tables: Sequence[FeedbackTable], method: str) -> None:
     """Whether retrieval by this method has what these tables revise.
 
+    What "lol" revises only the folder of its model says.
+
     Raises:
         ValueError: it has not, or two tables revise the same.
     """
     kinds = [table.kind for table in tables]
     of_terms = [kind for kind in kinds if kind in OF_TERMS]
-    of_vectors = [kind for kind in kinds if kind not in (*OF_TERMS, "none")]
+    of_vectors = [kind for kind in kinds if kind not in (*OF_TERMS, "lol", "none")]
     for same, what in ((of_terms, "terms"), (of_vectors, "vectors")):
         if len(same) > 1:
             raise ValueError(f"feedback of the kinds {' and '.join(same)} would revise {what} twice; keep one")
     if of_terms and method == "dense":
         raise ValueError(
             f"feedback of kind 'rm3' revises terms, and method = {method!r} searches none; "
-            "set retrieval.method to 'bm25' or 'hybrid', or take a kind of vectors: average, rocchio, lol"
+            "set retrieval.method to 'bm25' or 'hybrid', or take a kind of vectors: average, rocchio"
         )
     if of_vectors and method == "bm25":
         raise ValueError(

@@ -128,6 +128,11 @@ class VectorIndex(Protocol):
 class LexicalIndex(Protocol):
     """Term matching over passages."""
 
+    @property
+    def language(self) -> str:
+        """What the texts are taken for: it decides which words are terms."""
+        ...
+
     def __len__(self) -> int: ...
 
     def search(self, queries: Sequence[str], k: int, among: KeyArray | None = None) -> tuple[FloatArray, KeyArray]:
@@ -138,6 +143,10 @@ class LexicalIndex(Protocol):
         self, queries: Sequence[Mapping[str, float]], k: int, among: KeyArray | None = None
     ) -> tuple[FloatArray, KeyArray]:
         """As `search`, for queries of terms with weights above 0: a weight of 2 counts as standing there twice."""
+        ...
+
+    def words(self, text: str) -> Sequence[tuple[str, Sequence[str]]]:
+        """The words of a text in its order, each with its terms: mostly one, none of a stop word."""
         ...
 
     def term_counts(self, text: str) -> Mapping[str, int]:

@@ -19,10 +19,6 @@ from tests.retrievers.feedback.fake_reformulators import CautiousReformulator, S
 TEXTS = [TextRecord("a", "crane tide rope"), TextRecord("b", "rope quay"), TextRecord("c", "storm pilot crane")]
 
 
-class SparseReformulator(SumReformulator):
-    kind = "sparse"  # type: ignore[assignment]
-
-
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, SumReformulator]:
     """What is loaded from which folder."""
@@ -68,23 +64,26 @@ def test_a_guard_chooses_the_depth(tmp_path: Path, models):
     assert [hits[0].feedback_depth for hits in found] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("model", "guard", "said"),
-    [
-        (SumReformulator("other"), False, "embedder other, and this corpus has those of hash-64"),
-        (
-            SparseReformulator(),
-            False,
-            "models/m is a sparse reformulator, and corpora have no index of term weights",
-        ),
-        (SumReformulator(), True, "has guard = true, and models/m was trained without a guard"),
-    ],
-)
-def test_a_model_that_does_not_fit_is_refused_when_the_corpus_is_loaded(
-    tmp_path: Path, models, model, guard, said
-):
-    models["m"] = model
-    with opened(tmp_path / "c", guard=guard) as corpus, pytest.raises(ConfigError, match=said):
+def test_a_model_of_another_embedder_is_refused_when_the_corpus_is_loaded(tmp_path: Path, models):
+    models["m"] = SumReformulator("other")
+    said = "embedder other, and this corpus has those of hash-64"
+    with opened(tmp_path / "c") as corpus, pytest.raises(ConfigError, match=said):
+        corpus.load()
+
+
+def test_what_a_model_revises_must_be_searched_and_by_one_kind_only(tmp_path: Path, models):
+    models["m"] = SumReformulator()
+    with (
+        opened(tmp_path / "c", "bm25") as corpus,
+        pytest.raises(ConfigError, match="set retrieval.method to 'dense'"),
+    ):
+        corpus.load()
+    feedback = [{"kind": "lol", "model": "models/m"}, {"kind": "average"}]
+    config = {"retrieval": {"method": "dense", "feedback": feedback}}
+    with (
+        Corpus.open(tmp_path / "c", config=config, embedder=HashEmbedder()) as corpus,
+        pytest.raises(ConfigError, match="lol and average would revise vectors twice"),
+    ):
         corpus.load()
 
 

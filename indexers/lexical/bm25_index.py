@@ -100,6 +100,10 @@ class Bm25Index:
     def __len__(self) -> int:
         return self._num_living
 
+    def words(self, text: str) -> list[tuple[str, Sequence[str]]]:
+        """As `LexicalIndex.words`."""
+        return self._analyzer.words(text)
+
     def term_counts(self, text: str) -> Counter[str]:
         """As `LexicalIndex.term_counts`."""
         return Counter(self._analyzer.terms(text))

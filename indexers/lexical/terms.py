@@ -78,7 +78,12 @@ class TermAnalyzer:
 
     def terms(self, text: str) -> list[str]:
         """Terms, repeated as often as they occur."""
-        return [term for terms in self.terms_of_each(runs_of(text)) for term in terms]
+        return [term for _, terms in self.words(text) for term in terms]
+
+    def words(self, text: str) -> list[tuple[str, Sequence[str]]]:
+        """Words and unspaced runs in text order, each with its terms."""
+        runs = runs_of(text)
+        return list(zip(runs, self.terms_of_each(runs), strict=True))
 
     def terms_of_each(self, runs: Sequence[str]) -> list[Sequence[str]]:
         """For each run its terms: none of a stop word, one of another word, the n-grams of an unspaced run."""

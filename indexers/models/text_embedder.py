@@ -97,7 +97,7 @@ class TextEmbedder:
 
     def _embed(self, texts: list[str], prompt: str) -> FloatArray:
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        for batch in _batches(self._lengths(texts), self._batch_tokens):
+        for batch in batches_by_length(self._lengths(texts), self._batch_tokens):
             vectors[batch] = self._encode([texts[i] for i in batch], prompt)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(norms, np.finfo(np.float32).tiny)
@@ -121,7 +121,7 @@ class TextEmbedder:
         return vectors
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Indices in order of falling length, in batches of at most `batch_tokens` with padding."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0

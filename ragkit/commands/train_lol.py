@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_report
 from ragkit.config import load_config
+
+# The learning rates of LoL's published runs for encoders; a small model from nothing takes a higher one.
+_RATES = {"vector": 1e-3, "dense": 2e-5, "sparse": 2e-5}
 
 
 def lol(
@@ -18,6 +21,12 @@ def lol(
         typer.Option(help="FOLDER or FOLDER:SPLIT in BEIR's layout, split train if none; may be repeated."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run and its model; the same command goes on there.")],
+    reformulator: Annotated[
+        Literal["dense", "sparse", "vector"],
+        typer.Option(
+            help="Revises vectors from vectors, vectors from texts (dense), or terms from texts (sparse)."
+        ),
+    ] = "vector",
     comparative: Annotated[
         float, typer.Option(min=0, help="Weight of what keeps losses from growing with feedback; 0 leaves it out.")
     ] = 1.0,
@@ -38,16 +47,25 @@ def lol(
         ),
     ] = False,
     epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when nothing improves.")] = 20,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The highest, after the warm-up.")] = 1e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="The highest, after the warm-up; unset 0.001, or 0.00002 where texts are read."),
+    ] = None,
+    passage_tokens: Annotated[
+        int, typer.Option(min=1, help="Of each passage that is read as text; longer ones are cut.")
+    ] = 128,
     batch_size: Annotated[int, typer.Option(min=1, help="Queries a step.")] = 64,
     chunk: Annotated[
         int, typer.Option(min=0, help="Passages scored at a time: bounds the memory alone; 0: all.")
     ] = 0,
+    piece_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens read at a time: bounds the memory alone.")
+    ] = 4096,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and feedback.")] = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model that revises queries by the passages that they found first (LoL), over vectors alone.
+    """Train a model that revises queries by the passages that they found first (LoL).
 
     A fifth of each collection's queries is held out: training stops by them, and they choose the guard. Use it
     with feedback = {kind = "lol", model = "OUT/model", depth = 3} in the table retrieval.
@@ -62,13 +80,14 @@ def lol(
         revisions=revisions,
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        learning_rate=_RATES[reformulator] if learning_rate is None else learning_rate,
         chunk=chunk,
+        piece_tokens=piece_tokens,
         seed=seed,
     )
     with going_on(out), index_progress() as progress:
         report = run_lol_training(
-            LolRun(tuple(data), training, free),
+            LolRun(tuple(data), training, reformulator, free, passage_tokens),
             out,
             load_config(config),
             progress,

@@ -10,6 +10,7 @@ from ragkit.eval.reports.svg_plots import legend_below, look, svg_of
 from ragkit.files import atomic_write
 from ragkit.retrievers.training.training_log import read_log
 
+CURVES = "curves.svg"
 _LANGUAGES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 

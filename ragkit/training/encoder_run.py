@@ -19,16 +19,17 @@ from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import TrainingSet, read_training_set
 from ragkit.retrievers.training.student import Student
-from ragkit.retrievers.training.train_encoder import EncoderOutcome, EncoderTraining, train_encoder
+from ragkit.retrievers.training.train_encoder import EncoderTraining, train_encoder
 from ragkit.retrievers.training.training_log import FILE as LOG
-from ragkit.training.curves import save_curves
+from ragkit.retrievers.training.training_loop import Outcome
+from ragkit.training.curves import CURVES, save_curves
 from ragkit.training.held_out import MEASURE, HeldOutChange, held_out_change
 from ragkit.training.training_plan import training_plan
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-MODEL, RECORD, CURVES = "model", "train.json", "curves.svg"
+MODEL, RECORD = "model", "train.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class EncoderReport:
 
     model: Path
     base: str
-    outcome: EncoderOutcome
+    outcome: Outcome
     change: HeldOutChange
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class EncoderReport:
 
         outcome, change = self.outcome, self.change
         table = Table("", "before", "after", title=f"{self.base}, trained on {outcome.num_train} questions")
-        table.add_row("held-out loss", f"{outcome.untrained_total:.4f}", f"{outcome.best_total:.4f}")
+        table.add_row("held-out loss", f"{outcome.untrained:.4f}", f"{outcome.best:.4f}")
         table.add_row(f"held-out {MEASURE}", f"{change.base:.4f}", f"{change.trained:.4f}")
         table.caption = (
             f"{change.difference:+.4f} [{change.low:+.4f}, {change.high:+.4f}], p {change.p:.4f}, on "
@@ -150,5 +151,5 @@ def _write_record(run: EncoderRun, config: Config, out: Path, facts: dict[str, A
 
 
 def _report(run: EncoderRun, out: Path, completed: dict[str, Any]) -> EncoderReport:
-    outcome, change = EncoderOutcome(**completed["outcome"]), HeldOutChange(**completed["held_out"])
+    outcome, change = Outcome(**completed["outcome"]), HeldOutChange(**completed["held_out"])
     return EncoderReport(out / MODEL, run.base, outcome, change)

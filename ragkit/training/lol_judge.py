@@ -4,27 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.extras import require
-from ragkit.indexers.vectors.numpy_index import NumpyIndex
-from ragkit.records import FloatArray
-from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator
 from ragkit.retrievers.training.lol_loss import reformulation_losses
-from ragkit.retrievers.training.train_lol import FeedbackSet
+from ragkit.retrievers.training.lol_students import Asked, FeedbackSet, LolStudent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MEASURE = "nDCG@10"
 _FIRST = 10
+_PIECE_TOKENS = 8192
+# Below this float32 sums of equal vectors differ.
+_SAME_LOSS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class DepthScores:
+    """Of one set's queries by depth from 0: float64 (depths, queries).
+
+    ndcg: nDCG@10 over all passages of the set. losses: what the model is trained to lower. guesses: of the losses'
+    changes by the model itself.
+    """
+
+    ndcg: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    guesses: NDArray[np.float64]
+
+    @property
+    def worse(self) -> float:
+        """Share of queries whose loss is higher with the most feedback than with none."""
+        return float((self.losses[-1] > self.losses[0] + _SAME_LOSS).mean())
+
+    def guarded(self, most: int, threshold: float) -> float:
+        """Mean nDCG@10 where each query has the depth up to `most` that its guard chooses."""
+        changes = self.guesses[: most + 1].copy()
+        changes[0] = -threshold
+        depths = changes.argmin(axis=0)
+        return float(self.ndcg[depths, np.arange(len(depths))].mean())
 
 
 @dataclass(frozen=True, slots=True)
 class DepthFigures:
     """Of held-out queries by depth from 0: mean nDCG@10, and the mean loss. guarded: with the guard on.
 
-    worse: share of queries whose loss is higher with the most feedback than with none.
+    worse: as of `DepthScores`.
     """
 
     by_depth: tuple[float, ...]
@@ -33,73 +62,68 @@ class DepthFigures:
     worse: float
 
 
-def revised_vectors(
-    model: VectorReformulator, one: FeedbackSet, depth: int, is_guarded: bool = False
-) -> FloatArray:
-    """float32 (queries, dim), each revised by at most `depth` of its first passages."""
-    vectors = np.stack([query.vector for query in one.queries])
-    passages = [one.passages[list(query.found[:depth])] for query in one.queries]
-    if is_guarded:
-        depths = model.choose_depths((), vectors, (), passages)
-        passages = [rows[:chosen] for rows, chosen in zip(passages, depths, strict=True)]
-    return model.revise((), vectors, (), passages)
+def score_depths(student: LolStudent, one: FeedbackSet, scale: float, with_ranking: bool = True) -> DepthScores:
+    """Revise each query by its first passages, at every depth that the model knows.
+
+    with_ranking: without it nDCG@10 is 0, for the losses alone.
+    """
+    candidates = student.candidates(one)
+    rows = [_at_depth(student, one, candidates, depth, scale, with_ranking) for depth in range(student.most + 1)]
+    ndcg, losses, guesses = (np.stack(columns) for columns in zip(*rows, strict=True))
+    return DepthScores(ndcg, losses, guesses)
 
 
-def mean_ndcg(vectors: FloatArray, one: FeedbackSet) -> float:
-    """Mean nDCG@10 of these queries over all passages of the set."""
-    index = NumpyIndex(np.arange(len(one.passages)), one.passages)
-    scores, rows = index.search(vectors, min(_FIRST, len(one.passages)))
-    run = {
-        str(place): {str(row): float(score) for row, score in zip(found, values, strict=True)}
-        for place, (found, values) in enumerate(zip(rows, scores, strict=True))
-    }
-    judged = {str(place): {str(row): 1 for row in query.relevant} for place, query in enumerate(one.queries)}
-    return float(np.mean(list(score_run(judged, run, [MEASURE]).by_query[MEASURE].values())))
-
-
-def held_out_loss(model: VectorReformulator, held_out: Sequence[FeedbackSet], scale: float) -> float:
+def held_out_loss(student: LolStudent, held_out: Sequence[FeedbackSet], scale: float) -> float:
     """Mean over sets and depths above 0 of the mean loss, which tells more of few queries than nDCG@10."""
-    depths = range(1, model.shape.most + 1)
-    means = [
-        _losses(revised_vectors(model, one, depth), one, scale).mean() for one in held_out for depth in depths
-    ]
-    return float(np.mean(means))
+    scores = [score_depths(student, one, scale, with_ranking=False) for one in held_out]
+    return float(np.mean([one.losses[1:].mean() for one in scores]))
 
 
-def choose_threshold(
-    model: VectorReformulator, held_out: Sequence[FeedbackSet], thresholds: Sequence[float]
-) -> float:
+def choose_threshold(scores: Sequence[DepthScores], thresholds: Sequence[float]) -> float:
     """The guard's threshold with which held-out queries rank best at the greatest depth; the least of equals."""
 
     def ranked(threshold: float) -> float:
-        model.threshold = threshold
-        most = model.shape.most
-        return float(np.mean([mean_ndcg(revised_vectors(model, one, most, True), one) for one in held_out]))
+        return float(np.mean([one.guarded(len(one.ndcg) - 1, threshold) for one in scores]))
 
-    best = max(sorted(thresholds), key=ranked)
-    model.threshold = best
-    return best
+    return max(sorted(thresholds), key=ranked)
 
 
-def figures(model: VectorReformulator, one: FeedbackSet, scale: float) -> DepthFigures:
+def figures(scores: DepthScores, threshold: float) -> DepthFigures:
     """What comes out for one held-out set at each depth."""
-    depths = range(model.shape.most + 1)
-    vectors = [revised_vectors(model, one, depth) for depth in depths]
-    losses = np.stack([_losses(each, one, scale) for each in vectors])
-    guarded = [mean_ndcg(revised_vectors(model, one, depth, True), one) for depth in depths]
     return DepthFigures(
-        tuple(mean_ndcg(each, one) for each in vectors),
-        tuple(losses.mean(axis=1).tolist()),
-        tuple(guarded),
-        # Below 1e-6 float32 sums of equal vectors differ.
-        float((losses[-1] > losses[0] + 1e-6).mean()),
+        tuple(scores.ndcg.mean(axis=1).tolist()),
+        tuple(scores.losses.mean(axis=1).tolist()),
+        tuple(scores.guarded(depth, threshold) for depth in range(len(scores.ndcg))),
+        scores.worse,
     )
 
 
-def _losses(vectors: FloatArray, one: FeedbackSet, scale: float) -> NDArray[np.float64]:
+def _at_depth(
+    student: LolStudent, one: FeedbackSet, candidates: Tensor, depth: int, scale: float, with_ranking: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """nDCG@10, losses and guesses of all queries."""
     torch = require("torch")
-    positives = [query.relevant for query in one.queries]
-    candidates = torch.from_numpy(one.passages)
-    found = reformulation_losses(torch.from_numpy(vectors), candidates, positives, scale)
-    losses: NDArray[np.float64] = found.losses.double().numpy()
-    return losses
+    asked = [Asked(query, query.found[:depth]) for query in one.queries]
+    ndcg, losses, guesses = (np.zeros(len(asked)) for _ in range(3))
+    with torch.no_grad():
+        for piece in student.pieces(one, asked, _PIECE_TOKENS):
+            revision = student.forward(one, [asked[i] for i in piece])
+            positives = [asked[i].query.relevant for i in piece]
+            found = reformulation_losses(revision.vectors, candidates, positives, scale)
+            losses[piece] = found.losses.double().cpu().numpy()
+            guesses[piece] = revision.loss_change.double().cpu().numpy()
+            if with_ranking:
+                scores = torch.matmul(candidates, revision.vectors.T).T
+                ndcg[piece] = _ndcg(scores.topk(min(_FIRST, scores.shape[1])), positives)
+    return ndcg, losses, guesses
+
+
+def _ndcg(best: Any, positives: Sequence[Sequence[int]]) -> list[float]:
+    values, rows = (part.cpu().numpy() for part in best)
+    run = {
+        str(place): {str(row): float(score) for row, score in zip(found, scores, strict=True)}
+        for place, (found, scores) in enumerate(zip(rows, values, strict=True))
+    }
+    judged = {str(place): {str(row): 1 for row in relevant} for place, relevant in enumerate(positives)}
+    by_query = score_run(judged, run, [MEASURE]).by_query[MEASURE]
+    return [by_query[str(place)] for place in range(len(positives))]

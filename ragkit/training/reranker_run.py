@@ -17,9 +17,10 @@ from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import TrainingSet, read_training_set
-from ragkit.retrievers.training.train_reranker import RerankerOutcome, RerankerTraining, train_reranker
+from ragkit.retrievers.training.train_reranker import RerankerTraining, train_reranker
 from ragkit.retrievers.training.training_log import FILE as LOG
-from ragkit.training.curves import save_curves
+from ragkit.retrievers.training.training_loop import Outcome
+from ragkit.training.curves import CURVES, save_curves
 from ragkit.training.reranker_weight import (
     MEASURE,
     WeightChoice,
@@ -32,7 +33,7 @@ from ragkit.training.training_plan import training_plan
 if TYPE_CHECKING:
     from rich.table import Table
 
-MODEL, CURVES = "model", "curves.svg"
+MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class RerankerReport:
 
     model: Path
     base: str
-    outcome: RerankerOutcome
+    outcome: Outcome
     weight: float
     choice: WeightChoice | None
 
@@ -110,12 +111,12 @@ def run_reranker_training(
         facts = kept.manifest.completed
         assert facts is not None, "it was completed now or before"
     choice = WeightChoice(**facts["choice"]) if facts["choice"] else None
-    return RerankerReport(out / MODEL, run.base, RerankerOutcome(**facts["outcome"]), facts["weight"], choice)
+    return RerankerReport(out / MODEL, run.base, Outcome(**facts["outcome"]), facts["weight"], choice)
 
 
 def _train(
     data: TrainingSet, run: RerankerRun, out: Path, placement: Placement, tell: Callable[[str], None]
-) -> RerankerOutcome:
+) -> Outcome:
     student = CrossEncoderStudent(
         run.base, placement, max_tokens=run.max_tokens, seed=run.training.seed, pictures=run.data
     )
@@ -164,7 +165,7 @@ def _judged(choice: WeightChoice | None, weight: float) -> str:
     )
 
 
-def _trained(outcome: RerankerOutcome) -> str:
+def _trained(outcome: Outcome) -> str:
     return (
         f"best after epoch {outcome.best_epoch} of {outcome.epochs}; {outcome.seconds:.0f} s, "
         f"{outcome.tokens_a_second:.0f} tokens/s"

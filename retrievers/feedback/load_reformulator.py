@@ -1,24 +1,38 @@
-"""The folder of a trained reformulator: its weights as safetensors, and what it is as JSON."""
+"""The folder of a trained reformulator: weights as safetensors, what it is as JSON, and its encoder, if any."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ragkit.devices import Placement, choose_placement
 from ragkit.errors import ConfigError, DataError
 from ragkit.extras import require
 from ragkit.files import atomic_write
-from ragkit.retrievers.feedback.reformulator import Reformulator
-from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, VectorShape
+from ragkit.retrievers.feedback.term_reformulator import TermReformulator
+from ragkit.retrievers.feedback.text_reformulator import TextReformulator
+from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator
 
-WEIGHTS, FACTS = "model.safetensors", "reformulator.json"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, FACTS, ENCODER = "model.safetensors", "reformulator.json", "encoder"
 _FORMAT = 1
+_KINDS = ("vector", "dense", "sparse")
+
+AnyReformulator = VectorReformulator | TextReformulator | TermReformulator
 
 
-def save_reformulator(model: VectorReformulator, folder: Path) -> None:
+def save_reformulator(model: AnyReformulator, folder: Path) -> None:
     """Write what `load_reformulator` reads; weights first, so that a folder with facts is whole."""
-    tensors = {name: value.detach().contiguous() for name, value in model.parameters.items()}
+    if isinstance(model, VectorReformulator):
+        weights: Mapping[str, Tensor] = model.parameters
+    else:
+        weights = model.heads
+        model.encoder.save(folder / ENCODER)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     with atomic_write(folder / WEIGHTS) as file:
         file.write(require("safetensors.torch").save(tensors))
     facts = {"format": _FORMAT, "kind": model.kind, **model.facts()}
@@ -26,8 +40,11 @@ def save_reformulator(model: VectorReformulator, folder: Path) -> None:
         file.write(json.dumps(facts, indent=1).encode() + b"\n")
 
 
-def load_reformulator(folder: Path) -> Reformulator:
+def load_reformulator(folder: Path, placement: Placement | None = None) -> AnyReformulator:
     """What `ragkit train lol` wrote.
+
+    Args:
+        placement: of an encoder; None: what this machine is best at.
 
     Raises:
         ConfigError: there is no such folder.
@@ -37,8 +54,7 @@ def load_reformulator(folder: Path) -> Reformulator:
         raise ConfigError(f"{folder} has no {FACTS}; give the folder model/ of a run of ragkit train lol")
     facts = _read(folder / FACTS)
     try:
-        shape = VectorShape(**facts["shape"])
-        model = VectorReformulator(shape, facts["fingerprint"], facts["metric"], facts["threshold"])
+        model = _make(facts, folder / ENCODER, placement)
         model.load(require("safetensors.torch").load_file(folder / WEIGHTS))
     except (
         OSError,
@@ -46,22 +62,32 @@ def load_reformulator(folder: Path) -> Reformulator:
         TypeError,
         ValueError,
         RuntimeError,
+        ConfigError,
         require("safetensors").SafetensorError,
     ) as error:
         raise DataError(f"{folder} cannot be read as a reformulator: {error}; train it anew") from error
     return model
 
 
+def _make(facts: Mapping[str, Any], encoder: Path, placement: Placement | None) -> AnyReformulator:
+    if facts["kind"] == "vector":
+        return VectorReformulator.from_facts(facts)
+    placement = placement or choose_placement()
+    if facts["kind"] == "dense":
+        return TextReformulator.from_facts(facts, encoder, placement)
+    return TermReformulator.from_facts(facts, encoder, placement)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text("utf-8"))
-        found = (facts["format"], facts["kind"])
+        number, kind = facts["format"], facts["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no description of a reformulator: {error!r}; train it anew") from error
-    if found != (_FORMAT, VectorReformulator.kind):
+    if number != _FORMAT or kind not in _KINDS:
         raise DataError(
-            f"{path} has format and kind {found}, this ragkit reads {(_FORMAT, VectorReformulator.kind)}; "
-            "train the model anew"
+            f"{path} has format {number!r} and kind {kind!r}, this ragkit reads format {_FORMAT} of the kinds "
+            f"{', '.join(_KINDS)}; train the model anew"
         )
     read: dict[str, Any] = facts
     return read

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
 
 from ragkit.records import FloatArray, Hit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """vectors: (q, dim). loss_change: (q,), the model's guess of what revising changes in the query's loss."""
+
+    vectors: Tensor
+    loss_change: Tensor
 
 
 class Reformulator(Protocol):
@@ -16,11 +30,11 @@ class Reformulator(Protocol):
     (1e-5 in float32).
 
     kind "dense": reads the texts of question and passages. "vector": reads vectors alone, and so revises for page
-    pictures as well. "sparse": reads texts, and its vectors are weights of a vocabulary's terms.
+    pictures as well. What revises terms is `ragkit.retrievers.feedback.term_reformulator`.
     """
 
     @property
-    def kind(self) -> Literal["dense", "sparse", "vector"]: ...
+    def kind(self) -> Literal["dense", "vector"]: ...
 
     @property
     def fingerprint(self) -> str:
@@ -48,11 +62,6 @@ class Reformulator(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class GuardedReformulator(Protocol):
-    """A `Reformulator` that also says how much feedback a question can bear."""
-
     def choose_depths(
         self,
         questions: Sequence[str],
@@ -60,8 +69,29 @@ class GuardedReformulator(Protocol):
         passages: Sequence[Sequence[Hit]],
         passage_vectors: Sequence[FloatArray],
     ) -> list[int]:
-        """For each question by how many of its first passages to revise it, from 0 to all.
+        """For each question how much feedback it can bear: by how many of its first passages, from 0 to all.
 
-        Arguments as of `Reformulator.revise`.
+        Arguments as of `revise`.
         """
         ...
+
+
+def depths_of_lowest_loss(
+    guess: Callable[[int], FloatArray], lengths: Sequence[int], most: int, threshold: float
+) -> list[int]:
+    """For each question the depth of the lowest guessed loss among those that it has passages for.
+
+    None where no depth is guessed to be better than no feedback by more than the threshold.
+
+    Args:
+        guess: for a depth from 1 each question's guessed change of its loss, (q,).
+        lengths: how many passages each question has.
+        most: the greatest depth.
+    """
+    deepest = min(most, max(lengths, default=0))
+    changes = np.full((deepest + 1, len(lengths)), np.inf)
+    changes[0] = -threshold
+    for depth in range(1, deepest + 1):
+        changes[depth] = np.where(np.asarray(lengths) >= depth, guess(depth), np.inf)
+    chosen: list[int] = changes.argmin(axis=0).tolist()
+    return chosen

@@ -10,7 +10,7 @@ import numpy as np
 from ragkit.protocols import VectorIndex
 from ragkit.records import FloatArray, Hit, Query
 from ragkit.retrievers.feedback.passage_vectors import vectors_of_hits
-from ragkit.retrievers.feedback.reformulator import GuardedReformulator, Reformulator
+from ragkit.retrievers.feedback.reformulator import Reformulator
 
 
 class ReformulatorFeedback:
@@ -19,16 +19,16 @@ class ReformulatorFeedback:
     Args:
         index: has the passages' vectors.
         depth: the most first hits that the model is shown; never more than it looks at.
-        guard: says for each query by how many of these it is revised; all of them where there is none.
+        is_guarded: whether the model chooses by how many of these each query is revised.
     """
 
     def __init__(
-        self, reformulator: Reformulator, index: VectorIndex, depth: int, guard: GuardedReformulator | None = None
+        self, reformulator: Reformulator, index: VectorIndex, depth: int, is_guarded: bool = False
     ) -> None:
         self._reformulator = reformulator
         self._index = index
         self._depth = min(depth, reformulator.most)
-        self._guard = guard
+        self._is_guarded = is_guarded
 
     @property
     def num_hits(self) -> int:
@@ -36,7 +36,7 @@ class ReformulatorFeedback:
         return self._depth
 
     def revise(self, queries: Sequence[Query], found: Sequence[Sequence[Hit]]) -> list[Query]:
-        """As `Feedback.revise`: the model sees no query without hits, nor one for which the guard chose none."""
+        """As `Feedback.revise`: the model sees no query without hits, nor one for which it chose no depth."""
         shown = [hits[: self._depth] for hits in found]
         vectors = vectors_of_hits(self._index, shown)
         depths = self._depths(queries, shown, vectors)
@@ -59,9 +59,9 @@ class ReformulatorFeedback:
     ) -> list[int]:
         depths = [len(hits) for hits in shown]
         places = [i for i, query in enumerate(queries) if depths[i] and query.dense is not None]
-        if self._guard is None or not places:
+        if not self._is_guarded or not places:
             return depths
-        chosen = self._guard.choose_depths(
+        chosen = self._reformulator.choose_depths(
             [queries[i].text for i in places],
             _dense(queries, places),
             [shown[i] for i in places],

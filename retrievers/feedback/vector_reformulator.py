@@ -11,6 +11,7 @@ import numpy as np
 
 from ragkit.extras import require
 from ragkit.records import FloatArray, Hit
+from ragkit.retrievers.feedback.reformulator import Revision, depths_of_lowest_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,16 +34,8 @@ class VectorShape:
     free: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """vectors: (q, dim). loss_change: (q,), the model's guess of what revising changes in the query's loss."""
-
-    vectors: Tensor
-    loss_change: Tensor
-
-
 class VectorReformulator:
-    """A small transformer over the query's vector and those of its passages; a `GuardedReformulator`.
+    """A small transformer over the query's vector and those of its passages; a `Reformulator`.
 
     It adds to the query's vector a weight times each passage's vector, and a vector of its own; all of these are 0
     before training, and always for a query without passages. With "cosine" the sum is brought to unit length.
@@ -89,6 +82,12 @@ class VectorReformulator:
             "metric": self.metric,
             "threshold": self.threshold,
         }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> VectorReformulator:
+        """The model of these facts. Raises KeyError or TypeError where they are others."""
+        shape = VectorShape(**facts["shape"])
+        return cls(shape, facts["fingerprint"], facts["metric"], facts["threshold"])
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take the weights of these names. Raises RuntimeError where they are of another shape."""
@@ -143,20 +142,16 @@ class VectorReformulator:
         passages: Sequence[Sequence[Hit]],
         passage_vectors: Sequence[FloatArray],
     ) -> list[int]:
-        """As `GuardedReformulator.choose_depths`: the depth of the lowest guessed loss.
-
-        None where no depth is guessed to be better than no feedback by more than the threshold.
-        """
+        """As `Reformulator.choose_depths`, by `depths_of_lowest_loss`."""
         del questions, passages
-        most = min(self.shape.most, max(map(len, passage_vectors), default=0))
-        changes = np.full((most + 1, len(vectors)), np.inf)
-        changes[0] = -self.threshold
-        for depth in range(1, most + 1):
-            has_all = [len(rows) >= depth for rows in passage_vectors]
-            guessed = self._evaluated(vectors, passage_vectors, [depth if has else 0 for has in has_all])
-            changes[depth] = np.where(has_all, guessed.loss_change.numpy(), np.inf)
-        chosen: list[int] = changes.argmin(axis=0).tolist()
-        return chosen
+        lengths = [len(rows) for rows in passage_vectors]
+
+        def guess(depth: int) -> FloatArray:
+            counts = [min(depth, length) for length in lengths]
+            guessed: FloatArray = self._evaluated(vectors, passage_vectors, counts).loss_change.numpy()
+            return guessed
+
+        return depths_of_lowest_loss(guess, lengths, self.shape.most, self.threshold)
 
     def _evaluated(
         self, vectors: FloatArray, passage_vectors: Sequence[FloatArray], counts: list[int]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.devices import Placement, quiet_loading
+from ragkit.devices import Placement, computing_in, quiet_loading
 from ragkit.errors import ConfigError, DataError
 from ragkit.extras import require
 from ragkit.indexers.models.model_files import model_folder
@@ -72,7 +71,7 @@ class CrossEncoderStudent:
             self.num_tokens += int(features["attention_mask"].sum())
         device = self.placement.device
         features = {k: v.to(device) if torch.is_tensor(v) else v for k, v in features.items()}
-        with self._precision():
+        with computing_in(self.placement):
             scores = self._model(features)["scores"]
         return scores.float().view(-1)  # type: ignore[no-any-return]
 
@@ -90,12 +89,6 @@ class CrossEncoderStudent:
                 return picture.convert("RGB")
         except OSError as error:
             raise DataError(f"picture of passage {passage.id!r} cannot be read: {error}") from error
-
-    def _precision(self) -> AbstractContextManager[None]:
-        torch = require("torch")
-        kind = self.placement.device.partition(":")[0]
-        enabled = self.placement.dtype != "float32"
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)  # type: ignore[no-any-return]
 
 
 def _load(name: str, device: str, seed: int, trust_remote_code: bool) -> Any:

@@ -8,7 +8,7 @@ again a piece at a time and hand each piece its part. Exactly the gradient of th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ragkit.extras import require
 from ragkit.retrievers.training.encoder_batches import Batch
@@ -18,7 +18,28 @@ from ragkit.retrievers.training.student import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Piece = Callable[[], "Tensor"]
+Piece = Callable[[], "Tensor"]
+P = TypeVar("P")
+
+
+def cached_gradients(
+    pieces: Sequence[Piece], loss: Callable[[list[Tensor]], P], total: Callable[[P], Tensor]
+) -> P:
+    """Add the gradients of a loss to the parameters that the pieces are made from; what `loss` returned.
+
+    Args:
+        pieces: each makes its rows anew whenever it is called, and the same ones.
+        loss: of the rows of all pieces.
+        total: of it what is minimised.
+    """
+    torch = require("torch")
+    with torch.no_grad():
+        leaves = [piece().requires_grad_() for piece in pieces]
+    parts = loss(leaves)
+    torch.autograd.backward(total(parts))
+    for piece, leaf in zip(pieces, leaves, strict=True):
+        torch.autograd.backward(piece(), leaf.grad)
+    return parts
 
 
 def batch_gradients(student: Student, batch: Batch, settings: LossSettings, piece_tokens: int) -> LossParts:
@@ -26,15 +47,10 @@ def batch_gradients(student: Student, batch: Batch, settings: LossSettings, piec
 
     piece_tokens: how many tokens are embedded at a time, about.
     """
-    torch = require("torch")
     pieces, places = _pieces(student, batch, piece_tokens)
-    with torch.no_grad():
-        vectors = [piece() for piece in pieces]
-    leaves = [piece.detach().requires_grad_() for piece in vectors]
-    parts = _loss(leaves, places, batch, settings)
-    torch.autograd.backward(parts.total)
-    for piece, leaf in zip(pieces, leaves, strict=True):
-        torch.autograd.backward(piece(), leaf.grad)
+    parts = cached_gradients(
+        pieces, lambda vectors: _loss(vectors, places, batch, settings), lambda parts: parts.total
+    )
     return _without_graph(parts)
 
 
@@ -45,15 +61,15 @@ def loss_of(student: Student, batch: Batch, settings: LossSettings, piece_tokens
         return _loss([piece() for piece in pieces], places, batch, settings)
 
 
-def _pieces(student: Student, batch: Batch, piece_tokens: int) -> tuple[list[_Piece], list[list[int]]]:
+def _pieces(student: Student, batch: Batch, piece_tokens: int) -> tuple[list[Piece], list[list[int]]]:
     """What embeds each piece of the questions, then each of the passages; and which passages are in the latter."""
     places = list(student.pieces(batch.passages, piece_tokens))
     at_once = student.questions_at_once(piece_tokens)
 
-    def questions(start: int) -> _Piece:
+    def questions(start: int) -> Piece:
         return lambda: student.questions(batch.questions[start : start + at_once])
 
-    def passages(indices: list[int]) -> _Piece:
+    def passages(indices: list[int]) -> Piece:
         return lambda: student.passages([batch.passages[i] for i in indices])
 
     starts = range(0, len(batch.questions), at_once)

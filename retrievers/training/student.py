@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.devices import Placement
+from ragkit.devices import Placement, computing_in
 from ragkit.errors import DataError, DocumentError
 from ragkit.extras import require
 from ragkit.indexers.models.model_files import model_folder
 from ragkit.indexers.models.st_vision_embedder import load_st, st_picture_sizes, st_texts
-from ragkit.indexers.models.text_embedder import local_name
+from ragkit.indexers.models.text_embedder import batches_by_length, local_name
 from ragkit.indexers.models.vision_embedder import placed
 from ragkit.retrievers.training.examples import TrainingPassage
 
@@ -95,17 +94,11 @@ class Student:
     def pieces(self, passages: Sequence[TrainingPassage], most_tokens: int) -> Iterator[list[int]]:
         """Indices in pieces of one kind, of about one length, and of at most about so many tokens."""
         lengths = [self._guessed_tokens(passage) for passage in passages]
-        order = sorted(range(len(passages)), key=lambda i: (not passages[i].image, -lengths[i], i))
-        piece: list[int] = []
-        for i in order:
-            longest = lengths[piece[0]] if piece else 0
-            changes = bool(piece) and bool(passages[i].image) != bool(passages[piece[0]].image)
-            if piece and (changes or (len(piece) + 1) * longest > most_tokens):
-                yield piece
-                piece = []
-            piece.append(i)
-        if piece:
-            yield piece
+        pictures = [i for i, passage in enumerate(passages) if passage.image]
+        texts = [i for i, passage in enumerate(passages) if not passage.image]
+        for kind in (pictures, texts):
+            for piece in batches_by_length([lengths[i] for i in kind], most_tokens):
+                yield [kind[i] for i in piece]
 
     def save(self, folder: Path) -> None:
         """As a folder that sentence-transformers and ragkit load by its path."""
@@ -137,15 +130,9 @@ class Student:
         features = self.model.preprocess(inputs, prompt=prompt or None, task=task)
         if "attention_mask" in features:
             self.num_tokens += int(features["attention_mask"].sum())
-        with self._precision():
+        with computing_in(self.placement):
             vectors = self.model(placed(features, self._placed_as()), task=task)["sentence_embedding"]
         return torch.nn.functional.normalize(vectors.float(), dim=1)  # type: ignore[no-any-return]
 
     def _placed_as(self) -> Placement:
         return Placement(self.placement.device, "float32")
-
-    def _precision(self) -> AbstractContextManager[None]:
-        torch = require("torch")
-        kind = self.placement.device.partition(":")[0]
-        enabled = self.placement.dtype != "float32"
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)  # type: ignore[no-any-return]

@@ -1,59 +1,30 @@
 """Training a reformulator by LoL's objective (arXiv 2204.11545): parallel revisions of each query.
 
-Passages are frozen, and a set's passages are all candidates of its queries. Training stops when the loss that
-`judge` finds for held-out queries no longer falls, and keeps the best weights.
+Passages are frozen, and a set's passages are all candidates of its queries.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.extras import require
-from ragkit.records import FloatArray
-from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, padded
-from ragkit.retrievers.training.checkpoint import (
-    BEST,
-    FILE,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
 from ragkit.retrievers.training.feedback_sampling import draw_feedback, draw_sizes
+from ragkit.retrievers.training.gradient_cache import Piece, cached_gradients
 from ragkit.retrievers.training.lol_loss import LolParts, LolSettings, lol_loss, reformulation_losses
-from ragkit.retrievers.training.schedule import learning_rate_share, warmup_steps
-from ragkit.retrievers.training.training_log import FILE as LOG
-from ragkit.retrievers.training.training_log import TrainingLog
+from ragkit.retrievers.training.lol_students import Asked, FeedbackQuery, FeedbackSet, LolStudent
+from ragkit.retrievers.training.schedule import warmup_steps
+from ragkit.retrievers.training.training_loop import Outcome, Schedule, TrainingLoop
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.optim import AdamW
 
 # What the guess of the change of a loss counts beside LoL's own loss; it moves little but its own head.
 _GUESS_SHARE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackQuery:
-    """A query to train on. vector: float32 (dim,). found: rows of its first passages. relevant: at least one."""
-
-    vector: FloatArray
-    found: tuple[int, ...]
-    relevant: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackSet:
-    """Queries of one collection. passages: float32 (n, dim), all of its passages: their candidates."""
-
-    passages: FloatArray
-    queries: tuple[FeedbackQuery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +32,7 @@ class LolTraining:
     """How to train. revisions: of each query in parallel. batch_size: queries a step.
 
     patience: epochs without improvement after which training ends. chunk: as of `reformulation_losses`.
+    piece_tokens: tokens that are read at a time: bounds the memory, changes no result.
     """
 
     loss: LolSettings = field(default_factory=lambda: LolSettings(scale=20.0))
@@ -72,146 +44,133 @@ class LolTraining:
     clip: float = 1.0
     patience: int = 4
     chunk: int = 0
+    piece_tokens: int = 4096
     seed: int = 0
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where a run is, between epochs. untrained, best: of the judge's losses, the best after best_epoch."""
+@dataclass(frozen=True, slots=True)
+class LolBatch:
+    """Queries of one set with as many revisions each, those with the most passages first."""
 
-    epoch: int = 0
-    step: int = 0
-    untrained: float = 0.0
-    best: float = math.inf
-    best_epoch: int = 0
-    stale: int = 0
-    seconds: float = 0.0
+    place: int
+    asked: tuple[Asked, ...]
 
 
 def train_lol(
     sets: Sequence[FeedbackSet],
-    model: VectorReformulator,
+    held_out: Sequence[FeedbackSet],
+    student: LolStudent,
     settings: LolTraining,
     folder: Path,
-    judge: Callable[[VectorReformulator], float],
+    judge: Callable[[LolStudent, Sequence[FeedbackSet]], float],
     tell: Callable[[str], None] = lambda _: None,
-) -> Progress:
-    """Train `model`, whose weights are then the best by `judge`. Called again after a kill, it goes on.
+) -> Outcome:
+    """Train `student`, whose weights are then the best by `judge`. Called again after a kill, it goes on.
 
     Args:
-        folder: of the checkpoint, the best weights and log.jsonl.
-        judge: a loss, of queries that are not in `sets`.
-        tell: is given a line after every epoch.
+        folder, tell: as of `TrainingLoop`.
+        judge: a loss of the held-out sets.
 
     Raises:
         DataError: a query has no relevant passage, or the checkpoint is of another model.
     """
-    return _Run(sets, model, settings, folder, judge, tell).finish()
+    trained = _Reformulator(sets, held_out, student, settings, judge)
+    schedule = Schedule(
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.clip,
+        settings.epochs,
+        settings.patience,
+        warmup_steps(trained.steps_an_epoch),
+    )
+    return TrainingLoop(trained, schedule, folder, tell).finish()
 
 
-class _Run:
+class _Reformulator:
+    """A `Trainable`."""
+
     def __init__(
         self,
         sets: Sequence[FeedbackSet],
-        model: VectorReformulator,
+        held_out: Sequence[FeedbackSet],
+        student: LolStudent,
         settings: LolTraining,
-        folder: Path,
-        judge: Callable[[VectorReformulator], float],
-        tell: Callable[[str], None],
+        judge: Callable[[LolStudent, Sequence[FeedbackSet]], float],
     ) -> None:
-        torch = require("torch")
-        self._sets, self._model, self._settings = sets, model, settings
-        self._folder, self._judge, self._tell = folder, judge, tell
-        self._candidates = [torch.from_numpy(one.passages) for one in sets]
-        self._optimiser: AdamW = torch.optim.AdamW(
-            model.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._steps_an_epoch = sum(math.ceil(len(one.queries) / settings.batch_size) for one in sets)
-        self._progress = Progress()
-        is_gone_on_with = (folder / FILE).exists()
-        if is_gone_on_with:
-            self._progress = Progress(**load_checkpoint(folder / FILE, model.parameters, self._optimiser))
-        self._log = TrainingLog(folder / LOG, self._progress.step if is_gone_on_with else None)
+        self._sets, self._held_out, self._student = sets, held_out, student
+        self._settings, self._judge = settings, judge
+        self._candidates = [student.candidates(one) for one in sets]
+        self.num_train = sum(len(one.queries) for one in sets)
+        self.num_held_out = sum(len(one.queries) for one in held_out)
+        self.steps_an_epoch = sum(math.ceil(len(one.queries) / settings.batch_size) for one in sets)
 
-    def finish(self) -> Progress:
-        progress, settings = self._progress, self._settings
-        if progress.best == math.inf:
-            progress.untrained = self._judge(self._model)
-            self._keep(progress.untrained)
-        while progress.epoch < settings.epochs and progress.stale < settings.patience:
-            started = time.perf_counter()
-            means = self._epoch()
-            progress.seconds += time.perf_counter() - started
-            self._keep(self._judge(self._model), **means)
-        load_weights(self._folder / BEST, self._model.parameters)
-        return progress
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        return self._student.parameters
 
-    def _epoch(self) -> dict[str, float]:
-        """Mean losses of its steps. Its order and draws depend on the seed and its number alone."""
-        rng = random.Random(f"{self._settings.seed} {self._progress.epoch}")
-        sums = {"loss": 0.0, "reformulation": 0.0, "comparative": 0.0, "guess": 0.0}
-        for place, queries in self._batches(rng):
-            for name, value in self._step(place, queries, rng).items():
-                sums[name] += value / self._steps_an_epoch
-        self._progress.epoch += 1
-        return sums
+    @property
+    def num_tokens(self) -> int:
+        return self._student.num_tokens
 
-    def _batches(self, rng: random.Random) -> Iterator[tuple[int, list[FeedbackQuery]]]:
+    def batches(self, epoch: int) -> Iterator[LolBatch]:
+        """Order and draws depend on the seed and the epoch alone."""
+        rng = random.Random(f"{self._settings.seed} {epoch}")
         size, batches = self._settings.batch_size, []
         for place, one in enumerate(self._sets):
             order = rng.sample(one.queries, len(one.queries))
             batches += [(place, order[start : start + size]) for start in range(0, len(order), size)]
         rng.shuffle(batches)
-        yield from batches
+        for place, queries in batches:
+            yield LolBatch(place, tuple(asked for query in queries for asked in self._revisions(query, rng)))
 
-    def _step(self, place: int, queries: list[FeedbackQuery], rng: random.Random) -> dict[str, float]:
-        torch = require("torch")
-        progress, settings = self._progress, self._settings
-        total = self._steps_an_epoch * settings.epochs
-        share = learning_rate_share(progress.step, warmup_steps(self._steps_an_epoch), total)
-        for group in self._optimiser.param_groups:
-            group["lr"] = share * settings.learning_rate
-        self._optimiser.zero_grad()
-        parts, guess = self._losses(place, queries, rng)
-        torch.autograd.backward(parts.total + _GUESS_SHARE * guess)
-        torch.nn.utils.clip_grad_norm_(self._model.parameters.values(), settings.clip)
-        self._optimiser.step()
-        progress.step += 1
+    def _revisions(self, query: FeedbackQuery, rng: random.Random) -> list[Asked]:
+        sizes = draw_sizes(rng, self._settings.revisions, self._student.most)
+        drawn = draw_feedback(rng, query.found, sizes, self._student.most)
+        return [Asked(query, tuple(drawn[:size])) for size in sizes]
+
+    def gradients(self, batch: LolBatch) -> Mapping[str, float]:
+        one, settings = self._sets[batch.place], self._settings
+        pieces = self._student.pieces(one, batch.asked, settings.piece_tokens)
+
+        def piece(indices: list[int]) -> Piece:
+            return lambda: _row(self._student, one, [batch.asked[i] for i in indices])
+
+        parts, guess = cached_gradients(
+            [piece(indices) for indices in pieces],
+            lambda rows: self._losses(batch, pieces, rows),
+            lambda losses: losses[0].total + _GUESS_SHARE * losses[1],
+        )
         named = {"loss": parts.total, "reformulation": parts.reformulation, "comparative": parts.comparative}
         return {name: value.item() for name, value in {**named, "guess": guess}.items()}
 
-    def _losses(self, place: int, queries: list[FeedbackQuery], rng: random.Random) -> tuple[LolParts, Tensor]:
+    def _losses(
+        self, batch: LolBatch, pieces: Sequence[list[int]], rows: Sequence[Tensor]
+    ) -> tuple[LolParts, Tensor]:
         """LoL's loss, and how far the model's guesses of what revising changes are from what it does change."""
         torch = require("torch")
-        settings, passages = self._settings, self._sets[place].passages
-        most = self._model.shape.most
-        rows, counts, vectors, positives = [], [], [], []
-        for query in queries:
-            sizes = draw_sizes(rng, settings.revisions, most)
-            drawn = passages[draw_feedback(rng, query.found, sizes, most)]
-            for size in sizes:
-                vectors.append(query.vector)
-                rows.append(drawn)
-                counts.append(min(size, len(drawn)))
-                positives.append(query.relevant)
-        asked = torch.stack([torch.from_numpy(vector) for vector in vectors])
-        revision = self._model.forward(asked, padded(rows, counts, self._model.shape.dim), torch.tensor(counts))
-        scored = (self._candidates[place], positives, settings.loss.scale, settings.chunk)
-        losses = reformulation_losses(revision.vectors, *scored).losses
+        settings = self._settings
+        back = torch.tensor([i for piece in pieces for i in piece], device=rows[0].device).argsort()
+        revised = torch.cat(list(rows))[back]
+        queries = [each.query for each in batch.asked]
+        scored = (
+            self._candidates[batch.place],
+            [query.relevant for query in queries],
+            settings.loss.scale,
+            settings.chunk,
+        )
+        losses = reformulation_losses(revised[:, :-1], *scored).losses
         with torch.no_grad():
+            asked = self._student.unrevised(self._sets[batch.place], queries)
             changes = losses - reformulation_losses(asked, *scored).losses
-        guess = torch.nn.functional.smooth_l1_loss(revision.loss_change, changes)
+        guess = torch.nn.functional.smooth_l1_loss(revised[:, -1], changes)
         return lol_loss(losses.reshape(-1, settings.revisions), settings.loss), guess
 
-    def _keep(self, judged: float, **means: float) -> None:
-        """Log an epoch, keep its weights where they are the best so far, and save what the next begins with."""
-        progress = self._progress
-        is_better = judged < progress.best
-        progress.stale = 0 if is_better else progress.stale + 1
-        if is_better:
-            progress.best, progress.best_epoch = judged, progress.epoch
-            save_weights(self._folder / BEST, self._model.parameters, {"epoch": progress.epoch})
-        self._log.write("epoch", progress.step, epoch=progress.epoch, held_out=judged, **means)
-        save_checkpoint(self._folder / FILE, self._model.parameters, self._optimiser, asdict(progress))
-        said = "".join(f", {name} {value:.4f}" for name, value in means.items())
-        self._tell(f"after {progress.epoch} epochs: held out {judged:.4f}, the best {progress.best:.4f}{said}")
+    def held_out(self) -> Mapping[str, float]:
+        return {"total": self._judge(self._student, self._held_out)}
+
+
+def _row(student: LolStudent, one: FeedbackSet, asked: Sequence[Asked]) -> Tensor:
+    """(len(asked), dim + 1): what is searched with, then the guess of the loss's change."""
+    revision = student.forward(one, asked)
+    row: Tensor = require("torch").cat([revision.vectors, revision.loss_change[:, None]], dim=1)
+    return row

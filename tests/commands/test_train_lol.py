@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ragkit.cli import app
 from ragkit.errors import DataError
 from ragkit.retrievers.training.lol_loss import LolSettings
-from ragkit.retrievers.training.train_lol import Progress
+from ragkit.retrievers.training.training_loop import Outcome
 from ragkit.training import lol_run
 from ragkit.training.lol_judge import DepthFigures
 from ragkit.training.lol_run import LolReport, LolRun
@@ -23,7 +23,9 @@ def test_options_reach_the_training_and_figures_are_shown(tmp_path: Path, monkey
     def run(plan: LolRun, out: Path, *_: Any) -> LolReport:
         runs.append(plan)
         figures = DepthFigures((0.5,) * 6, (1.25,) * 6, (0.75,) * 6, 0.125)
-        return LolReport(out / "model", Progress(epoch=3, best_epoch=2), 0.02, {"a:train": figures})
+        return LolReport(
+            out / "model", Outcome(9, 3, 12, 3, 2, 1.5, 1.25, 60.0, 100.0), 0.02, {"a:train": figures}
+        )
 
     monkeypatch.setattr(lol_run, "run_lol_training", run)
     words = "train lol --data a --data b:dev --comparative 0 --scale 5 --margin 0.1 --detach --revisions 3 --free"
@@ -31,6 +33,9 @@ def test_options_reach_the_training_and_figures_are_shown(tmp_path: Path, monkey
     assert shown.exit_code == 0, shown.output
     assert (runs[0].data, runs[0].is_free, runs[0].training.revisions) == (("a", "b:dev"), True, 3)
     assert runs[0].training.loss == LolSettings(0.0, 0.1, detach=True, scale=5.0)
+    assert (runs[0].kind, runs[0].training.learning_rate) == ("vector", 0.001)
+    CliRunner().invoke(app, [*words.split(), "--reformulator", "sparse", "--out", str(tmp_path)])
+    assert (runs[1].kind, runs[1].training.learning_rate, runs[1].passage_tokens) == ("sparse", 2e-5, 128)
     for text in ("0.5000", "0.7500", "1.2500", "12.5% of losses grow", "best after epoch 2 of 3"):
         assert text in shown.stdout
 

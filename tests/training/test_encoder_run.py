@@ -45,7 +45,7 @@ def test_a_run_leaves_model_record_and_curves_and_is_shown_again(model: str, dat
     report = run_encoder_training(run, out, CPU, lines.append)
     assert report.model == out / "model"
     assert report.change.num_passages == 40
-    assert report.change.num_questions == report.outcome.num_dev == 4
+    assert report.change.num_questions == report.outcome.num_held_out == 4
     assert sorted(path.name for path in out.iterdir()) == [
         *("curves.svg", "finished.jsonl", "log.jsonl", "manifest.json", "model")
     ]

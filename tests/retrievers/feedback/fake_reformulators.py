@@ -32,9 +32,18 @@ class SumReformulator:
         rows = [vector + rows.sum(axis=0) for vector, rows in zip(vectors, passage_vectors, strict=True)]
         return np.array(rows, np.float32)
 
+    def choose_depths(
+        self,
+        questions: Sequence[str],
+        vectors: FloatArray,
+        passages: Sequence[Sequence[Hit]],
+        passage_vectors: Sequence[FloatArray],
+    ) -> list[int]:
+        return [len(hits) for hits in passages]
+
 
 class CautiousReformulator(SumReformulator):
-    """With a guard: as many passages as the question has words, less one."""
+    """Its guard takes as many passages as the question has words, less one."""
 
     def choose_depths(
         self,

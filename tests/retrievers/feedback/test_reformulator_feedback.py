@@ -41,7 +41,7 @@ def test_a_depth_beyond_what_the_model_looks_at_is_not_claimed():
 
 def test_the_guard_says_by_how_many_of_them_a_query_is_revised():
     model = CautiousReformulator()
-    feedback = ReformulatorFeedback(model, INDEX, 2, model)
+    feedback = ReformulatorFeedback(model, INDEX, 2, is_guarded=True)
     asked = [query("word"), query("two words"), query("a few more words")]
     none, one, two = feedback.revise(asked, [FOUND, FOUND, FOUND])
     assert model.shown == [("two words", [8]), ("a few more words", [8, 7])]
@@ -52,5 +52,5 @@ def test_the_guard_says_by_how_many_of_them_a_query_is_revised():
 def test_where_nothing_was_found_no_model_is_asked():
     model = CautiousReformulator()
     asked = [query("one"), Query("without a vector")]
-    assert ReformulatorFeedback(model, INDEX, 2, model).revise(asked, [[], FOUND]) == asked
+    assert ReformulatorFeedback(model, INDEX, 2, is_guarded=True).revise(asked, [[], FOUND]) == asked
     assert model.shown == []

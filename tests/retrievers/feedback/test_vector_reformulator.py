@@ -13,7 +13,6 @@ import torch
 from ragkit.errors import ConfigError, DataError
 from ragkit.records import FloatArray
 from ragkit.retrievers.feedback.load_reformulator import load_reformulator, save_reformulator
-from ragkit.retrievers.feedback.reformulator import GuardedReformulator
 from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, VectorShape
 
 SHAPE = VectorShape(dim=16, width=8, heads=2, layers=1)
@@ -105,12 +104,11 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     model = moved()
     save_reformulator(model, tmp_path)
     loaded = load_reformulator(tmp_path)
-    assert isinstance(loaded, GuardedReformulator)
+    assert isinstance(loaded, VectorReformulator)
     assert (loaded.kind, loaded.fingerprint) == ("vector", "abc")
     np.testing.assert_array_equal(
         loaded.revise((), vectors, (), passages), model.revise((), vectors, (), passages)
     )
-    assert isinstance(loaded, VectorReformulator)
     assert loaded.threshold == 0.05
 
 
@@ -119,7 +117,11 @@ def test_what_is_no_reformulator_is_refused(tmp_path: Path) -> None:
         load_reformulator(tmp_path)
     save_reformulator(moved(), tmp_path)
     facts = json.loads((tmp_path / "reformulator.json").read_text())
-    for change, message in (({"format": 9}, "has format and kind"), ({"shape": {"dim": 4}}, "cannot be read")):
+    for change, message in (
+        ({"format": 9}, "has format 9 and kind 'vector'"),
+        ({"kind": "odd"}, "and kind 'odd'"),
+        ({"shape": {"dim": 4}}, "cannot be read"),
+    ):
         (tmp_path / "reformulator.json").write_text(json.dumps(facts | change))
         with pytest.raises(DataError, match=message):
             load_reformulator(tmp_path)

@@ -13,7 +13,8 @@ from ragkit.errors import DataError
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import Passage
 from ragkit.retrievers.training import train_encoder as module
-from ragkit.retrievers.training.checkpoint import BEST
+from ragkit.retrievers.training import training_loop
+from ragkit.retrievers.training.checkpoint import BEST, FILE, load_checkpoint, load_weights
 from ragkit.retrievers.training.encoder_batches import split_lists
 from ragkit.retrievers.training.examples import TrainingList, TrainingSet
 from ragkit.retrievers.training.losses import LossSettings
@@ -56,14 +57,12 @@ def test_it_learns(model: Path, tmp_path: Path, method: str) -> None:
     settings = replace(FAST, epochs=8, batch_size=12, patience=99, loss=LossSettings(method))  # type: ignore[arg-type]
     student = Student(str(model), CPU)
     outcome = train_encoder(DATA, student, settings, tmp_path)
-    assert (outcome.num_train, outcome.num_dev, outcome.steps, outcome.epochs) == (36, 4, 24, 8)
-    assert outcome.best_total <= outcome.untrained_total
+    assert (outcome.num_train, outcome.num_held_out, outcome.steps, outcome.epochs) == (36, 4, 24, 8)
+    assert outcome.best <= outcome.untrained
     records = [record for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "step"]
     assert records[-1]["loss"] < records[0]["loss"]
     # The weights of the last step, not the best on other questions, fit what they were trained on best.
-    module.load_checkpoint(
-        tmp_path / module.FILE, student.parameters, torch.optim.AdamW(student.parameters.values())
-    )
+    load_checkpoint(tmp_path / FILE, student.parameters, torch.optim.AdamW(student.parameters.values()))
     assert share_first(student, train) > before + 0.3
 
 
@@ -71,7 +70,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(model, tmp_path / "whole")
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(training_loop, "_CHECKPOINT_EVERY_S", 0.0)
     real, done = module.batch_gradients, [0]
 
     def killed(*given: object) -> object:
@@ -100,9 +99,9 @@ def test_it_stops_when_nothing_improves_and_keeps_the_best(model: Path, tmp_path
     assert outcome.epochs < 9
     evaluations = [record for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "evaluation"]
     totals = [record["total"] for record in evaluations]
-    assert outcome.best_total == min(totals)
+    assert outcome.best == min(totals)
     assert totals[outcome.best_epoch] == min(totals)
-    assert totals[0] == outcome.untrained_total
+    assert totals[0] == outcome.untrained
 
 
 def test_a_model_that_cannot_get_better_stays_as_it_was(model: Path, tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ def test_a_checkpoint_of_another_model_is_refused(model: Path, tmp_path: Path) -
     trained(model, tmp_path, replace(FAST, epochs=1))
     weights = torch.nn.Linear(2, 2)
     with pytest.raises(DataError, match="no weight for 'weight'.*another model"):
-        module.load_weights(tmp_path / BEST, dict(weights.named_parameters()))
-    (tmp_path / module.FILE).write_bytes(b"torn")
+        load_weights(tmp_path / BEST, dict(weights.named_parameters()))
+    (tmp_path / FILE).write_bytes(b"torn")
     with pytest.raises(DataError, match="cannot be read"):
         trained(model, tmp_path)

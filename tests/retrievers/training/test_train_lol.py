@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 
 from ragkit.retrievers.feedback.vector_reformulator import VectorReformulator, VectorShape
 from ragkit.retrievers.training.lol_loss import LolSettings, reformulation_losses
-from ragkit.retrievers.training.train_lol import FeedbackQuery, FeedbackSet, LolTraining, train_lol
+from ragkit.retrievers.training.lol_students import FeedbackQuery, FeedbackSet, LolStudent, VectorStudent
+from ragkit.retrievers.training.train_lol import LolTraining, train_lol
 from ragkit.retrievers.training.training_log import read_log
 
 DIM = 8
-Judge = Callable[[VectorReformulator], float]
+Judge = Callable[[LolStudent, Sequence[FeedbackSet]], float]
 
 
 def world(seed: int, num_queries: int = 48) -> FeedbackSet:
@@ -30,8 +31,8 @@ def world(seed: int, num_queries: int = 48) -> FeedbackSet:
         vector /= np.linalg.norm(vector)
         found = np.argsort(-passages @ vector)[:5]
         relevant = tuple(range(number % 20 * 6, number % 20 * 6 + 6))
-        queries.append(FeedbackQuery(vector.astype(np.float32), tuple(found.tolist()), relevant))
-    return FeedbackSet(passages.astype(np.float32), tuple(queries))
+        queries.append(FeedbackQuery("", vector.astype(np.float32), tuple(found.tolist()), relevant))
+    return FeedbackSet(passages.astype(np.float32), ("",) * 120, tuple(queries))
 
 
 def losses(model: VectorReformulator, one: FeedbackSet, depth: int) -> torch.Tensor:
@@ -41,22 +42,21 @@ def losses(model: VectorReformulator, one: FeedbackSet, depth: int) -> torch.Ten
     return reformulation_losses(torch.from_numpy(revised), torch.from_numpy(one.passages), positives, 10.0).losses
 
 
-def judged_by(one: FeedbackSet) -> Judge:
-    return lambda model: float(sum(losses(model, one, depth).mean() for depth in (1, 3, 5)))
+def judged(student: LolStudent, held_out: Sequence[FeedbackSet]) -> float:
+    assert isinstance(student, VectorStudent)
+    return float(sum(losses(student.model, one, depth).mean() for one in held_out for depth in (1, 3, 5)))
 
 
 def small_model() -> VectorReformulator:
     return VectorReformulator(VectorShape(DIM, width=16, heads=2, layers=1), "abc")
 
 
-def trained(
-    folder: Path, comparative: float = 1.0, epochs: int = 8, judge: Judge | None = None
-) -> VectorReformulator:
+def trained(folder: Path, comparative: float = 1.0, epochs: int = 8, judge: Judge = judged) -> VectorReformulator:
     model = small_model()
     settings = LolTraining(
         LolSettings(comparative, scale=10.0), epochs=epochs, batch_size=16, learning_rate=5e-3, patience=50
     )
-    train_lol([world(0)], model, settings, folder, judge or judged_by(world(0)))
+    train_lol([world(0)], [world(0)], VectorStudent(model), settings, folder, judge)
     return model
 
 
@@ -82,19 +82,20 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
     calls = 0
 
-    def killing(model: VectorReformulator) -> float:
+    def killing(student: LolStudent, held_out: Sequence[FeedbackSet]) -> float:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KilledError
-        return judged_by(world(0))(model)
+        return judged(student, held_out)
 
     with pytest.raises(KilledError):
         trained(tmp_path / "cut", epochs=3, judge=killing)
     again = trained(tmp_path / "cut", epochs=3)
     for name, value in whole.parameters.items():
         torch.testing.assert_close(again.parameters[name], value, rtol=0, atol=0)
-    epochs = [record["epoch"] for record in read_log(tmp_path / "cut" / "log.jsonl")]
+    log = read_log(tmp_path / "cut" / "log.jsonl")
+    epochs = [record["epoch"] for record in log if record["kind"] == "evaluation"]
     assert epochs == [0, 1, 2, 3]
 
 
@@ -102,12 +103,12 @@ def test_the_best_weights_are_kept_and_training_stops_when_none_are_better(tmp_p
     figures = iter([0.5, 0.3, 0.4, 0.4, 0.1])
     model = small_model()
     settings = LolTraining(LolSettings(scale=10.0), epochs=9, batch_size=16, patience=2)
-    outcome = train_lol([world(0)], model, settings, tmp_path, lambda _: next(figures))
-    assert (outcome.untrained, outcome.best, outcome.best_epoch, outcome.epoch) == (0.5, 0.3, 1, 3)
+    outcome = train_lol([world(0)], [], VectorStudent(model), settings, tmp_path, lambda *_: next(figures))
+    assert (outcome.untrained, outcome.best, outcome.best_epoch, outcome.epochs) == (0.5, 0.3, 1, 3)
     figures = iter([0.5, 0.3, 0.4])
     after_one = small_model()
     one_epoch = LolTraining(LolSettings(scale=10.0), epochs=9, batch_size=16, patience=1)
-    train_lol([world(0)], after_one, one_epoch, tmp_path / "one", lambda _: next(figures))
+    train_lol([world(0)], [], VectorStudent(after_one), one_epoch, tmp_path / "one", lambda *_: next(figures))
     for name, value in after_one.parameters.items():
         torch.testing.assert_close(model.parameters[name], value, rtol=0, atol=0)
 

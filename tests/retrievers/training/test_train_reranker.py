@@ -13,11 +13,13 @@ from ragkit.errors import ConfigError, DataError
 from ragkit.records import Query
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 from ragkit.retrievers.training import train_reranker as module
+from ragkit.retrievers.training import training_loop
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
 from ragkit.retrievers.training.examples import TrainingList, TrainingPassage, TrainingSet
 from ragkit.retrievers.training.reranker_loss import RerankerLossSettings, reranker_loss
 from ragkit.retrievers.training.train_reranker import RerankerTraining, drawn_list, train_reranker
 from ragkit.retrievers.training.training_log import read_log
+from ragkit.retrievers.training.training_loop import Schedule, TrainingLoop
 from tests.reranker_fakes import make_cross_encoder, make_hits
 from tests.retrievers.training.toy_rankings import toy_rankings
 
@@ -34,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_it_learns_what_answers_questions_that_it_has_not_seen(model: str, tmp_path: Path) -> None:
     student = CrossEncoderStudent(model, CPU, max_tokens=32)
     outcome = train_reranker(DATA, student, FAST, tmp_path / "run")
-    assert (outcome.num_train, outcome.num_dev, outcome.steps, outcome.epochs) == (27, 3, 15, 3)
+    assert (outcome.num_train, outcome.num_held_out, outcome.steps, outcome.epochs) == (27, 3, 15, 3)
     assert outcome.best < outcome.untrained - 0.5
     evaluations = [one for one in read_log(tmp_path / "run" / "log.jsonl") if one["kind"] == "evaluation"]
     assert [one["epoch"] for one in evaluations] == [0, 1, 2, 3]
@@ -83,8 +85,8 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 ) -> None:
     whole = CrossEncoderStudent(model, CPU)
     expected = train_reranker(DATA, whole, FAST, tmp_path / "whole")
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY_S", 0.0)
-    real, calls = module._Run._loss, [0]
+    monkeypatch.setattr(training_loop, "_CHECKPOINT_EVERY_S", 0.0)
+    real, calls = module._CrossEncoder._loss, [0]
 
     def killed(*given: object) -> object:
         calls[0] += 1
@@ -92,7 +94,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
             raise KeyboardInterrupt
         return real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module._Run, "_loss", killed)
+    monkeypatch.setattr(module._CrossEncoder, "_loss", killed)
     sessions = 0
     while True:
         sessions += 1
@@ -121,15 +123,14 @@ def test_gradients_accumulate_over_the_lists_of_a_step(model: str, tmp_path: Pat
     """The first step's gradient is that of the mean loss, and its length is in the log."""
     settings = replace(FAST, epochs=1, batch_size=27, clip=1e9)
     student = CrossEncoderStudent(model, CPU)
-    run = module._Run(
-        DATA, list(DATA.lists[:27]), list(DATA.lists[27:]), student, settings, tmp_path, lambda _: None
-    )
-    (batch,) = run._batches()
+    run = module._CrossEncoder(DATA, list(DATA.lists[:27]), list(DATA.lists[27:]), student, settings)
+    (batch,) = run.batches(0)
     mean = sum((run._loss(entry).total for entry in batch), torch.zeros(())) / len(batch)
     gradients = torch.autograd.grad(mean, list(student.parameters.values()), allow_unused=True)
     expected = torch.sqrt(sum((one.square().sum() for one in gradients if one is not None), torch.zeros(())))
-    run._step(batch)
-    (step,) = read_log(tmp_path / "log.jsonl")
+    schedule = Schedule(settings.learning_rate, 0.0, settings.clip, 1, 1, warmup_steps=1)
+    TrainingLoop(run, schedule, tmp_path).finish()
+    [step] = [one for one in read_log(tmp_path / "log.jsonl") if one["kind"] == "step"]
     assert step["gradient_norm"] == pytest.approx(expected.item(), rel=1e-4)
     assert step["loss"] == pytest.approx(mean.item(), rel=1e-5)
 
