@@ -13,6 +13,7 @@ from ragkit.config import load_config
 
 # The learning rates of LoL's published runs for encoders; a small model from nothing takes a higher one.
 _RATES = {"vector": 1e-3, "dense": 2e-5, "sparse": 2e-5}
+_SCALES = {"vector": 20.0, "dense": 20.0, "sparse": 1.0}
 
 
 def lol(
@@ -35,8 +36,9 @@ def lol(
         bool, typer.Option("--detach", help="Never push up the loss with less feedback, only down that with more.")
     ] = False,
     scale: Annotated[
-        float, typer.Option(min=0, help="Of scores before the softmax; some 20 for cosines, 1 for dot products.")
-    ] = 20.0,
+        float | None,
+        typer.Option(min=0, help="Of scores before the softmax; unset 20, for cosines, or 1, for terms."),
+    ] = None,
     revisions: Annotated[int, typer.Option(min=1, max=6, help="Of each query, by different depths, a step.")] = 2,
     free: Annotated[
         bool,
@@ -76,7 +78,7 @@ def lol(
     from ragkit.training.lol_run import LolRun, run_lol_training
 
     training = LolTraining(
-        loss=LolSettings(comparative, margin, detach, scale),
+        loss=LolSettings(comparative, margin, detach, _SCALES[reformulator] if scale is None else scale),
         revisions=revisions,
         epochs=epochs,
         batch_size=batch_size,

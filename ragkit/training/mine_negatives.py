@@ -42,6 +42,7 @@ from ragkit.training.make_teachers import RETRIEVER
 from ragkit.training.mining_report import FalseNegatives, MiningReport
 from ragkit.training.passage_corpus import open_passages
 from ragkit.training.passage_sources import beir_pool, other_splits
+from ragkit.training.training_plan import model_facts
 
 # Below the training folder: the scores of each question's candidates, as they came.
 SCORES = "scores"
@@ -241,11 +242,12 @@ def _facts(folder: Path, plan: MiningPlan, config: Config) -> dict[str, object]:
         "ragkit": __version__,
         "data": {name: sha256_of(folder / name) for name in (PASSAGES, QUESTIONS)},
         "retrievers": list(plan.retrievers),
-        "teachers": list(plan.teachers),
+        "teachers": [model_facts(teacher.partition(":")[2]) | {"name": teacher} for teacher in plan.teachers],
         "depth": plan.depth,
         "config": {
             name: getattr(config, name).model_dump(mode="json")
             for name in ("passages", "lexical", "retrieval", "rerank")
         }
-        | {"embedder": config.embedder.name, "page_embedder": config.page_embedder.name},
+        | {"embedder": model_facts(config.embedder.name), "page_embedder": model_facts(config.page_embedder.name)}
+        | {"reranker": model_facts(config.rerank.model)},
     }

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ragkit import __version__
+from ragkit.assemble import NO_EMBEDDER
 from ragkit.errors import DataError
 from ragkit.files import sha256_of
-from ragkit.indexers.models.model_files import model_folder
+from ragkit.indexers.models.model_files import local_model_folder, model_folder
 from ragkit.indexers.models.text_embedder import local_name, model_digest
 from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS
 
@@ -32,3 +33,9 @@ def training_plan(command: str, data: Path, base: str, training: Mapping[str, ob
         "base": {"name": base, "fingerprint": model_digest(model_folder(local_name(base)), "")},
         "training": dict(training),
     }
+
+
+def model_facts(name: str) -> dict[str, str]:
+    """A model by its weights, where it is one and they are here: another one in the same folder is another."""
+    folder = local_model_folder(local_name(name)) if name not in ("", NO_EMBEDDER) else None
+    return {"name": name, "fingerprint": model_digest(folder, "") if folder else ""}

@@ -90,6 +90,12 @@ def read_training_set(folder: Path) -> TrainingSet:
         for passage in entry.passages:
             if passage not in passages:
                 raise DataError(f"{folder / LISTS}: passage {passage!r} is not in {PASSAGES}")
+    num_pictures = sum(bool(passage.image) for passage in passages.values())
+    if 0 < num_pictures < len(passages):
+        raise DataError(
+            f"{folder / PASSAGES} has {num_pictures} pictures and {len(passages) - num_pictures} texts; a model "
+            "is trained and judged on one of them: put them into two folders"
+        )
     return TrainingSet(passages, questions, tuple(lists))
 
 

@@ -159,6 +159,20 @@ def test_a_killed_run_asks_the_teacher_nothing_twice(
         mine_negatives(whole, MiningPlan(("bm25",), ("retriever", "reranker"), 9, 4), [Dying()], CONFIG)
 
 
+def test_a_run_is_not_gone_on_with_by_other_weights_of_the_same_name(collection: Path, tmp_path: Path) -> None:
+    folder, model = tmp_path / "train", tmp_path / "model"
+    plan = MiningPlan(("bm25",), ("retriever", "reranker"), 12, 4)
+    rerank = CONFIG.rerank.model_copy(update={"kind": "cross-encoder", "model": str(model)})
+    config = CONFIG.model_copy(update={"rerank": rerank})
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"first")
+    write_labelled(collection, "train", folder)
+    mine_negatives(folder, plan, [Dying()], config)
+    (model / "model.safetensors").write_bytes(b"second")
+    with pytest.raises(DataError, match="reranker"):
+        mine_negatives(folder, plan, [Dying()], config)
+
+
 def test_teachers_are_named_or_refused(tmp_path: Path) -> None:
     assert make_teachers(["retriever"], CONFIG, tmp_path) == []
     for names, message in (

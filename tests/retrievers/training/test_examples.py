@@ -29,11 +29,14 @@ ASKED = TrainingQuestion("q1", "what stands?", "questions", ("p1",))
 
 def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     scored = TrainingList("q1", ("p1", "p2"), (1.5, -2.0))
-    write_rows(tmp_path / PASSAGES, [CRANE, PICTURE])
+    write_rows(tmp_path / PASSAGES, [PICTURE])
+    assert list(read_passages(tmp_path / PASSAGES).values()) == [PICTURE]
+    other = TrainingPassage("p2", "Another.")
+    write_rows(tmp_path / PASSAGES, [CRANE, other])
     write_rows(tmp_path / QUESTIONS, [ASKED, TrainingQuestion("q2", "é")])
     write_rows(tmp_path / LISTS, [scored])
     found = read_training_set(tmp_path)
-    assert list(found.passages.values()) == [CRANE, PICTURE]
+    assert list(found.passages.values()) == [CRANE, other]
     assert list(found.questions.values()) == [ASKED, TrainingQuestion("q2", "é", "given")]
     assert found.lists == (scored,)
     assert scored.first(1) == TrainingList("q1", ("p1",), (1.5,))
@@ -91,6 +94,14 @@ def test_a_list_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
         write_rows(tmp_path / LISTS, [scored])
         with pytest.raises(DataError, match=missing):
             read_training_set(tmp_path)
+
+
+def test_texts_among_pictures_are_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path / PASSAGES, [TrainingPassage("a", "text"), TrainingPassage("b", "", image="b.png")])
+    write_rows(tmp_path / QUESTIONS, [TrainingQuestion("q", "x")])
+    write_rows(tmp_path / LISTS, [TrainingList("q", ("a", "b"), (1.0, 0.5))])
+    with pytest.raises(DataError, match="has 1 pictures and 1 texts"):
+        read_training_set(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
