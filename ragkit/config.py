@@ -192,7 +192,8 @@ class RerankConfig(_Table):
     "llm-listwise": the engine of [generation] puts the passages in order, 20 at a time; "llm-yes": by the
     probability with which it says that a passage helps.
     weight: of the reranker, the rest being the retriever's, both standardised over the hits. Unset it is what
-    ragkit train reranker found best for the model, or else 1: the reranker alone.
+    ragkit train reranker found best for the model, or else 1: the reranker alone. Below 1 scores say how a hit
+    stands among those of its own question, and a min_score is compared with that.
     """
 
     kind: Literal["none", "cross-encoder", "remote", "llm-listwise", "llm-yes"] = "none"
