@@ -87,11 +87,10 @@ class TermAnalyzer:
 
     def terms_of_each(self, runs: Sequence[str]) -> list[Sequence[str]]:
         """For each run its terms: none of a stop word, one of another word, the n-grams of an unspaced run."""
-        words = list({run for run in runs if run not in self._stop_words and not _is_unspaced(run)})
+        words = list({run for run in runs if run not in self._stop_words and not is_unspaced(run)})
         stems = dict(zip(words, self._stem(words) if self._stem else words, strict=True))
         return [
-            (stems[run],) if run in stems else _ngrams(run, self.ngram) if _is_unspaced(run) else ()
-            for run in runs
+            (stems[run],) if run in stems else _ngrams(run, self.ngram) if is_unspaced(run) else () for run in runs
         ]
 
 
@@ -114,7 +113,7 @@ def elected_language(counts: Sequence[int]) -> str:
 
 def vote_of(runs: Sequence[str]) -> int:
     """The number in `VOTES` that the words among a text's first 60 runs give, judged by stop words."""
-    words = [run for run in runs[:_VOTING_RUNS] if not _is_unspaced(run)]
+    words = [run for run in runs[:_VOTING_RUNS] if not is_unspaced(run)]
     if len(words) < 10:
         return 0
     listed = [0] * len(VOTES)
@@ -131,7 +130,8 @@ def runs_of(text: str) -> list[str]:
     return _TERM.findall(unicodedata.normalize("NFKC", text).lower())
 
 
-def _is_unspaced(run: str) -> bool:
+def is_unspaced(run: str) -> bool:
+    """Whether a run is of characters that stand without spaces between words."""
     return run[0] >= _FIRST_UNSPACED and _TERM_UNSPACED.match(run) is not None
 
 

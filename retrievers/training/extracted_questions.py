@@ -12,12 +12,16 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 
+from ragkit.indexers.lexical.terms import TermAnalyzer, is_unspaced
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.sentences import sentence_spans
 
 NUM_TERMS = 5
 _MIN_WORDS, _MAX_WORDS = 5, 32
 _WORD = re.compile(r"[^\W\d_]\w{2,}")
+_ANALYZER = TermAnalyzer("none")
+# Characters that count as a word where no spaces part words.
+_UNSPACED_WORD = 2
 
 
 class ExtractedKind(StrEnum):
@@ -52,7 +56,7 @@ class QuestionExtractor:
         for start, end in sentence_spans(passage.text):
             sentence = " ".join(passage.text[start:end].split())
             own = Counter(_words(sentence))
-            num_words = len(sentence.split())
+            num_words = _num_words(sentence)
             shared = sum(self._weight(word) for word in own if counts[word] > own[word])
             score = shared / math.sqrt(max(num_words, 1))
             if _MIN_WORDS <= num_words <= _MAX_WORDS and score > greatest:
@@ -64,4 +68,11 @@ class QuestionExtractor:
 
 
 def _words(text: str) -> list[str]:
-    return [match[0].lower() for match in _WORD.finditer(text)]
+    """Lower-cased, of three characters or more; where no spaces part words, pairs of characters."""
+    return [term for _, terms in _ANALYZER.words(text) for term in terms if is_unspaced(term) or _WORD.match(term)]
+
+
+def _num_words(sentence: str) -> int:
+    unspaced = [run for run, _ in _ANALYZER.words(sentence) if is_unspaced(run)]
+    num_pairs = sum(math.ceil(len(run) / _UNSPACED_WORD) for run in unspaced)
+    return num_pairs if unspaced else len(sentence.split())

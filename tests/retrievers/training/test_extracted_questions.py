@@ -36,6 +36,16 @@ def test_words_that_every_passage_has_are_no_terms() -> None:
     )
 
 
+def test_of_texts_without_spaces_pairs_of_characters_are_words() -> None:
+    """In the second sentence 丹頂 and 湿原 come back; both are among the five terms of greatest weight."""
+    passage = TrainingPassage("a", "丹頂は湿原で眠る。夜の湿原では丹頂が一本足で立つ。誰も知らない。")
+    other = TrainingPassage("b", "夜は誰も立っていない。")
+    assert extract(ExtractedKind.sentences, passage, other) == "夜の湿原では丹頂が一本足で立つ。"
+    terms = extract(ExtractedKind.terms, passage, other).split()
+    assert len(terms) == 5
+    assert {"丹頂", "湿原"} <= set(terms)
+
+
 def test_a_passage_of_one_short_line_has_no_sentence() -> None:
     assert extract(ExtractedKind.sentences, TrainingPassage("a", "Ice. Snow."), OTHER) == ""
 
