@@ -72,16 +72,21 @@ def tool_call_json(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
+def field_of(value: Any, name: str) -> Any:
+    """A field of a server's JSON; None where there is no such field, or no object that could have one."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def finish_reason_of(choice: Any) -> str:
     """One that OpenAI's API knows; whatever else a server says is "stop"."""
-    reason = getattr(choice, "finish_reason", None)
+    reason = field_of(choice, "finish_reason")
     return reason if reason in _FINISH_REASONS else "stop"
 
 
 def reasoning_of(message: Any) -> str:
     """The thinking in a message or delta; "" where there is none."""
     for name in _REASONING_FIELDS:
-        if text := text_of(getattr(message, name, None)):
+        if text := text_of(field_of(message, name)):
             return text
     return ""
 
@@ -93,18 +98,18 @@ def tool_calls_of(message: Any) -> tuple[ToolCall, ...]:
 
 def tool_call_deltas_of(delta: Any) -> tuple[ToolCallDelta, ...]:
     """The pieces of calls in a delta; what is no call of a function is passed over."""
-    calls = getattr(delta, "tool_calls", None)
+    calls = field_of(delta, "tool_calls")
     found = []
     for position, call in enumerate(calls if isinstance(calls, list) else []):
-        function, index = getattr(call, "function", None), getattr(call, "index", None)
+        function, index = field_of(call, "function"), field_of(call, "index")
         if function is None:
             continue
-        name, id_ = text_of(getattr(function, "name", None)), text_of(getattr(call, "id", None))
+        name, id_ = text_of(field_of(function, "name")), text_of(field_of(call, "id"))
         if name and not id_:
             # Clients answer a call by its id, and some servers give none.
             id_ = f"call_{uuid.uuid4().hex}"
         number = index if isinstance(index, int) and index >= 0 else position
-        found.append(ToolCallDelta(number, id_, name, text_of(getattr(function, "arguments", None))))
+        found.append(ToolCallDelta(number, id_, name, text_of(field_of(function, "arguments"))))
     return tuple(found)
 
 
@@ -121,7 +126,7 @@ def joined_calls(deltas: Iterable[ToolCallDelta]) -> tuple[ToolCall, ...]:
 
 def token_logprobs_of(choice: Any) -> tuple[TokenLogprob, ...] | None:
     """None where the server sent none, as those do that cannot, or sent something else."""
-    content = getattr(getattr(choice, "logprobs", None), "content", None)
+    content = field_of(field_of(choice, "logprobs"), "content")
     if not isinstance(content, list):
         return None
     tokens = [_token(entry) for entry in content]
@@ -130,10 +135,10 @@ def token_logprobs_of(choice: Any) -> tuple[TokenLogprob, ...] | None:
 
 
 def _token(entry: Any, *, with_top: bool = True) -> TokenLogprob | None:
-    token, logprob, bytes_ = (getattr(entry, name, None) for name in ("token", "logprob", "bytes"))
+    token, logprob, bytes_ = (field_of(entry, name) for name in ("token", "logprob", "bytes"))
     if not isinstance(logprob, int | float) or isinstance(logprob, bool):
         return None
-    top = getattr(entry, "top_logprobs", None) if with_top else None
+    top = field_of(entry, "top_logprobs") if with_top else None
     likely = [_token(other, with_top=False) for other in top] if isinstance(top, list) else []
     octets = isinstance(bytes_, list) and all(isinstance(b, int) and 0 <= b < 256 for b in bytes_)
     return TokenLogprob(

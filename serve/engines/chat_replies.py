@@ -6,6 +6,7 @@ from typing import Any
 
 from ragkit.records import ChatDelta, ChatReply, ChatRequest, Usage
 from ragkit.serve.engines.chat_json import (
+    field_of,
     finish_reason_of,
     reasoning_of,
     text_of,
@@ -18,10 +19,10 @@ from ragkit.serve.engines.chat_json import (
 def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
     """The reply to a request that was not streamed; None where it holds no message."""
     choice = _first_choice(reply)
-    message = getattr(choice, "message", None)
+    message = field_of(choice, "message")
     if message is None:
         return None
-    text = getattr(message, "content", None) or getattr(message, "refusal", None)
+    text = field_of(message, "content") or field_of(message, "refusal")
     asked = request.logprobs or request.sampling.logprobs
     tokens = token_logprobs_of(choice) if asked else None
     return ChatReply(
@@ -38,8 +39,8 @@ def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
 def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
     """What a chunk of a stream adds to the reply; None for one that adds nothing."""
     choice = _first_choice(chunk)
-    delta = getattr(choice, "delta", None)
-    text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
+    delta = field_of(choice, "delta")
+    text = field_of(delta, "content") or field_of(delta, "refusal")
     read = ChatDelta(
         text_of(text),
         tool_calls=tool_call_deltas_of(delta),
@@ -52,17 +53,17 @@ def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
 def end_of(chunk: Any) -> str | None:
     """Why the reply ends with this chunk; None where it goes on."""
     choice = _first_choice(chunk)
-    return finish_reason_of(choice) if getattr(choice, "finish_reason", None) else None
+    return finish_reason_of(choice) if field_of(choice, "finish_reason") else None
 
 
 def usage_of(reply: Any) -> Usage:
     """Zeros where the server does not count."""
-    usage = getattr(reply, "usage", None)
-    counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    usage = field_of(reply, "usage")
+    counts = (field_of(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     return Usage(*(count if isinstance(count, int) else 0 for count in counts))
 
 
 def _first_choice(reply: Any) -> Any:
     """None where there is none."""
-    choices = getattr(reply, "choices", None)
+    choices = field_of(reply, "choices")
     return choices[0] if isinstance(choices, list) and choices else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Readiness, Usage
-from ragkit.serve.engines.chat_json import logprobs_json, message_json, sampling_json
+from ragkit.serve.engines.chat_json import field_of, logprobs_json, message_json, sampling_json
 from ragkit.serve.engines.chat_replies import end_of, read_delta, read_reply, usage_of
 from ragkit.serve.engines.circuit_breaker import CircuitBreaker
 from ragkit.serve.engines.retrying import backoff_s
@@ -146,7 +147,7 @@ class OpenAIEngine:
                 async with chunks:
                     while (chunk := await self._next(chunks, ended is not None)) is not None:
                         watched.answered()
-                        usage = usage_of(chunk) if getattr(chunk, "usage", None) else usage
+                        usage = usage_of(chunk) if field_of(chunk, "usage") else usage
                         ended = end_of(chunk) or ended
                         if delta := read_delta(chunk, request):
                             yield delta
@@ -196,7 +197,8 @@ class OpenAIEngine:
         is_openai = (urlsplit(self._url).hostname or "").endswith("openai.com")
         messages = [message_json(message) for message in request.messages]
         sampling = sampling_json(request.sampling, is_openai=is_openai)
-        return {"model": self._model, "messages": messages, **sampling}
+        extra = sampling.pop("extra_body", {})
+        return {"model": self._model, "messages": messages, **sampling, **extra}
 
     def _client(self, on_response: Callable[[Any], Awaitable[None]] | None = None) -> AsyncOpenAI:
         openai = require("openai")
@@ -243,12 +245,29 @@ class _Call:
         for attempt in range(self._engine._retries):
             self._began = False
             try:
-                return await client.chat.completions.create(**arguments)
+                return await _post(client, arguments)
             except require("openai").OpenAIError as error:
                 left_s = self._ends - time.monotonic()
                 if not may_retry(error, self._began) or not await pause_of(error, backoff_s(attempt), left_s):
                     raise
-        return await client.chat.completions.create(**arguments)
+        return await _post(client, arguments)
+
+
+async def _post(client: AsyncOpenAI, arguments: dict[str, Any]) -> Any:
+    """The reply as JSON, or the stream of such.
+
+    The client's own types check nothing of a reply, and to make them takes as long as the rest of a chunk's way.
+    """
+    stream = require("openai").AsyncStream[object]
+    is_streamed = bool(arguments.get("stream"))
+    reply = await client.post(
+        "/chat/completions", body=arguments, cast_to=object, stream=is_streamed, stream_cls=stream
+    )
+    if isinstance(reply, str):
+        # A reply that does not say that it is JSON.
+        with suppress(ValueError):
+            return json.loads(reply)
+    return reply
 
 
 def _estimate(messages: Sequence[ChatMessage]) -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace as Sent
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from ragkit.serve.engines.chat_json import (
     tool_calls_of,
 )
 
+Sent = dict[str, Any]
 TOOL = {"type": "function", "function": {"name": "f"}}
 
 
