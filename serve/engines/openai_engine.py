@@ -123,7 +123,7 @@ class OpenAIEngine:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Raises EngineError with the address, the status and what the server said."""
-        arguments = await asyncio.to_thread(self._arguments, request)
+        arguments = await self._prepared(request)
         logprobs = logprobs_json(request.sampling, wanted=request.logprobs)
         with self._remembering(), self.breaker.call(self.name), self._errors.translated():
             call = _Call(self)
@@ -136,7 +136,7 @@ class OpenAIEngine:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
-        arguments = await asyncio.to_thread(self._arguments, request)
+        arguments = await self._prepared(request)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         ended, usage = None, Usage()
         with self._remembering(), self.breaker.call(self.name) as watched, self._errors.translated():
@@ -191,6 +191,12 @@ class OpenAIEngine:
                 return await self.chat(request)
 
         return list(await asyncio.gather(*map(one, requests)))
+
+    async def _prepared(self, request: ChatRequest) -> dict[str, Any]:
+        """In a thread where images are encoded; text alone is not worth the way there and back."""
+        if any(message.images for message in request.messages):
+            return await asyncio.to_thread(self._arguments, request)
+        return self._arguments(request)
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         check_images(request.messages, self.image_limits, self.name)
