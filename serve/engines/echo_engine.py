@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits
 from ragkit.serve.grounding.marks import defuse_marks
@@ -37,26 +38,33 @@ class EchoEngine:
         return count_words(messages)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        async for _ in self.stream(request):
-            pass
-        return self._reply(request)
+        reply = self._reply(request)
+        with self._counted():
+            # As one wait: each wakes all that stands between the network and the engine.
+            await asyncio.sleep(self._pause_s * len(_WORD_WITH_SPACE.findall(reply.text)))
+        return reply
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         reply = self._reply(request)
-        finished = False
-        self.running += 1
-        try:
+        with self._counted():
             for word in _WORD_WITH_SPACE.findall(reply.text):
                 await asyncio.sleep(self._pause_s)
                 yield ChatDelta(word)
-            finished = True
-        finally:
-            self.running -= 1
-            self.cancelled += not finished
         yield ChatDelta(finish_reason=reply.finish_reason, usage=reply.usage)
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         return [self._reply(request) for request in requests]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.running += 1
+        try:
+            yield
+        except BaseException:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
 
     def _reply(self, request: ChatRequest) -> ChatReply:
         check_images(request.messages, self.image_limits, self.name)
