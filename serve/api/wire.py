@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ from ragkit.serve.prompting.choice import disagreed_on
 
 if TYPE_CHECKING:
     from openai.types import Model
+
+
+_CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
 def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "answer": answer.text,
         "engine": answer.engine,
         "found": answer.found,
-        "citations": [asdict(citation) for citation in answer.citations],
+        "citations": [_citation_json(citation) for citation in answer.citations],
         "hits": hits_json(answer.hits, corpus, links),
         "unknown_marks": list(answer.unknown_marks),
         "notes": list(answer.notes),
@@ -38,6 +41,12 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "timings_ms": dict(answer.timings_ms),
         "packing": asdict(answer.packing),
     }
+
+
+def _citation_json(citation: Citation) -> dict[str, Any]:
+    """Every field of it. `asdict` would copy each of them, which takes longer than the rest of the record."""
+    record = {name: getattr(citation, name) for name in _CITATION_FIELDS}
+    return record | {"boxes": tuple(asdict(box) for box in citation.boxes)}
 
 
 def usage_json(used: Sequence[Usage]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _STOP_WORDS: dict[str, Words] = {
 # Numbers with their separators, else words; scripts without spaces are cut into pairs afterwards.
 _CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*(?![^\W{_CJK}])|[{_CJK}]+|[^\W{_CJK}]+")
+# The same of ASCII texts, whose classes are small.
+_ASCII_WORD = re.compile(r"\d+(?:[.,]\d+)*(?!\w)|\w+", re.ASCII)
 _GROUPING = re.compile(r",(?=\d{3}(?:\D|$))")
 # Han characters and kana that ask or join and say nothing of what a question is about.
 _CJK_FUNCTION = re.compile(
@@ -49,7 +51,7 @@ class ContentWords:
     """
 
     def __init__(self, sample: Iterable[str]) -> None:
-        counts = Counter(_WORD.findall(" ".join(sample).lower()))
+        counts = Counter(_runs(" ".join(sample).lower()))
         self.language = _language(counts)
         known = "english" if self.language == "cjk" else self.language
         self._stop_words = _STOP_WORDS[known]
@@ -59,7 +61,7 @@ class ContentWords:
         """The distinct content words of a text."""
         words: set[str] = set()
         plain: list[str] = []
-        for run in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
+        for run in _runs(unicodedata.normalize("NFKC", text).lower()):
             if _is_cjk(run):
                 words |= _pairs(run)
             elif run[0].isdigit():
@@ -84,7 +86,8 @@ class Weights:
     def __init__(self, texts: Iterable[Words]) -> None:
         listed = list(texts)
         frequency = Counter(word for words in listed for word in words)
-        self._weights = {word: _idf(count, len(listed)) for word, count in frequency.items()}
+        of_count = {count: _idf(count, len(listed)) for count in set(frequency.values())}
+        self._weights = {word: of_count[count] for word, count in frequency.items()}
         self._highest = _idf(0, len(listed))
 
     def of(self, word: str) -> float:
@@ -114,6 +117,11 @@ def _language(counts: Counter[str]) -> str:
         for language, words in _STOP_WORDS.items()
     }
     return max(uses, key=uses.__getitem__) if any(uses.values()) else "english"
+
+
+def _runs(text: str) -> list[str]:
+    """Words, numbers and runs of scripts without spaces, in text order."""
+    return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
 
 
 def _is_cjk(run: str) -> bool:

@@ -27,7 +27,8 @@ def without_marks(text: str) -> str:
 
 def defuse_marks(text: str) -> str:
     """Text of a source in which nothing reads as a mark: ``[3]`` becomes ``(3)``."""
-    return _MARK.sub(r"(\1)", text)
+    # Most texts have no bracket, which is faster found than a mark.
+    return _MARK.sub(r"(\1)", text) if "[" in text or "【" in text else text
 
 
 class MarkFilter:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragkit.serve.grounding.content_words import ContentWords, Weights, numbers_in
 
@@ -32,6 +34,12 @@ def test_numbers_are_one_word_however_they_are_grouped() -> None:
         "1204", "unit", "3.5", "2019", "cd28", "1,5",
     }  # fmt: skip
     assert numbers_in(words.of("CD28 cost 1,204 in 2019")) == {"1204", "2019"}
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_texts_are_cut_as_others_are(text: str) -> None:
+    words = ContentWords([])
+    assert words.of(text) == words.of(f"{text} \u2014")
 
 
 def test_weights_are_bm25_idf() -> None:
