@@ -56,7 +56,8 @@ def _question(text: str) -> tuple[dict[str, Any], ...]:
 class LoadSeen:
     """statuses: how often each came; 0 stands for a connection that broke. errors: streams that did not end well.
 
-    latencies_s, first_s: of the good answers, to the last byte and to the first of the text.
+    latencies_s, first_s: of the good answers, to the last byte and to the first of the text. cpu_s: processor time
+    of the process that put the load.
     """
 
     seconds: float = 0.0
@@ -64,6 +65,7 @@ class LoadSeen:
     errors: list[str] = field(default_factory=list)
     latencies_s: list[float] = field(default_factory=list)
     first_s: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
 
     @property
     def per_s(self) -> float:
@@ -78,6 +80,7 @@ class LoadSeen:
         self.errors += later.errors
         self.latencies_s += later.latencies_s
         self.first_s += later.first_s
+        self.cpu_s += later.cpu_s
 
     def to_json(self) -> str:
         """What `from_json` reads."""
@@ -93,9 +96,9 @@ class LoadSeen:
 async def generate_load(plan: LoadPlan) -> LoadSeen:
     """Put the load on the server; returns once every answer that was asked for has come."""
     generator = _Generator(plan)
-    started = time.perf_counter()
+    started, cpu_s = time.perf_counter(), time.process_time()
     await (generator.by_the_clock() if plan.rate else generator.in_circles())
-    generator.seen.seconds = time.perf_counter() - started
+    generator.seen.seconds, generator.seen.cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     await generator.close()
     return generator.seen
 

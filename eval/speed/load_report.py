@@ -78,6 +78,16 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(wanted, 1) - 1]
 
 
+def growth(values: Sequence[float], span: int = 60) -> float:
+    """Of the mean of the last `span` values against that of the second `span`, as a share.
+
+    What begins in the first is not counted. Of less than six spans the last sixth against the second.
+    """
+    size = max(min(span, len(values) // 6), 1)
+    second, last = values[size : 2 * size] or values, values[-size:]
+    return (sum(last) / len(last)) / (sum(second) / len(second)) - 1
+
+
 def histogram_bound(before: Mapping[float, float], after: Mapping[float, float], share: float) -> float:
     """The least bound of a histogram below which this share of what came between two readings lies.
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from ragkit.eval.speed.load_client import LoadPlan, LoadSeen, generate_load
-from ragkit.eval.speed.load_report import LoadFigure, LoadReport, buckets_of, histogram_bound, percentile
+from ragkit.eval.speed.load_report import (
+    LoadFigure,
+    LoadReport,
+    buckets_of,
+    growth,
+    histogram_bound,
+    percentile,
+)
 from ragkit.records import ChatReply, ChatRequest
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.echo_engine import EchoEngine
@@ -26,6 +33,14 @@ def test_percentile() -> None:
     assert percentile([5.0], 0.0) == 5.0
     assert percentile([1.0, 2.0, 3.0], 1.0) == 3.0
     assert math.isnan(percentile([], 0.5))
+
+
+def test_growth_leaves_out_what_begins() -> None:
+    # Ten minutes: the second and the last are compared.
+    assert growth([1.0] * 60 + [100.0] * 60 + [150.0] * 420 + [103.0] * 60) == pytest.approx(0.03)
+    # A short run: its sixths.
+    assert growth([1.0] * 10 + [200.0] * 10 + [7.0] * 30 + [201.0] * 10) == pytest.approx(0.005)
+    assert growth([5.0]) == 0.0
 
 
 def test_histogram_bound() -> None:
@@ -57,9 +72,11 @@ def test_figures_are_judged() -> None:
 
 
 def test_what_was_seen_goes_through_json() -> None:
-    seen = LoadSeen(2.0, {200: 3, 0: 1}, ["x"], [0.5, 0.25], [0.1])
+    seen = LoadSeen(2.0, {200: 3, 0: 1}, ["x"], [0.5, 0.25], [0.1], 0.75)
     assert LoadSeen.from_json(seen.to_json()) == seen
     assert seen.per_s == 1.0
+    seen.add(LoadSeen(1.0, {200: 1}, [], [0.1], [0.1], 0.25))
+    assert (seen.seconds, seen.statuses, len(seen.latencies_s), seen.cpu_s) == (3.0, {200: 4, 0: 1}, 3, 1.0)
 
 
 def load(address: str, **fields: object) -> LoadSeen:
