@@ -14,8 +14,9 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint co
 demo: $(VENV)/demo.installed
 	$(RUN) -m ragkit demo
 
+# Some hundred processes import ragkit: without its bytecode each would compile it again.
 test: $(VENV)/dev.installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not vllm"
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not vllm"
 
 test-slow: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow

@@ -49,6 +49,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An HTTP client reads all authorities that sign certificates: nearly all of the time that making it takes."""
+    import certifi
+
+    end = "-----END CERTIFICATE-----\n"
+    first, _, _ = certifi.contents().partition(end)
+    file = tmp_path_factory.mktemp("authority") / "one.pem"
+    file.write_text(first + end, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """The bundled documents."""
@@ -56,9 +70,9 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
-    """Runs commands that load a model, without importing its libraries again for each."""
-    with WarmPython(tmp_path_factory.mktemp("warm")) as python:
+def warm_python() -> Iterator[WarmPython]:
+    """Runs commands in processes of their own, without importing their libraries again for each."""
+    with WarmPython() as python:
         yield python
 
 

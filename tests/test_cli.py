@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from ragkit.cli import main
+from tests.warm_python import WarmPython
 
 BM25 = '[embedder]\nname = "none"\n[retrieval]\nmethod = "bm25"\n'
 
 
 def process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """What `python -m ragkit` does."""
+    """What `python -m ragkit` does, all of it."""
     command = [sys.executable, "-m", "ragkit", *map(str, arguments)]
     root = str(Path(__file__).parents[1])
     return subprocess.run(
@@ -45,7 +46,7 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython) -> Path:
     """Two good documents, one bad, indexed by terms alone so that no model is loaded."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "docs").mkdir()
@@ -53,7 +54,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "docs" / "tide.txt").write_text("High tide comes twice a day.")
     (folder / "docs" / "bad.pdf").write_bytes(b"%PDF-1.4 cut")
     (folder / "bm25.toml").write_text(BM25)
-    done = process("index", "docs", "--corpus", "c", "--config", "bm25.toml", "--json", cwd=folder)
+    arguments = ("index", "docs", "--corpus", "c", "--config", "bm25.toml", "--json")
+    done = warm_python.run(("-m", "ragkit", *arguments), folder)
     (folder / "index.json").write_text(done.stdout)
     assert done.returncode == 1, done.stderr
     return folder
@@ -130,8 +132,9 @@ def test_mistakes_have_their_exit_status(workspace: Path, arguments: list[str], 
     assert "Traceback" not in done.stderr
 
 
-def test_a_process_tells_a_mistake_by_its_status_and_on_stderr(workspace: Path):
-    done = process("index", "docs", "--corpus", "c", "--config", "none.toml", cwd=workspace)
+def test_a_process_tells_a_mistake_by_its_status_and_on_stderr(workspace: Path, warm_python: WarmPython):
+    arguments = ("index", "docs", "--corpus", "c", "--config", "none.toml")
+    done = warm_python.run(("-m", "ragkit", *arguments), workspace)
     assert (done.returncode, done.stdout) == (2, "")
     assert "none.toml" in done.stderr
     assert "Traceback" not in done.stderr

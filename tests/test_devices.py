@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.warm_python import WarmPython
 
 SHARED = """
 import sys, threading
@@ -15,11 +14,10 @@ thread.join()
 """
 
 
-def test_threads_that_work_at_once_have_their_part_of_the_cores() -> None:
+def test_threads_that_work_at_once_have_their_part_of_the_cores(warm_python: WarmPython) -> None:
     def threads_of(cores: int, workers: int) -> int:
         # A process of its own: what torch is told holds for all that come after.
-        command = [sys.executable, "-c", SHARED, str(cores), str(workers)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return int(warm_python.run(["-c", SHARED, str(cores), str(workers)], libraries=["torch"]).stdout)
 
     assert threads_of(8, 2) == 4
     assert threads_of(2, 64) == 1

@@ -6,12 +6,14 @@ import ast
 import graphlib
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,7 @@ GROUND_FLOOR = {
         "devices",
         "pictures",
         "sentences",
+        "stop_words",
         "without_video",
     )
 }
@@ -94,13 +97,19 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
 
-MODULES = {
-    (name := module_name(path)): Module(name, path, parse(path))
-    for folder in ("ragkit", *PARTS)
-    for path in python_files(ROOT / folder)
-    if SCRIPTS not in path.parents
-}
-LIBRARY = {name: module for name, module in MODULES.items() if not name.startswith("ragkit.samples.")}
+@cache
+def modules() -> dict[str, Module]:
+    """By name. Not when pytest collects, which every process of a run does: parsing them takes seconds."""
+    return {
+        (name := module_name(path)): Module(name, path, parse(path))
+        for folder in ("ragkit", *PARTS)
+        for path in python_files(ROOT / folder)
+        if SCRIPTS not in path.parents
+    }
+
+
+def library() -> dict[str, Module]:
+    return {name: module for name, module in modules().items() if not name.startswith("ragkit.samples.")}
 
 
 def statements(node: ast.AST, eager: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
@@ -126,12 +135,15 @@ def imports(module: Module) -> list[Imported]:
             ancestors = ancestors[: len(ancestors) - statement.level + 1] if statement.level else []
             base = ".".join([*ancestors, *([statement.module] if statement.module else [])])
             below = [f"{base}.{alias.name}" for alias in statement.names]
-            names = [name if name in MODULES else base for name in below]
+            names = [name if name in modules() else base for name in below]
         found += [Imported(name, statement.lineno, eager) for name in names]
     return found
 
 
-IMPORTS = {name: imports(module) for name, module in MODULES.items()}
+@cache
+def all_imports() -> dict[str, list[Imported]]:
+    """By importer."""
+    return {name: imports(module) for name, module in modules().items()}
 
 
 def may_import(importer: str, imported: str) -> bool:
@@ -192,7 +204,7 @@ class C:
 def test_packages_are_the_folders_with_an_init_file() -> None:
     folders = {
         name: module.path.parent.relative_to(ROOT).as_posix()
-        for name, module in MODULES.items()
+        for name, module in modules().items()
         if module.path.name == "__init__.py"
     }
     assert sorted(SETUPTOOLS["packages"]) == sorted(folders)
@@ -226,8 +238,8 @@ def test_git_holds_the_links_as_links() -> None:
 
 def test_imports_point_one_way() -> None:
     wrong = [
-        f"{MODULES[importer].path}:{item.line}: {importer} imports {item.name}"
-        for importer, items in IMPORTS.items()
+        f"{modules()[importer].path}:{item.line}: {importer} imports {item.name}"
+        for importer, items in all_imports().items()
         for item in items
         if item.name.split(".")[0] == "ragkit" and not may_import(importer, item.name)
     ]
@@ -236,8 +248,8 @@ def test_imports_point_one_way() -> None:
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
     graph = {
-        name: {item.name for item in items if item.eager and item.name in MODULES and item.name != name}
-        for name, items in IMPORTS.items()
+        name: {item.name for item in items if item.eager and item.name in modules() and item.name != name}
+        for name, items in all_imports().items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
@@ -245,28 +257,30 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 def test_optional_libraries_are_imported_where_they_are_needed() -> None:
     wrong = [
         f"{module.path}:{item.line}: {item.name}"
-        for name, module in LIBRARY.items()
-        for item in IMPORTS[name]
+        for name, module in library().items()
+        for item in all_imports()[name]
         if item.eager and item.name.split(".")[0] not in CORE_LIBRARIES | sys.stdlib_module_names
     ]
     assert not wrong, "imported at module level:\n" + "\n".join(wrong)
 
 
 def test_the_ground_floor_stands_on_little() -> None:
-    libraries = {item.name.split(".")[0] for name in GROUND_FLOOR for item in IMPORTS.get(name, ()) if item.eager}
+    items = [item for name in GROUND_FLOOR for item in all_imports().get(name, ())]
+    libraries = {item.name.split(".")[0] for item in items if item.eager}
     assert libraries - sys.stdlib_module_names <= {"numpy", "pydantic", "ragkit"}
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
-    names = {name.rpartition(".")[2] for name in MODULES} - {"__main__"}
+    names = {name.rpartition(".")[2] for name in modules()} - {"__main__"}
     assert not names & sys.stdlib_module_names
 
 
 def test_the_folders_are_never_imported_by_their_bare_names() -> None:
-    everywhere = [
-        *MODULES.values(),
-        *(Module("", path, parse(path)) for path in python_files(ROOT / "tests")),
-    ]
+    # Parsing all tests takes seconds: those that say it in words are few.
+    names = "|".join(PARTS)
+    said = re.compile(rf"^\s*(from\s+({names})\b|import\s+([\w., ]+,\s*)?({names})\b)", re.MULTILINE)
+    tests = [path for path in python_files(ROOT / "tests") if said.search(path.read_text("utf-8"))]
+    everywhere = [*modules().values(), *(Module("", path, parse(path)) for path in tests)]
     wrong = [
         f"{module.path}:{item.line}: {item.name}"
         for module in everywhere
@@ -279,7 +293,7 @@ def test_the_folders_are_never_imported_by_their_bare_names() -> None:
 def test_no_import_error_is_swallowed() -> None:
     wrong = [
         f"{module.path}:{node.lineno}"
-        for module in MODULES.values()
+        for module in modules().values()
         for node in ast.walk(module.tree)
         if swallows(node)
     ]
@@ -338,7 +352,7 @@ print(time.perf_counter() - start, *[name for name in {heavy!r} if name in sys.m
 def test_nine_functions_in_ten_are_short() -> None:
     lengths = sorted(
         node.end_lineno - node.lineno + 1
-        for module in LIBRARY.values()
+        for module in library().values()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from multiprocessing import get_context
@@ -21,8 +19,8 @@ from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.vectors.vector_shards import TEXTS
 from tests.changing_corpus import change_forever, check_document, open_corpus
 from tests.fakes import HashEmbedder
+from tests.warm_python import WarmProcess, WarmPython
 
-ROOT = Path(__file__).parents[1]
 KILLS, NUM_DOCUMENTS = 3, 40
 
 # Small commits and a slow embedder give a kill many places to hit within a short run.
@@ -63,19 +61,12 @@ def write_documents(folder: Path) -> None:
         (folder / f"{i:03d}.txt").write_text(" ".join(sentences))
 
 
-def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
-    options = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **options, preexec_fn=_as_in_a_terminal)  # noqa: PLW1509 - no threads here
+def start(python: WarmPython, corpus: Path, documents: Path) -> WarmProcess:
+    return python.start(["-c", RUN, str(corpus), str(documents)])
 
 
-def _as_in_a_terminal() -> None:
-    """What a shell starts in the background inherits that Ctrl-C is ignored; tests may run so."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run_to_end(corpus: Path, documents: Path) -> None:
-    with start(corpus, documents) as process:
+def run_to_end(python: WarmPython, corpus: Path, documents: Path) -> None:
+    with start(python, corpus, documents) as process:
         assert process.wait() == 0
 
 
@@ -169,14 +160,13 @@ def test_fifty_kills_lose_nothing(tmp_path: Path, kind: str):
     kill_often(tmp_path / "corpus", kind, 50)
 
 
-def test_indexing_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path):
+def test_indexing_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path, warm_python: WarmPython):
     documents, killed, whole = tmp_path / "documents", tmp_path / "killed", tmp_path / "whole"
     write_documents(documents)
-    run_to_end(whole, documents)
+    run_to_end(warm_python, whole, documents)
     choose, interrupted = random.Random(3), 0
     for _ in range(KILLS):
-        with start(killed, documents) as process:
-            assert process.stdout is not None
+        with start(warm_python, killed, documents) as process:
             process.stdout.readline()
             time.sleep(choose.uniform(0, 0.35))
             process.send_signal(signal.SIGKILL)
@@ -185,17 +175,16 @@ def test_indexing_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path):
             assert corpus.verify() == []
             assert all(hit.passage.text for hit in corpus.search("tide crane", 5))
     assert interrupted >= KILLS // 2
-    run_to_end(killed, documents)
+    run_to_end(warm_python, killed, documents)
     (records, vectors), (expected_records, expected_vectors) = contents(killed), contents(whole)
     assert records == expected_records
     np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
 
 
-def test_ctrl_c_ends_the_run_with_a_report_and_the_next_goes_on(tmp_path: Path):
+def test_ctrl_c_ends_the_run_with_a_report_and_the_next_goes_on(tmp_path: Path, warm_python: WarmPython):
     documents, corpus = tmp_path / "documents", tmp_path / "corpus"
     write_documents(documents)
-    with start(corpus, documents) as process:
-        assert process.stdout is not None
+    with start(warm_python, corpus, documents) as process:
         assert process.stdout.readline() == "open\n"
         assert process.stdout.readline() == "under way\n"
         process.send_signal(signal.SIGINT)
@@ -207,7 +196,6 @@ def test_ctrl_c_ends_the_run_with_a_report_and_the_next_goes_on(tmp_path: Path):
     with Corpus.open(corpus, embedder=HashEmbedder(), create=False) as opened:
         assert opened.verify() == []
         assert len(opened.documents()) == added
-    with start(corpus, documents) as process:
+    with start(warm_python, corpus, documents) as process:
         assert process.wait() == 0
-        assert process.stdout is not None
         assert f"added={NUM_DOCUMENTS - added}" in process.stdout.read()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -18,6 +16,7 @@ from openai.types.responses import Response, ResponseFileSearchToolCall, Respons
 from openai.types.vector_stores import VectorStoreFile, VectorStoreFileBatch, VectorStoreFileDeleted
 
 from tests.pdf_maker import make_pdf
+from tests.warm_python import MODELS, SERVER, WarmPython
 
 LAKE = "Lake Ohm lies in the north. It is 41 metres deep."
 BRIDGE = "The Stone Bridge was opened in 1874. It has five arches."
@@ -25,23 +24,22 @@ TOWER = "The clock tower is closed on Mondays."
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
+def client(tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython) -> Iterator[openai.OpenAI]:
     """Of a server with the packaged embedder and the engine that quotes."""
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "ragkit", "serve", "--store", str(folder / "store"), "--port", str(port)]
+    command = ["-m", "ragkit", "serve", "--store", str(folder / "store"), "--port", str(port)]
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen(command, stderr=log) as process,
+        warm_python.start(command, folder, (*MODELS, *SERVER), log) as process,
         openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client,
     ):
         try:
             end = time.monotonic() + 120
             while not _answers(client):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < end, "the server did not start"
+                assert time.monotonic() < end, (folder / "log").read_text()
                 time.sleep(0.1)
             yield client
         finally:

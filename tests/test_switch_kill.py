@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,8 @@ from ragkit.indexers import reembed
 from ragkit.indexers.catalogue import Catalogue
 from tests.fakes import HashEmbedder
 from tests.switching import BackwardEmbedder, contents, fresh, open_with, records
+from tests.warm_python import WarmPython
 
-ROOT = Path(__file__).parents[1]
 GIVEN = records(0, 24)
 FEW = records(0, 12)
 
@@ -157,15 +155,15 @@ MOMENTS = {"while it embeds": 48 - 32, "before the commit": 0, "after the commit
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython) -> Path:
     """Corpora by the moment in which the process died that switched them, and one that nobody switched."""
     folder = tmp_path_factory.mktemp("killed")
     with fresh(folder / "old", HashEmbedder(), GIVEN):
         pass
     paths = [(shutil.copytree(folder / "old", folder / moment), moment) for moment in MOMENTS]
     arguments = [str(argument) for pair in paths for argument in pair]
-    command = [sys.executable, "-c", RUN, *arguments]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = warm_python.run(["-c", RUN, *arguments])
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS)
     return folder
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +17,8 @@ from ragkit import Corpus
 from ragkit.hosting.library import FolderLibrary
 from ragkit.serve.api.app import create_app
 from tests.serve.house import running
+from tests.warm_python import MODELS, WarmPython
 
-ROOT = Path(__file__).parents[1]
 QUESTION = "What was the peak flow at Gristmill Weir in the January flood?"
 
 
@@ -33,10 +30,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Iterator[
         yield opened
 
 
-def cli(corpus: Corpus, *arguments: str) -> dict[str, object]:
-    command = [sys.executable, "-m", "ragkit", *arguments, "--corpus", str(corpus.path), "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+def cli(python: WarmPython, corpus: Corpus, *arguments: str) -> dict[str, object]:
+    command = ["-m", "ragkit", *arguments, "--corpus", str(corpus.path), "--json"]
+    done = python.run(command, libraries=MODELS)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -44,19 +41,19 @@ def places(rows: list[dict[str, object]]) -> list[tuple[object, object, object]]
     return [(row["document"], row["page"], row["passage"]) for row in rows]
 
 
-def test_search_gives_the_same_hits_in_sdk_and_cli(corpus: Corpus):
+def test_search_gives_the_same_hits_in_sdk_and_cli(corpus: Corpus, warm_python: WarmPython):
     hits = corpus.search(QUESTION, 8)
-    found = cli(corpus, "search", QUESTION, "-k", "8")["hits"]
+    found = cli(warm_python, corpus, "search", QUESTION, "-k", "8")["hits"]
     assert places(found) == [(hit.passage.document, hit.passage.page, hit.passage.key) for hit in hits]
     assert [row["score"] for row in found] == pytest.approx([hit.score for hit in hits], abs=1e-6)
 
 
-def test_ask_gives_the_same_answer_through_all_doors(corpus: Corpus):
+def test_ask_gives_the_same_answer_through_all_doors(corpus: Corpus, warm_python: WarmPython):
     answer = corpus.ask(QUESTION)
     assert "187.4" in answer.text
     assert ("annual-report-2025.pdf", 1) in [(c.document, c.page) for c in answer.citations]
     assert answer.citations[0].boxes
-    by_cli = cli(corpus, "ask", QUESTION)
+    by_cli = cli(warm_python, corpus, "ask", QUESTION)
     with running(create_app(FolderLibrary([corpus]))) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         assert [model.id for model in client.models.list()] == ["river"]

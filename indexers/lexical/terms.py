@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import Stemmer
-from bm25s import stopwords
 
 from ragkit.errors import ConfigError
+from ragkit.stop_words import stopwords
 
 # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Japanese kana, Han.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

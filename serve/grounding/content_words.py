@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 import Stemmer
-from bm25s import stopwords
+
+from ragkit.stop_words import stopwords
 
 Words = frozenset[str]
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import FINISHED, MANIFEST, RunFolder, read_finished, read_manifest
+from tests.warm_python import WarmPython
 
 PLAN = {"command": "retrieval", "config": {"retrieval": {"method": "bm25", "depth": 500}}, "seed": 0}
 
@@ -147,7 +144,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_a_killed_run_keeps_what_it_recorded(tmp_path: Path) -> None:
+def test_a_killed_run_keeps_what_it_recorded(tmp_path: Path, warm_python: WarmPython) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -157,13 +154,10 @@ for number in range(1_000_000):
     run.record({{f"q{{number}}": {{"n": number}}}})
     print(number, flush=True)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    told = [next(process.stdout) for _ in range(5)]
-    os.kill(process.pid, signal.SIGKILL)
-    told += list(process.stdout)
-    process.stdout.close()
-    process.wait()
+    with warm_python.start(["-c", code]) as process:
+        told = [next(process.stdout) for _ in range(5)]
+        process.kill()
+        told += list(process.stdout)
     with RunFolder(tmp_path / "r", PLAN) as run:
         assert len(run.finished) - len(told) in (0, 1)
         assert [row["n"] for row in run.finished.values()] == list(range(len(run.finished)))

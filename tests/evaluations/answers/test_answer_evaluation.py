@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +23,7 @@ from ragkit.evaluations.answers.answer_run import read_failures, report_of, writ
 from ragkit.records import ChatReply, ChatRequest, TextRecord
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from tests.pdf_maker import make_pdf
+from tests.warm_python import WarmPython
 
 BM25 = '[embedder]\nname = "none"\n[lexical]\nlanguage = "none"\n[retrieval]\nmethod = "bm25"\n'
 TEXTS = {
@@ -169,17 +166,14 @@ evaluate_answers(AnswerPlan(data), load_config(config), out, engine=Slow())
 """
 
 
-def test_killed_in_the_middle_it_goes_on_with_what_is_left(data: Path, config: Config, tmp_path: Path):
+def test_killed_in_the_middle_it_goes_on_with_what_is_left(
+    data: Path, config: Config, tmp_path: Path, warm_python: WarmPython
+):
     out, settings = tmp_path / "run", tmp_path / "bm25.toml"
     settings.write_text(BM25)
-    command = [sys.executable, "-c", _SLOWLY, str(data), str(settings), str(out)]
-    root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": root}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment) as process:
-        assert process.stdout is not None
+    with warm_python.start(["-c", _SLOWLY, str(data), str(settings), str(out)]) as process:
         assert process.stdout.readline() == "third\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     before = read_finished(out)
     assert list(before) == ["q1", "q2"]
     engine = Counting()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from ragkit.eval.contexts.context_probe import make_sweep
 from ragkit.records import ChatReply, ChatRequest
 from tests.evaluations.contexts.context_house import PlaceEngine, accuracies, sweep, write_set
+from tests.warm_python import WarmPython
 
 
 def test_prompts_that_do_not_fit_are_counted_and_not_asked(tmp_path: Path):
@@ -27,13 +26,14 @@ import sys
 from pathlib import Path
 from ragkit.eval.contexts.context_probe import make_sweep
 from tests.evaluations.contexts.context_house import PlaceEngine, sweep
+from tests.warm_python import WarmPython
 sweep(Path(sys.argv[1]), PlaceEngine(dies_after=5), make_sweep("2,4", "rank,reverse", "set", "", 100, 0))
 """
 
 
-def test_a_killed_sweep_goes_on_without_asking_again(tmp_path: Path):
+def test_a_killed_sweep_goes_on_without_asking_again(tmp_path: Path, warm_python: WarmPython):
     write_set(tmp_path)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=60)
+    done = warm_python.run(["-c", KILLED, str(tmp_path)])
     assert done.returncode == -signal.SIGKILL
     before = (tmp_path / "run/finished.jsonl").read_text().splitlines()
     assert len(before) == 5

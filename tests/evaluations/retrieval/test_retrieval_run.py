@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +18,10 @@ from ragkit.eval.runs.run_folder import read_finished, read_manifest
 from ragkit.eval.runs.systems import read_systems
 from ragkit.eval.sets.trec import read_run
 from ragkit.evaluations.retrieval.beir_evaluation import evaluate_beir
+from tests.warm_python import WarmPython
 
 NUM_QUERIES = 150
 WORDS = "anchor beacon cable dredge engine fender gauge hatch island jetty".split()
-ROOT = Path(__file__).parents[3]
 
 
 def config(**retrieval: object) -> Config:
@@ -86,7 +82,7 @@ def test_a_run_that_stopped_goes_on_where_it_was(beir: Path, tmp_path: Path, mon
     assert asked == []
 
 
-def test_a_killed_run_does_not_search_twice(beir: Path, tmp_path: Path) -> None:
+def test_a_killed_run_does_not_search_twice(beir: Path, tmp_path: Path, warm_python: WarmPython) -> None:
     code = f"""
 import time
 from pathlib import Path
@@ -102,15 +98,13 @@ def slow(self, queries, *rest, **more):
 Corpus.search_many = slow
 evaluate_beir(Path({str(beir)!r}), config(), out=Path({str(tmp_path / "run")!r}))
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    first = [next(process.stdout).split() for _ in range(2)]
-    os.kill(process.pid, signal.SIGKILL)
-    process.stdout.close()
-    process.wait()
+    with warm_python.start(["-c", code]) as process:
+        first = [next(process.stdout).split() for _ in range(2)]
+        process.kill()
     finished = list(read_finished(tmp_path / "run"))
     assert finished == first[0]
-    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    again = warm_python.run(["-c", code])
+    assert again.returncode == 0, again.stderr
     asked = again.stdout.split()
     assert sorted(asked + finished) == sorted(f"q{i}" for i in range(NUM_QUERIES))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from ragkit.evaluations.speed.index_speed import Scale, measure_index_speed
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.vectors.vector_indexes import open_vectors
 from ragkit.indexers.vectors.vector_shards import TEXTS
+from tests.warm_python import Done, WarmPython
 
 pytest.importorskip("faiss")
 
@@ -38,9 +41,19 @@ CONFIG = parse_config({"index": {"min_vectors": 100, "recall_target": 0.8}})
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IndexSpeedReport, list[str]]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory, warm_python: WarmPython
+) -> tuple[Path, IndexSpeedReport, list[str]]:
+    """By forks of one process: starting some twenty would take longer than all else."""
     folder, told = tmp_path_factory.mktemp("scale"), []
-    report = measure_index_speed(CONFIG, PLAN, folder, told.append)
+
+    def fork(command: list[str], *, input: str, **_: object) -> Done:
+        assert command[0] == sys.executable
+        return warm_python.run(command[1:], told=input)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ragkit.evaluations.speed.index_probe.subprocess", SimpleNamespace(run=fork))
+        report = measure_index_speed(CONFIG, PLAN, folder, told.append)
     return folder / f"{SIZE}-{DIM}d-seed0", report, told
 
 
@@ -121,6 +134,11 @@ def test_what_was_made_with_other_settings_is_made_anew(tmp_path: Path) -> None:
     # As an older ragkit left it.
     documents.write_text('{"seconds": 1.0}')
     assert Scale(tmp_path, CONFIG, PLAN, SIZE, told.append).built("flat").documents_s != 1.0
+
+
+def test_a_fresh_process_tells_what_opening_cost_it(measured) -> None:
+    found = probe(Probe("bare", str(measured[0] / "hnsw.faiss"), {}, DIM, 0, SIZE, 1))
+    assert found.seconds > 0
 
 
 def test_a_process_that_fails_is_quoted(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from ragkit.records import FloatArray, Passage
 from tests.fakes import HashEmbedder, RowTokenEmbedder, ThumbnailEmbedder
 from tests.indexers.models.tiny_vision import make_clip, make_colqwen2
 from tests.pdf_maker import PdfPage, make_pdf
+from tests.warm_python import WarmPython
 
 WORDS = "tide lock weir dam canal boat reed heron mill sluice pond rope barge crane buoy".split()
 DENSE = parse_config({"lexical": {"language": "none"}, "retrieval": {"method": "dense"}})
@@ -162,8 +161,10 @@ measure(folder / "tiny", folder / "run", "flat", "hnsw", "ivf-flat")
 """
 
 
-def test_a_killed_sweep_goes_on_where_it_was(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "2"], check=False, timeout=100)
+def test_a_killed_sweep_goes_on_where_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython
+):
+    done = warm_python.run(["-c", KILLED, str(tmp_path), "2"])
     assert done.returncode == -signal.SIGKILL
     before = (tmp_path / "run/finished.jsonl").read_text()
     assert [json.loads(line)["query"] for line in before.splitlines()] == ["flat"]

@@ -53,11 +53,12 @@ class StoreServer:
         self.wait(lambda: self.client.vector_stores.retrieve(store).file_counts.in_progress == 0)
 
     def wait(self, condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-        """Until it holds."""
-        end = time.monotonic() + patience_s
+        """Until it holds. Looked for less and less often, for it takes time from what is waited for."""
+        end, pause_s = time.monotonic() + patience_s, 0.02
         while not condition():
             assert time.monotonic() < end, "timed out"
-            time.sleep(0.05)
+            time.sleep(pause_s)
+            pause_s = min(0.25, 1.3 * pause_s)
 
     def texts(self, store: str, query: str, **fields: Any) -> list[str]:
         """What a search finds."""

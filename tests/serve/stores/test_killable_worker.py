@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from ragkit.indexers.lock import writer_lock
 from ragkit.serve.stores.index_process import memory_of_group
 from tests.pdf_maker import make_pdf
 from tests.serve.stores.store_house import store_server
+from tests.warm_python import SERVER, WarmProcess, WarmPython
 
 SMALL = "The otter sleeps by day."
 
@@ -163,11 +162,11 @@ def test_stores_take_turns(tmp_path: Path) -> None:
         assert server.client.vector_stores.retrieve(crowded).file_counts.in_progress > 0
 
 
-def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_server_goes_on_where_it_was(tmp_path: Path, warm_python: WarmPython) -> None:
     config = tmp_path / "ragkit.toml"
     config.write_text('[embedder]\nname = "none"\n')
     texts = {f"{n}.txt": f"Number {n} is a number." for n in range(20)}
-    with served(tmp_path / "store", config) as (client, process):
+    with served(warm_python, tmp_path / "store", config) as (client, process):
         ids = [
             client.files.create(file=(name, text.encode()), purpose="assistants").id
             for name, text in texts.items()
@@ -181,7 +180,7 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
         process.wait()
         # What the server has started ends with it.
         wait_until(lambda: memory_of_group(worker) == 0)
-    with served(tmp_path / "store", config) as (client, _):
+    with served(warm_python, tmp_path / "store", config) as (client, _):
         wait_until(
             lambda: client.vector_stores.file_batches.retrieve(batch, vector_store_id=store).status == "completed"
         )
@@ -191,13 +190,13 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @contextmanager
-def served(folder: Path, config: Path) -> Iterator[tuple[openai.OpenAI, subprocess.Popen[bytes]]]:
+def served(python: WarmPython, folder: Path, config: Path) -> Iterator[tuple[openai.OpenAI, WarmProcess]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "ragkit", "serve", "--store", str(folder), "--port", str(port)]
+    command = ["-m", "ragkit", "serve", "--store", str(folder), "--port", str(port), "--config", str(config)]
     with (
-        subprocess.Popen([*command, "--config", str(config)], stderr=subprocess.DEVNULL) as process,
+        python.start(command, libraries=SERVER) as process,
         openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client,
     ):
         try:
