@@ -285,11 +285,11 @@ def test_saved_and_loaded_it_is_the_same(folder: Path, tmp_path: Path, make, cap
     model = make(folder)
     save_reformulator(model, tmp_path / "m")
     assert capfd.readouterr() == ("", "")
-    loaded = load_reformulator(tmp_path / "m", CPU)
+    loaded = load_reformulator(tmp_path / "m", lambda: CPU)
     assert type(loaded) is type(model)
     assert loaded.facts() == model.facts()
     for name, value in model.parameters.items():
         torch.testing.assert_close(loaded.parameters[name], value, rtol=0, atol=0)
     (tmp_path / "m" / "encoder" / "config.json").unlink()
     with pytest.raises(DataError, match="cannot be read as a reformulator"):
-        load_reformulator(tmp_path / "m", CPU)
+        load_reformulator(tmp_path / "m", lambda: CPU)
