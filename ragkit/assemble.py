@@ -151,7 +151,7 @@ def _picture_retriever(config: Config, parts: CorpusParts) -> Retriever:
     assert parts.page_embedder is not None, "a corpus of pictures has their embedder"
     assert parts.page_vectors is not None, "a corpus of pictures has their vectors"
     dense = DenseRetriever(parts.store, parts.page_embedder, parts.page_vectors, reads_images=True)
-    revised = add_feedback(dense, config.retrieval.feedback, dense, None, _fingerprints(parts))
+    revised = add_feedback(dense, config, dense, None, _fingerprints(parts))
     if parts.late_interaction is None:
         return revised
     return RescoringRetriever(revised, parts.late_interaction, config.late_interaction.depth)
@@ -162,10 +162,10 @@ def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
     from ragkit.retrievers.dense import DenseRetriever
     from ragkit.retrievers.hybrid import HybridRetriever
 
-    method, feedback = config.retrieval.method, config.retrieval.feedback
+    method = config.retrieval.method
     bm25 = Bm25Retriever(parts.store, parts.lexical)
     if method == "bm25":
-        return add_feedback(bm25, feedback, None, parts.lexical)
+        return add_feedback(bm25, config, None, parts.lexical)
     if parts.embedder is None or parts.vectors is None:
         raise ConfigError(
             f"retrieval.method = {method!r} needs vectors and this corpus has none (embedder.name = 'none'); "
@@ -173,9 +173,9 @@ def _text_retriever(config: Config, parts: CorpusParts) -> Retriever:
         )
     dense = DenseRetriever(parts.store, parts.embedder, parts.vectors)
     if method == "dense":
-        return add_feedback(dense, feedback, dense, None, _fingerprints(parts))
+        return add_feedback(dense, config, dense, None, _fingerprints(parts))
     hybrid = HybridRetriever(parts.store, [dense, bm25], _fusion(config.retrieval), config.retrieval.depth)
-    return add_feedback(hybrid, feedback, dense, parts.lexical, _fingerprints(parts))
+    return add_feedback(hybrid, config, dense, parts.lexical, _fingerprints(parts))
 
 
 def _fingerprints(parts: CorpusParts) -> list[str]:

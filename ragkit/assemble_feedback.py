@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragkit.config import Config
+from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
 from ragkit.feedback_config import AverageFeedback, FeedbackTable, LolFeedback, Rm3Feedback, RocchioFeedback
 from ragkit.protocols import Feedback, LexicalIndex, Retriever
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_feedback(
     retriever: Retriever,
-    tables: Sequence[FeedbackTable],
+    config: Config,
     dense: DenseRetriever | None = None,
     lexical: LexicalIndex | None = None,
     fingerprints: Collection[str] = (),
@@ -27,6 +29,7 @@ def add_feedback(
     Args:
         dense, lexical: what it searches vectors and terms with.
         fingerprints: of the corpus's embedders: a trained model that belongs to another route's is left to that.
+            So is one of terms where texts are searched beside pictures.
 
     Raises:
         ConfigError: a trained model belongs to none of them, or is of the wrong kind.
@@ -35,12 +38,13 @@ def add_feedback(
     from ragkit.retrievers.feedback.rm3 import Rm3Feedback as Rm3
 
     feedback: list[Feedback] = []
+    tables = config.retrieval.feedback
     for table in tables:
         if isinstance(table, Rm3Feedback):
             if lexical is not None:
                 feedback.append(Rm3(lexical, table.depth, table.terms, table.original_weight))
         elif isinstance(table, LolFeedback):
-            feedback += _of_model(table, dense, lexical, fingerprints)
+            feedback += _of_model(table, config, dense, lexical, fingerprints)
         elif table.kind != "none" and dense is not None:
             feedback.append(_of_vectors(table, dense))
     _check_twice(tables, feedback)
@@ -74,6 +78,7 @@ def _of_vectors(table: AverageFeedback | RocchioFeedback, dense: DenseRetriever)
 
 def _of_model(
     table: LolFeedback,
+    config: Config,
     dense: DenseRetriever | None,
     lexical: LexicalIndex | None,
     fingerprints: Collection[str],
@@ -84,12 +89,11 @@ def _of_model(
     from ragkit.retrievers.feedback.term_feedback import TermFeedback
     from ragkit.retrievers.feedback.term_reformulator import TermReformulator
 
-    model = load_reformulator(Path(table.model))
+    placed = partial(choose_placement, config.embedder.device, config.embedder.dtype)
+    model = load_reformulator(Path(table.model), placed)
     if isinstance(model, TermReformulator):
         if lexical is None:
-            raise ConfigError(
-                f"{table.model} revises terms and none are searched; set retrieval.method to 'bm25' or 'hybrid'"
-            )
+            return _without_terms(table, config)
         if lexical.language != model.language:
             raise ConfigError(
                 f"{table.model} weighs terms of the language {model.language!r}, and those of this corpus are of "
@@ -108,3 +112,17 @@ def _of_model(
     if dense is None or model.fingerprint != dense.embedder.fingerprint:
         return []
     return [ReformulatorFeedback(model, dense.index, table.depth, table.guard)]
+
+
+def _without_terms(table: LolFeedback, config: Config) -> list[Feedback]:
+    """None, where it is the pictures of a corpus whose texts are searched by their terms."""
+    if config.pages.embed == "image":
+        raise ConfigError(
+            f"{table.model} revises terms, and this corpus holds page pictures alone; take a model of their "
+            "vectors: ragkit train lol --reformulator vector"
+        )
+    if config.retrieval.method == "dense":
+        raise ConfigError(
+            f"{table.model} revises terms and none are searched; set retrieval.method to 'bm25' or 'hybrid'"
+        )
+    return []

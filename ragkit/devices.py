@@ -79,7 +79,7 @@ def computing_in(placement: Placement) -> AbstractContextManager[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar for every model it loads inside the block."""
+    """Keep transformers from drawing a progress bar for every model it loads or saves inside the block."""
     logging = require("transformers.utils.logging")
     was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

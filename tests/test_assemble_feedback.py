@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 
 from ragkit import Corpus, Query, TextRecord
+from ragkit.devices import Placement
 from ragkit.errors import ConfigError
+from ragkit.retrievers.feedback.feedback_sequences import SequenceLimits
+from ragkit.retrievers.feedback.load_reformulator import save_reformulator
+from ragkit.retrievers.feedback.sequence_encoder import SequenceEncoder
+from ragkit.retrievers.feedback.term_reformulator import TermReformulator
 from tests.fakes import HashEmbedder, ThumbnailEmbedder
 from tests.pdf_maker import PdfPage, make_pdf
 from tests.retrievers.feedback.fake_reformulators import CautiousReformulator, SumReformulator
+from tests.retrievers.training.tiny_text_model import make_tiny_model
 
 TEXTS = [TextRecord("a", "crane tide rope"), TextRecord("b", "rope quay"), TextRecord("c", "storm pilot crane")]
 
@@ -24,7 +30,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, SumReformulator]:
     """What is loaded from which folder."""
     held: dict[str, SumReformulator] = {}
     module = ModuleType("load_reformulator")
-    module.load_reformulator = lambda folder: held[folder.name]  # type: ignore[attr-defined]
+    module.load_reformulator = lambda folder, place: held[folder.name]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ragkit.retrievers.feedback.load_reformulator", module)
     return held
 
@@ -105,3 +111,47 @@ def test_of_texts_and_pictures_the_model_revises_those_it_was_made_for(
         shown = corpus.store.passages([key for _, keys in model.shown for key in keys])
     assert {passage.image is not None for passage in shown} == {fingerprint == "thumbnail"}
     assert {hit.feedback_depth for hit in hits} == depths
+
+
+@pytest.fixture(scope="module")
+def of_terms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a reformulator of terms."""
+    folder = tmp_path_factory.mktemp("terms")
+    encoder = SequenceEncoder(make_tiny_model(folder / "tiny"), Placement("cpu", "float32"), SequenceLimits())
+    save_reformulator(TermReformulator(encoder, "none", 5), folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.parametrize(("embed", "said"), [("both", ""), ("image", "this corpus holds page pictures alone")])
+def test_beside_pictures_a_model_of_terms_revises_the_search_of_texts(
+    tmp_path: Path, of_terms: Path, embed: str, said: str
+) -> None:
+    make_pdf(tmp_path / "a.pdf", [PdfPage(text="crane tide"), PdfPage(text="rope quay"), PdfPage(text="storm")])
+    config: dict[str, Any] = {
+        "pages": {"embed": embed, "dpi": 36},
+        "lexical": {"language": "none"},
+        "retrieval": {"method": "hybrid", "feedback": {"kind": "lol", "model": str(of_terms), "depth": 2}},
+    }
+    texts = None if embed == "image" else HashEmbedder()
+    with Corpus.open(tmp_path / "c", config=config, embedder=texts, page_embedder=ThumbnailEmbedder()) as corpus:
+        corpus.add(tmp_path / "a.pdf")
+        if said:
+            with pytest.raises(ConfigError, match=said):
+                corpus.search("crane tide", 3)
+        else:
+            assert max(hit.feedback_depth for hit in corpus.search("crane tide", 3)) == 2
+
+
+def test_a_model_that_reads_texts_runs_where_the_embedder_does(tmp_path: Path, of_terms: Path) -> None:
+    feedback = {"kind": "lol", "model": str(of_terms)}
+    config: dict[str, Any] = {
+        "embedder": {"name": "none", "device": "cuda:7"},
+        "lexical": {"language": "none"},
+        "retrieval": {"method": "bm25", "feedback": feedback},
+    }
+    with (
+        Corpus.open(tmp_path / "c", config=config) as corpus,
+        pytest.raises(ConfigError, match="device 'cuda:7' cannot be used here"),
+    ):
+        corpus.add(TEXTS)
+        corpus.search("crane", 3)

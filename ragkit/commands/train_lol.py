@@ -14,9 +14,11 @@ from ragkit.config import load_config
 # The learning rates of LoL's published runs for encoders; a small model from nothing takes a higher one.
 _RATES = {"vector": 1e-3, "dense": 2e-5, "sparse": 2e-5}
 _SCALES = {"vector": 20.0, "dense": 20.0, "sparse": 1.0}
+_COUNTS_WITH = {"free": ("vector",), "passage_tokens": ("dense", "sparse"), "piece_tokens": ("dense", "sparse")}
 
 
 def lol(
+    context: typer.Context,
     data: Annotated[
         list[str],
         typer.Option(help="FOLDER or FOLDER:SPLIT in BEIR's layout, split train if none; may be repeated."),
@@ -77,6 +79,9 @@ def lol(
     from ragkit.retrievers.training.train_lol import LolTraining
     from ragkit.training.lol_run import LolRun, run_lol_training
 
+    _refuse_ignored(context, reformulator)
+    if scale == 0:
+        raise typer.BadParameter("0 makes all passages equal; give more", param_hint="--scale")
     training = LolTraining(
         loss=LolSettings(comparative, margin, detach, _SCALES[reformulator] if scale is None else scale),
         revisions=revisions,
@@ -96,3 +101,12 @@ def lol(
             lambda line: print(line, file=sys.stderr),  # noqa: T201
         )
     show_report(report, as_json)
+
+
+def _refuse_ignored(context: typer.Context, reformulator: str) -> None:
+    """Options that were given and would not count."""
+    for name, kinds in _COUNTS_WITH.items():
+        source = context.get_parameter_source(name)
+        if reformulator not in kinds and source is not None and source.name == "COMMANDLINE":
+            told = " or ".join(f"--reformulator {kind}" for kind in kinds)
+            raise typer.BadParameter(f"counts only with {told}", param_hint=f"--{name.replace('_', '-')}")

@@ -106,7 +106,7 @@ def _with_vectors(collection: BeirCollection, parts: CorpusParts, embedder: Embe
 def _with_terms(collection: BeirCollection, parts: CorpusParts, settings: LexicalConfig, most: int) -> FeedbackSet:
     index, texts = parts.lexical, _texts(parts)
     _, found = index.search(list(collection.queries.values()), most)
-    terms = term_matrix([index.term_counts(text) for text in texts], settings.k1, settings.b)
+    terms = term_matrix((index.term_counts(text) for text in texts), settings.k1, settings.b)
     nothing = np.zeros((len(collection.queries), 0), np.float32)
     return FeedbackSet(
         np.zeros((len(texts), 0), np.float32), texts, _queries(collection, parts, nothing, found), terms

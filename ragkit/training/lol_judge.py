@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MEASURE = "nDCG@10"
 _FIRST = 10
 _PIECE_TOKENS = 8192
+# Scores in memory at a time, some of their copies beside them.
+_MOST_SCORES = 1 << 26
 # Below this float32 sums of equal vectors differ.
 _SAME_LOSS = 1e-6
 
@@ -106,7 +108,7 @@ def _at_depth(
     asked = [Asked(query, query.found[:depth]) for query in one.queries]
     ndcg, losses, guesses = (np.zeros(len(asked)) for _ in range(3))
     with torch.no_grad():
-        for piece in student.pieces(one, asked, _PIECE_TOKENS):
+        for piece in _pieces(student, one, asked):
             revision = student.forward(one, [asked[i] for i in piece])
             positives = [asked[i].query.relevant for i in piece]
             found = reformulation_losses(revision.vectors, candidates, positives, scale)
@@ -114,14 +116,25 @@ def _at_depth(
             guesses[piece] = revision.loss_change.double().cpu().numpy()
             if with_ranking:
                 scores = torch.matmul(candidates, revision.vectors.T).T
-                ndcg[piece] = _ndcg(scores.topk(min(_FIRST, scores.shape[1])), positives)
+                # Without a shared term a passage is not found; cosines below 0 are scores like others.
+                least = 0.0 if candidates.is_sparse else -np.inf
+                ndcg[piece] = _ndcg(scores.topk(min(_FIRST, scores.shape[1])), positives, least)
     return ndcg, losses, guesses
 
 
-def _ndcg(best: Any, positives: Sequence[Sequence[int]]) -> list[float]:
+def _pieces(student: LolStudent, one: FeedbackSet, asked: Sequence[Asked]) -> Iterator[list[int]]:
+    """Indices of all, so few at a time that their scores of all passages fit the memory."""
+    at_once = max(1, _MOST_SCORES // max(1, len(one.texts)))
+    for piece in student.pieces(one, asked, _PIECE_TOKENS):
+        for start in range(0, len(piece), at_once):
+            yield piece[start : start + at_once]
+
+
+def _ndcg(best: Any, positives: Sequence[Sequence[int]], least: float) -> list[float]:
+    """Passages of a score of `least` or below count as not found."""
     values, rows = (part.cpu().numpy() for part in best)
     run = {
-        str(place): {str(row): float(score) for row, score in zip(found, scores, strict=True)}
+        str(place): {str(row): float(score) for row, score in zip(found, scores, strict=True) if score > least}
         for place, (found, scores) in enumerate(zip(rows, values, strict=True))
     }
     judged = {str(place): {str(row): 1 for row in relevant} for place, relevant in enumerate(positives)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragkit import __version__
-from ragkit.assemble import make_embedder
+from ragkit.assemble import NO_EMBEDDER, make_embedder
 from ragkit.config import Config
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
@@ -18,7 +18,7 @@ from ragkit.evaluations.run_plan import session_facts
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.indexers.lexical.terms import TermAnalyzer
 from ragkit.indexers.models.model_files import model_folder
-from ragkit.indexers.models.text_embedder import local_name
+from ragkit.indexers.models.text_embedder import local_name, model_digest
 from ragkit.protocols import Embedder
 from ragkit.retrievers.feedback.feedback_sequences import SequenceLimits
 from ragkit.retrievers.feedback.load_reformulator import save_reformulator
@@ -50,6 +50,7 @@ MODEL = "model"
 # How much lower a loss has to be guessed before a query is revised: tried on held-out queries for the guard.
 _THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 _HELD_OUT_SEED = 0
+_MEMORY_ALONE = ("piece_tokens", "chunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,9 @@ def run_lol_training(
     """
     sources = _sources(run.data)
     embedder = None if run.kind == "sparse" else embedder or make_embedder(config)
-    if run.kind != "sparse" and embedder is None:
-        raise ConfigError('embedder.name = "none": a reformulator revises vectors; name the embedder it is for')
+    if embedder is None and (run.kind != "sparse" or config.embedder.name == NO_EMBEDDER):
+        what = "begins as an embedder" if run.kind == "sparse" else "revises vectors of one"
+        raise ConfigError(f'embedder.name = "none": a reformulator of kind {run.kind} {what}; name one')
     with RunFolder(out, _plan(run, sources, config, embedder), session_facts()) as kept:
         if kept.manifest.completed is None:
             data = [
@@ -211,13 +213,17 @@ def _plan(
     run: LolRun, sources: dict[str, list[str]], config: Config, embedder: Embedder | None
 ) -> dict[str, object]:
     """How much is in memory at a time decides nothing."""
-    training = {name: value for name, value in asdict(run.training).items() if name != "piece_tokens"}
-    of_text = {"passage_tokens": run.passage_tokens, "encoder": config.embedder.name}
+    training = {name: value for name, value in asdict(run.training).items() if name not in _MEMORY_ALONE}
+    if run.kind == "vector":
+        reformulator: dict[str, object] = {"free": run.is_free}
+    else:
+        encoder = model_digest(model_folder(local_name(config.embedder.name)), "")
+        reformulator = {"passage_tokens": run.passage_tokens, "encoder": encoder}
     return {
         "command": "train lol",
         "ragkit": __version__,
         "data": sources,
         "embedder": embedder.fingerprint if embedder else config.lexical.model_dump(),
-        "reformulator": {"kind": run.kind, **({"free": run.is_free} if run.kind == "vector" else of_text)},
+        "reformulator": {"kind": run.kind, **reformulator},
         "training": training,
     }

@@ -8,6 +8,9 @@ from dataclasses import replace
 from ragkit.protocols import Feedback, Retriever
 from ragkit.records import Filter, Hit, Query
 
+# Queries revised at a time.
+_AT_ONCE = 16
+
 
 class FeedbackRetriever:
     """Searches, revises the queries by the first hits, and searches again.
@@ -38,7 +41,12 @@ class FeedbackRetriever:
         most = max((feedback.num_hits for feedback in self._feedback), default=0)
         found = self._retriever.retrieve(asked, most, where)
         for feedback in self._feedback:
-            asked = feedback.revise(asked, found)
+            # A model that reads texts holds those of all queries that it is given in memory.
+            asked = [
+                query
+                for start in range(0, len(asked), _AT_ONCE)
+                for query in feedback.revise(asked[start : start + _AT_ONCE], found[start : start + _AT_ONCE])
+            ]
         again = self._retriever.retrieve(asked, k, where)
         return [
             [replace(hit, feedback_depth=query.feedback_depth) for hit in hits]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,11 @@ def save_reformulator(model: AnyReformulator, folder: Path) -> None:
         file.write(json.dumps(facts, indent=1).encode() + b"\n")
 
 
-def load_reformulator(folder: Path, placement: Placement | None = None) -> AnyReformulator:
+def load_reformulator(folder: Path, place: Callable[[], Placement] = choose_placement) -> AnyReformulator:
     """What `ragkit train lol` wrote.
 
     Args:
-        placement: of an encoder; None: what this machine is best at.
+        place: where an encoder runs; asked where the model has one.
 
     Raises:
         ConfigError: there is no such folder.
@@ -53,6 +53,7 @@ def load_reformulator(folder: Path, placement: Placement | None = None) -> AnyRe
     if not (folder / FACTS).exists():
         raise ConfigError(f"{folder} has no {FACTS}; give the folder model/ of a run of ragkit train lol")
     facts = _read(folder / FACTS)
+    placement = None if facts["kind"] == VectorReformulator.kind else place()
     try:
         model = _make(facts, folder / ENCODER, placement)
         model.load(require("safetensors.torch").load_file(folder / WEIGHTS))
@@ -70,9 +71,8 @@ def load_reformulator(folder: Path, placement: Placement | None = None) -> AnyRe
 
 
 def _make(facts: Mapping[str, Any], encoder: Path, placement: Placement | None) -> AnyReformulator:
-    if facts["kind"] == "vector":
+    if placement is None:
         return VectorReformulator.from_facts(facts)
-    placement = placement or choose_placement()
     if facts["kind"] == "dense":
         return TextReformulator.from_facts(facts, encoder, placement)
     return TermReformulator.from_facts(facts, encoder, placement)

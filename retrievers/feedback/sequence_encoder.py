@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # RoBERTa and its kin number places from 2 on.
 _PLACES_UNUSED = 2
+# [CLS] and [SEP].
+_AROUND_QUERY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,9 @@ class SequenceEncoder:
                 "take another embedder, or the reformulator of kind vector"
             )
         config = self.model.transformers_model.config
-        places = int(config.max_position_embeddings) - _PLACES_UNUSED
-        self.limits = SequenceLimits(limits.query, limits.passage, min(limits.total, places), limits.least)
+        total = min(limits.total, int(config.max_position_embeddings) - _PLACES_UNUSED)
+        query = min(limits.query, total - _AROUND_QUERY)
+        self.limits = SequenceLimits(query, limits.passage, total, limits.least)
         has_types = "token_type_ids" in tokenizer.model_input_names
         self._num_types = int(getattr(config, "type_vocab_size", 0)) if has_types else 0
         # A tokenizer is set to pad and cut at every call, which two threads must not do at once.
@@ -105,7 +108,8 @@ class SequenceEncoder:
 
     def save(self, folder: Path) -> None:
         """As a folder that this class loads again."""
-        self.model.save_pretrained(str(folder), create_model_card=False)
+        with quiet_loading():
+            self.model.save_pretrained(str(folder), create_model_card=False)
 
 
 def _load(folder: Path, device: str) -> Any:

@@ -33,7 +33,10 @@ _FIRST_WEIGHT = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """A term where it stands: the place of its word's first token, and what it weighs before training."""
+    """A term and what it weighs before training. place: of its word's first token.
+
+    Where a question is cut, what follows has the place of its [SEP].
+    """
 
     place: int
     term: str
@@ -147,9 +150,10 @@ class TermReformulator:
         for number, (words, end) in enumerate(zip(texts, sequence.separators, strict=False)):
             place = begin
             for word, terms in words:
-                if place < end:
+                # Words of the question that are not read are weighed where it ends, not forgotten.
+                if place < end or number == 0:
                     priors = [_FIRST_WEIGHT if number else float(own[term]) for term in terms]
-                    occurrences += map(Occurrence, [place] * len(priors), terms, priors)
+                    occurrences += map(Occurrence, [min(place, end)] * len(priors), terms, priors)
                 place += len(tokens[word])
             begin = end + 1
         return TermSequence(sequence, dict(own), tuple(occurrences))

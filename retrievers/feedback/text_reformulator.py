@@ -140,7 +140,7 @@ class TextReformulator:
         """As `Reformulator.choose_depths`, by `depths_of_lowest_loss`."""
         del passage_vectors
         whole = self.sequences(questions, _texts(passages))
-        lengths = [len(some) for some in passages]
+        lengths = [one.num_passages for one in whole]
 
         def guess(depth: int) -> FloatArray:
             cut = [one.first(depth) for one in whole]

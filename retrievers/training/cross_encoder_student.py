@@ -77,7 +77,8 @@ class CrossEncoderStudent:
 
     def save(self, folder: Path) -> None:
         """As a folder that sentence-transformers and `[rerank] model` load by its path."""
-        self._model.save_pretrained(str(folder), create_model_card=False)
+        with quiet_loading():
+            self._model.save_pretrained(str(folder), create_model_card=False)
 
     def _input(self, passage: TrainingPassage) -> Any:
         if not passage.image:

@@ -73,6 +73,7 @@ def _words(text: str) -> list[str]:
 
 
 def _num_words(sentence: str) -> int:
-    unspaced = [run for run, _ in _ANALYZER.words(sentence) if is_unspaced(run)]
+    runs = [run for run, _ in _ANALYZER.words(sentence)]
+    unspaced = [run for run in runs if is_unspaced(run)]
     num_pairs = sum(math.ceil(len(run) / _UNSPACED_WORD) for run in unspaced)
-    return num_pairs if unspaced else len(sentence.split())
+    return num_pairs + len(runs) - len(unspaced) if unspaced else len(sentence.split())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragkit.devices import Placement, computing_in
+from ragkit.devices import Placement, computing_in, quiet_loading
 from ragkit.errors import DataError, DocumentError
 from ragkit.extras import require
 from ragkit.indexers.models.model_files import model_folder
@@ -103,7 +103,8 @@ class Student:
     def save(self, folder: Path) -> None:
         """As a folder that sentence-transformers and ragkit load by its path."""
         self.model.max_seq_length = self._limit
-        self.model.save_pretrained(str(folder), create_model_card=False)
+        with quiet_loading():
+            self.model.save_pretrained(str(folder), create_model_card=False)
 
     def _guessed_tokens(self, passage: TrainingPassage) -> int:
         if passage.image:

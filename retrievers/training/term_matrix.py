@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,34 +33,32 @@ class TermMatrix:
         return normalised
 
 
-def term_matrix(counts: Sequence[Mapping[str, int]], k1: float, b: float) -> TermMatrix:
+def term_matrix(counts: Iterable[Mapping[str, int]], k1: float, b: float) -> TermMatrix:
     """Lucene's BM25 as `Bm25Index` has it.
 
     Args:
-        counts: of each passage how often it has each of its terms; at least one has any.
+        counts: of each passage how often it has each of its terms; at least one has any. Gone through once,
+            so that they need not all be in memory.
     """
     torch = require("torch")
     numbers: dict[str, int] = {}
-    frequencies: Counter[str] = Counter()
+    sizes, columns, values = array("q"), array("q"), array("d")
     for one in counts:
-        frequencies.update(one.keys())
-        for term in one:
-            numbers.setdefault(term, len(numbers))
-    lengths = np.array([sum(one.values()) for one in counts], np.float64)
+        sizes.append(len(one))
+        columns.extend(numbers.setdefault(term, len(numbers)) for term in one)
+        values.extend(one.values())
+    num_passages = len(sizes)
+    rows = np.repeat(np.arange(num_passages), np.frombuffer(sizes, np.int64))
+    terms, often = np.frombuffer(columns, np.int64), np.frombuffer(values, np.float64)
+    frequencies = np.bincount(terms, minlength=len(numbers))
+    lengths = np.bincount(rows, often, minlength=num_passages)
     norms = k1 * (1 - b + b * lengths / lengths.mean())
-    rarity = {
-        term: math.log(1 + (len(counts) - frequency + 0.5) / (frequency + 0.5))
-        for term, frequency in frequencies.items()
-    }
-    rows = [row for row, one in enumerate(counts) for _ in one]
-    columns = [numbers[term] for one in counts for term in one]
-    values = [
-        rarity[term] * count / (count + norm)
-        for one, norm in zip(counts, norms.tolist(), strict=True)
-        for term, count in one.items()
-    ]
-    size = (len(counts), len(numbers))
-    gains = torch.sparse_coo_tensor(
-        torch.tensor([rows, columns]), torch.tensor(values), size, check_invariants=True
+    rarity = np.log(1 + (num_passages - frequencies + 0.5) / (frequencies + 0.5))
+    gains = (rarity[terms] * often / (often + norms[rows])).astype(np.float32)
+    matrix = torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack([rows, terms])),
+        torch.from_numpy(gains),
+        (num_passages, len(numbers)),
+        check_invariants=True,
     )
-    return TermMatrix(numbers, gains.coalesce())
+    return TermMatrix(numbers, matrix.coalesce())

@@ -218,7 +218,8 @@ class TrainingLoop(Generic[B]):
         if total < lowest.get("total", math.inf):
             progress.best_epoch = progress.epoch
             save_weights(self._folder / BEST, self._parameters, {"epoch": progress.epoch, "loss": total})
-        progress.lowest = {name: min(value, lowest.get(name, math.inf)) for name, value in losses.items()}
+        # In this order, so that a loss that is no number never becomes the lowest.
+        progress.lowest = {name: min(lowest.get(name, math.inf), value) for name, value in losses.items()}
         progress.evaluated = progress.epoch
         self._log.write("evaluation", progress.step, epoch=progress.epoch, **losses)
         best = progress.lowest["total"]

@@ -34,13 +34,30 @@ def test_options_reach_the_training_and_figures_are_shown(tmp_path: Path, monkey
     assert (runs[0].data, runs[0].is_free, runs[0].training.revisions) == (("a", "b:dev"), True, 3)
     assert runs[0].training.loss == LolSettings(0.0, 0.1, detach=True, scale=5.0)
     assert (runs[0].kind, runs[0].training.learning_rate) == ("vector", 0.001)
-    CliRunner().invoke(app, [*words.split(), "--reformulator", "sparse", "--out", str(tmp_path)])
+    sparse = [*words.split()[:-1], "--reformulator", "sparse"]
+    CliRunner().invoke(app, [*sparse, "--out", str(tmp_path)])
     assert (runs[1].kind, runs[1].training.learning_rate, runs[1].passage_tokens) == ("sparse", 2e-5, 128)
     CliRunner().invoke(app, ["train", "lol", "--data", "a", "--reformulator", "sparse", "--out", str(tmp_path)])
     CliRunner().invoke(app, ["train", "lol", "--data", "a", "--out", str(tmp_path)])
     assert [run.training.loss.scale for run in runs[2:]] == [1.0, 20.0]
     for text in ("0.5000", "0.7500", "1.2500", "12.5% of losses grow", "best after epoch 2 of 3"):
         assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--reformulator dense --free", "counts only with --reformulator vector"),
+        ("--passage-tokens 64", "counts only with --reformulator dense or --reformulator sparse"),
+        ("--piece-tokens 64", "counts only with --reformulator dense or --reformulator sparse"),
+        ("--scale 0", "0 makes all passages equal"),
+    ],
+)
+def test_options_that_would_not_count_are_refused(tmp_path: Path, words: str, said: str) -> None:
+    given = ["train", "lol", "--data", "a", "--out", str(tmp_path), *words.split()]
+    result = CliRunner().invoke(app, given, env={"COLUMNS": "160"})
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

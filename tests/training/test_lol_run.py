@@ -137,5 +137,17 @@ def test_another_plan_and_settings_without_embedder_are_refused(folder: Path, tm
     with pytest.raises(ConfigError, match="named twice"):
         run_lol_training(LolRun((str(folder),) * 2, TRAINING), tmp_path / "b", Config(), embedder=embedder)
     none = Config.model_validate({"embedder": {"name": "none"}})
-    with pytest.raises(ConfigError, match="name the embedder it is for"):
-        run_lol_training(LolRun((str(folder),), TRAINING), tmp_path / "c", none)
+    for kind in ("vector", "dense", "sparse"):
+        with pytest.raises(ConfigError, match=f"a reformulator of kind {kind} .* name one"):
+            run_lol_training(LolRun((str(folder),), TRAINING, kind), tmp_path / "c", none)
+
+
+def test_a_run_goes_on_with_less_memory_and_not_with_other_weights(folder: Path, tmp_path: Path) -> None:
+    config = Config.model_validate({"embedder": {"name": str(make_tiny_model(tmp_path / "tiny"))}})
+    short = replace(TRAINING, epochs=1)
+    report = run_lol_training(LolRun((str(folder),), short, "sparse"), tmp_path / "out", config)
+    less = LolRun((str(folder),), replace(short, chunk=4, piece_tokens=64), "sparse")
+    assert run_lol_training(less, tmp_path / "out", config) == report
+    make_tiny_model(tmp_path / "tiny", seed=1)
+    with pytest.raises(DataError, match=r"reformulator\.encoder"):
+        run_lol_training(LolRun((str(folder),), short, "sparse"), tmp_path / "out", config)

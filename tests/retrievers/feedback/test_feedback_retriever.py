@@ -58,6 +58,25 @@ def keys(hits: Sequence[Hit]) -> list[int]:
     return [hit.passage.key for hit in hits]
 
 
+def test_many_queries_are_revised_a_few_at_a_time_each_by_its_own_hits(parts: CorpusParts):
+    class Watching:
+        num_hits = 1
+
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def revise(self, queries: Sequence[Query], found: Sequence[Sequence[Hit]]) -> list[Query]:
+            self.sizes.append(len(queries))
+            return [Query(hits[0].passage.text) for hits in found]
+
+    watching, plain = Watching(), retriever(parts, "bm25")
+    queries = [Query(f"{WORDS[i % 10]} {WORDS[(i * 3) % 10]}") for i in range(40)]
+    again = FeedbackRetriever(plain, [watching]).retrieve(queries, 2)
+    first = [Query(hits[0].passage.text) for hits in plain.retrieve(queries, 1)]
+    assert [keys(hits) for hits in again] == [keys(hits) for hits in plain.retrieve(first, 2)]
+    assert watching.sizes == [16, 16, 8]
+
+
 def test_a_dense_search_is_repeated_with_the_mean_of_query_and_first_hits(parts: CorpusParts):
     plain, revised = retriever(parts, "dense"), retriever(parts, "dense", AVERAGE)
     assert parts.embedder is not None

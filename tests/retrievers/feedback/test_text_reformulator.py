@@ -190,6 +190,21 @@ def test_the_guard_of_texts_takes_the_lowest_guess_or_nothing(folder: Path) -> N
     assert guessing.choose_depths(*asked) == [0, 0]
 
 
+def test_the_guard_chooses_no_more_passages_than_are_read(folder: Path) -> None:
+    """After a question of eight tokens there is room for two passages of three and a part of a third."""
+    model = dense(folder)
+
+    class Rising(TextReformulator):
+        calls = 0
+
+        def forward(self, queries, sequences):  # type: ignore[no-untyped-def]
+            revision, self.calls = super().forward(queries, sequences), self.calls + 1
+            return type(revision)(revision.vectors, revision.loss_change.new_full((len(sequences),), -self.calls))
+
+    rising = Rising(model.encoder, "abc", "cosine", 5)
+    assert rising.choose_depths([" ".join(WORDS[:8])], unit(1), [hits(*range(6))], [NONE]) == [3]
+
+
 def test_before_training_terms_are_the_question_s_and_hardly_any_others(folder: Path) -> None:
     model = sparse(folder, is_shaken=False)
     question = f"{WORDS[0]} {WORDS[1]} {WORDS[0]}"
@@ -229,6 +244,25 @@ def test_a_word_of_several_tokens_counts_by_its_first_and_what_is_cut_not_at_all
     assert [one.term for one in sequence.first(0).occurrences] == ["b"]
 
 
+def test_words_of_a_question_that_is_too_long_to_be_read_keep_their_counts(folder: Path) -> None:
+    question = " ".join([*WORDS[:10], WORDS[9]])
+    model = sparse(folder, is_shaken=False)
+    [alone, revised] = model.revise(model.sequences([question] * 2, [[], [TEXTS[9]]], words_of))
+    assert len(alone) == 10
+    assert {term: weight for term, weight in revised.items() if term in alone} == alone
+    [sequence] = model.sequences([question], [[TEXTS[9]]], words_of)
+    assert [one.place for one in sequence.occurrences][:11] == [*range(1, 9), 9, 9, 9]
+    assert len(sequence.first(0).occurrences) == 11
+
+
+def test_a_question_is_cut_to_what_the_model_reads(folder: Path) -> None:
+    encoder = SequenceEncoder(folder, CPU, SequenceLimits())
+    assert (encoder.limits.query, encoder.limits.total) == (28, 30)
+    [tokens] = encoder.tokens([" ".join(WORDS * 2)])
+    sequence = encoder.sequence(tokens, [tokens])
+    assert (len(sequence.ids), sequence.num_passages) == (30, 0)
+
+
 def test_feedback_replaces_terms_and_searches_with_them(folder: Path) -> None:
     index = Bm25Index.build(KEYS, TEXTS, LexicalConfig(language="none"))
     feedback = TermFeedback(sparse(folder, is_shaken=False), index, 3)
@@ -247,14 +281,15 @@ def test_feedback_replaces_terms_and_searches_with_them(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [dense, sparse])
-def test_saved_and_loaded_it_is_the_same(folder: Path, tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_saved_and_loaded_it_is_the_same(folder: Path, tmp_path: Path, make, capfd) -> None:  # type: ignore[no-untyped-def]
     model = make(folder)
     save_reformulator(model, tmp_path / "m")
-    loaded = load_reformulator(tmp_path / "m", CPU)
+    assert capfd.readouterr() == ("", "")
+    loaded = load_reformulator(tmp_path / "m", lambda: CPU)
     assert type(loaded) is type(model)
     assert loaded.facts() == model.facts()
     for name, value in model.parameters.items():
         torch.testing.assert_close(loaded.parameters[name], value, rtol=0, atol=0)
     (tmp_path / "m" / "encoder" / "config.json").unlink()
     with pytest.raises(DataError, match="cannot be read as a reformulator"):
-        load_reformulator(tmp_path / "m", CPU)
+        load_reformulator(tmp_path / "m", lambda: CPU)

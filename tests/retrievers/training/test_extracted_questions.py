@@ -46,6 +46,14 @@ def test_of_texts_without_spaces_pairs_of_characters_are_words() -> None:
     assert {"丹頂", "湿原"} <= set(terms)
 
 
+def test_words_of_both_kinds_count_in_one_sentence() -> None:
+    """An English sentence does not become one of a single word by a name in Chinese, nor a long one short."""
+    named = TrainingPassage("a", "The cranes of the marsh follow 李明 at night. Cranes sleep.")
+    assert extract(ExtractedKind.sentences, named, OTHER) == "The cranes of the marsh follow 李明 at night."
+    long = TrainingPassage("a", "Ice " * 32 + "丹頂は湿原で眠る ice. Ice.")
+    assert extract(ExtractedKind.sentences, long, OTHER) == ""
+
+
 def test_a_passage_of_one_short_line_has_no_sentence() -> None:
     assert extract(ExtractedKind.sentences, TrainingPassage("a", "Ice. Snow."), OTHER) == ""
 

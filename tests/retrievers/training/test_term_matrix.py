@@ -18,7 +18,7 @@ def test_products_are_the_index_s_scores(k1: float, b: float) -> None:
     rng = random.Random(0)
     texts = [" ".join(rng.choices([f"word{i}" for i in range(30)], k=rng.randint(1, 20))) for _ in range(50)]
     index = Bm25Index.build(np.arange(50), texts, LexicalConfig(language="none", k1=k1, b=b))
-    matrix = term_matrix([index.term_counts(text) for text in texts], k1, b)
+    matrix = term_matrix((index.term_counts(text) for text in texts), k1, b)
     query = {"word3": 2.0, "word7": 0.5, "word11": 1.25}
     weights = torch.zeros(len(matrix.numbers))
     for term, weight in query.items():
