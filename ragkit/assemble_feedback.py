@@ -61,8 +61,8 @@ def _check_twice(tables: Sequence[FeedbackTable], feedback: Sequence[Feedback]) 
     num_of_terms = sum(isinstance(one, Rm3 | TermFeedback) for one in feedback)
     for number, what in ((num_of_terms, "terms"), (len(feedback) - num_of_terms, "vectors")):
         if number > 1:
-            kinds = " and ".join(table.kind for table in tables)
-            raise ConfigError(f"feedback of the kinds {kinds} would revise {what} twice; keep one")
+            named = (table.model if isinstance(table, LolFeedback) else table.kind for table in tables)
+            raise ConfigError(f"feedback by {' and '.join(named)} would revise {what} twice; keep one")
 
 
 def _of_vectors(table: AverageFeedback | RocchioFeedback, dense: DenseRetriever) -> Feedback:

@@ -88,7 +88,7 @@ def test_what_a_model_revises_must_be_searched_and_by_one_kind_only(tmp_path: Pa
     config = {"retrieval": {"method": "dense", "feedback": feedback}}
     with (
         Corpus.open(tmp_path / "c", config=config, embedder=HashEmbedder()) as corpus,
-        pytest.raises(ConfigError, match="lol and average would revise vectors twice"),
+        pytest.raises(ConfigError, match="models/m and average would revise vectors twice"),
     ):
         corpus.load()
 

@@ -95,8 +95,11 @@ class LolReport:
             table.add_row("", "with guard", *(f"{value:.4f}" for value in one.guarded))
             table.add_row("", "loss", *(f"{value:.4f}" for value in one.losses))
             table.add_row("", f"{one.worse:.1%} of losses grow")
+        best = f"best after epoch {self.outcome.best_epoch} of {self.outcome.epochs}"
+        if not self.outcome.best_epoch:
+            best = f"no epoch of {self.outcome.epochs} lowered the held-out loss: this is the untrained model"
         table.caption = (
-            f"best after epoch {self.outcome.best_epoch} of {self.outcome.epochs}, {self.outcome.seconds:.0f} s; "
+            f"{best}, {self.outcome.seconds:.0f} s; "
             f"guard revises from a guessed gain of {self.threshold:g}; losses grow: with {MOST_FEEDBACK} passages "
             f"against none; {self.model}"
         )

@@ -60,6 +60,13 @@ def test_options_that_would_not_count_are_refused(tmp_path: Path, words: str, sa
     assert said in result.output
 
 
+def test_a_model_that_no_epoch_made_better_is_named_as_such() -> None:
+    figures = DepthFigures((0.5,) * 6, (1.25,) * 6, (0.5,) * 6, 0.0)
+    outcome = Outcome(9, 3, 12, 4, 0, 1.25, 1.25, 60.0, 100.0)
+    table = LolReport(Path("model"), outcome, 0.0, {"a:train": figures}).table()
+    assert str(table.caption).startswith("no epoch of 4 lowered the held-out loss: this is the untrained model")
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["train", "lol", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
