@@ -219,7 +219,7 @@ def run(kind: str, examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_history_equals_its_model(kind: str):
-    run(kind, 2, 30)
+    run(kind, 3, 30)
 
 
 @pytest.mark.slow

@@ -211,10 +211,10 @@ class _Memory:
         self._thread.join()
 
     def growth(self) -> LoadFigure:
-        """Judged over ten minutes alone: in one minute it is mostly threads that begin and caches that fill."""
+        """In one minute it is mostly threads that begin and caches that fill; ten minutes tell more."""
         is_long = len(self._seen) >= _JUDGED_S
         name = "memory, last minute to second, change" if is_long else "memory, last sixth to second, change"
-        return LoadFigure(name, 100 * growth(self._seen), "%", "<= 2" if is_long else "")
+        return LoadFigure(name, 100 * growth(self._seen), "%", "<= 2")
 
     def last_mb(self) -> float:
         """When last looked at."""
