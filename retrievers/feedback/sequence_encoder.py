@@ -71,10 +71,6 @@ class SequenceEncoder:
         return int(self.model.transformers_model.config.hidden_size)
 
     @property
-    def dim(self) -> int:
-        return int(self.model.get_embedding_dimension())
-
-    @property
     def parameters(self) -> dict[str, Tensor]:
         """By name, each once."""
         return dict(self.model.named_parameters())

@@ -31,8 +31,11 @@ class TermFeedback:
         return self._depth
 
     def revise(self, queries: Sequence[Query], found: Sequence[Sequence[Hit]]) -> list[Query]:
-        """As `Feedback.revise`; a query of which no term is left stays as it is, too."""
-        places = [i for i, hits in enumerate(found) if hits]
+        """As `Feedback.revise`; a query of which no term is left stays as it is, too.
+
+        So does one that came with terms of its own: the model reads texts, and would lose them.
+        """
+        places = [i for i, hits in enumerate(found) if hits and queries[i].terms is None]
         texts = [[hit.passage.titled_text for hit in found[i][: self._depth]] for i in places]
         questions = [queries[i].text for i in places]
         sequences = self._model.sequences(questions, texts, self._index.words) if places else []

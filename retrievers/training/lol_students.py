@@ -190,10 +190,11 @@ class TermStudent:
         places = torch.tensor(kept, dtype=torch.int64, device=found.rows.device)
         weights = found.weights.new_zeros(len(asked), len(numbers))
         weights = weights.index_put((found.rows[places], columns), found.weights[places])
-        has_any = torch.tensor([bool(each.rows) for each in asked], device=weights.device)
         revised = torch.nn.functional.normalize(weights, dim=1)
-        base = self.unrevised(one, [each.query for each in asked])
-        return Revision(torch.where(has_any[:, None], revised, base), found.loss_change)
+        if alone := [i for i, each in enumerate(asked) if not each.rows]:
+            base = self.unrevised(one, [asked[i].query for i in alone])
+            revised = revised.index_put((torch.tensor(alone, device=revised.device),), base)
+        return Revision(revised, found.loss_change)
 
 
 def _tensor(rows: FloatArray) -> Tensor:

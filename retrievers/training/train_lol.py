@@ -152,16 +152,18 @@ class _Reformulator:
         back = torch.tensor([i for piece in pieces for i in piece], device=rows[0].device).argsort()
         revised = torch.cat(list(rows))[back]
         queries = [each.query for each in batch.asked]
-        scored = (
-            self._candidates[batch.place],
-            [query.relevant for query in queries],
-            settings.loss.scale,
-            settings.chunk,
-        )
-        losses = reformulation_losses(revised[:, :-1], *scored).losses
+
+        def losses_of(vectors: Tensor, asked: Sequence[FeedbackQuery]) -> Tensor:
+            relevant = [query.relevant for query in asked]
+            candidates = self._candidates[batch.place]
+            return reformulation_losses(vectors, candidates, relevant, settings.loss.scale, settings.chunk).losses
+
+        losses = losses_of(revised[:, :-1], queries)
         with torch.no_grad():
-            asked = self._student.unrevised(self._sets[batch.place], queries)
-            changes = losses - reformulation_losses(asked, *scored).losses
+            # Once a query, not once for each of its revisions.
+            distinct = queries[:: settings.revisions]
+            before = losses_of(self._student.unrevised(self._sets[batch.place], distinct), distinct)
+            changes = losses - before.repeat_interleave(settings.revisions)
         guess = torch.nn.functional.smooth_l1_loss(revised[:, -1], changes)
         return lol_loss(losses.reshape(-1, settings.revisions), settings.loss), guess
 

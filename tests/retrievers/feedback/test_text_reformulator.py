@@ -276,6 +276,8 @@ def test_feedback_replaces_terms_and_searches_with_them(folder: Path) -> None:
     assert keys[0, 0] == 0
     assert set(keys[0][keys[0] >= 0]) == {0, 4}
     assert set(dict(unheard.terms or ())) >= set(TEXTS[2].split())
+    own = Query(WORDS[0], terms=((WORDS[9], 2.0),))
+    assert feedback.revise([own], [hits(0, 4)]) == [own]
     cautious = TermFeedback(sparse(folder, is_shaken=False), index, 3, is_guarded=True)
     assert cautious.revise(asked[:1], [hits(0, 4)]) == asked[:1]
 
