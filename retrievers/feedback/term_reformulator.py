@@ -18,6 +18,7 @@ from ragkit.extras import require
 from ragkit.retrievers.feedback.feedback_sequences import FeedbackSequence, SequenceLimits
 from ragkit.retrievers.feedback.reformulator import depths_of_lowest_loss
 from ragkit.retrievers.feedback.sequence_encoder import SequenceEncoder
+from ragkit.retrievers.feedback.sequence_reformulator import SequenceReformulator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,7 @@ class TermWeights:
     loss_change: Tensor
 
 
-class TermReformulator:
+class TermReformulator(SequenceReformulator):
     """Weighs the terms of a question and of the passages that it found.
 
     A term of the question begins with the weight of its count, one of a passage with nearly nothing. A question
@@ -87,23 +88,8 @@ class TermReformulator:
     kind: Literal["sparse"] = "sparse"
 
     def __init__(self, encoder: SequenceEncoder, language: str, most: int, threshold: float = 0.0) -> None:
-        self.encoder, self.language, self.most, self.threshold = encoder, language, most, threshold
-        nn = require("torch").nn
-        heads = {"weight": nn.Linear(encoder.width, 1), "loss_change": nn.Linear(encoder.width, 1)}
-        for head in heads.values():
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
-        self._heads = nn.ModuleDict(heads).to(encoder.placement.device)
-
-    @property
-    def heads(self) -> Mapping[str, Tensor]:
-        """Weights beside those of the encoder, by name."""
-        return dict(self._heads.named_parameters())
-
-    @property
-    def parameters(self) -> Mapping[str, Tensor]:
-        """By name, to train."""
-        return {**self.heads, **{f"encoder.{name}": value for name, value in self.encoder.parameters.items()}}
+        super().__init__(encoder, "weight", most, threshold)
+        self.language = language
 
     def facts(self) -> dict[str, Any]:
         """JSON facts to make the same model from, but for its weights."""
@@ -120,10 +106,6 @@ class TermReformulator:
         limits = SequenceLimits(passage=facts["passage_tokens"])
         read = SequenceEncoder(encoder, placement, limits)
         return cls(read, facts["language"], facts["most"], facts["threshold"])
-
-    def load(self, heads: Mapping[str, Tensor]) -> None:
-        """Take the weights of these names. Raises RuntimeError where they are of another shape."""
-        self._heads.load_state_dict(heads)
 
     def sequences(
         self, questions: Sequence[str], passages: Sequence[Sequence[str]], words_of: WordsOf

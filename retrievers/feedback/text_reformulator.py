@@ -14,6 +14,7 @@ from ragkit.records import FloatArray, Hit
 from ragkit.retrievers.feedback.feedback_sequences import FeedbackSequence, SequenceLimits
 from ragkit.retrievers.feedback.reformulator import Revision, depths_of_lowest_loss
 from ragkit.retrievers.feedback.sequence_encoder import SequenceEncoder
+from ragkit.retrievers.feedback.sequence_reformulator import SequenceReformulator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _FIRST_SHARE = 0.25
 
 
-class TextReformulator:
+class TextReformulator(SequenceReformulator):
     """Adds to the question's vector a share of the vector that an encoder makes of the whole sequence.
 
     The share is the model's own for each sequence, and starts the same for all. A question without passages stays
@@ -47,25 +48,9 @@ class TextReformulator:
         query_prompt: str = "",
         threshold: float = 0.0,
     ) -> None:
-        self.encoder, self.fingerprint, self.metric, self.most = encoder, fingerprint, metric, most
-        self.query_prompt, self.threshold = query_prompt, threshold
-        nn = require("torch").nn
-        heads = {"share": nn.Linear(encoder.width, 1), "loss_change": nn.Linear(encoder.width, 1)}
-        for head in heads.values():
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
-        nn.init.constant_(heads["share"].bias, _FIRST_SHARE)
-        self._heads = nn.ModuleDict(heads).to(encoder.placement.device)
-
-    @property
-    def heads(self) -> Mapping[str, Tensor]:
-        """Weights beside those of the encoder, by name."""
-        return dict(self._heads.named_parameters())
-
-    @property
-    def parameters(self) -> Mapping[str, Tensor]:
-        """By name, to train."""
-        return {**self.heads, **{f"encoder.{name}": value for name, value in self.encoder.parameters.items()}}
+        super().__init__(encoder, "share", most, threshold)
+        self.fingerprint, self.metric, self.query_prompt = fingerprint, metric, query_prompt
+        require("torch").nn.init.constant_(self._heads["share"].bias, _FIRST_SHARE)
 
     def facts(self) -> dict[str, Any]:
         """JSON facts to make the same model from, but for its weights."""
@@ -90,10 +75,6 @@ class TextReformulator:
             facts["query_prompt"],
             facts["threshold"],
         )
-
-    def load(self, heads: Mapping[str, Tensor]) -> None:
-        """Take the weights of these names. Raises RuntimeError where they are of another shape."""
-        self._heads.load_state_dict(heads)
 
     def sequences(self, questions: Sequence[str], passages: Sequence[Sequence[str]]) -> list[FeedbackSequence]:
         """Of each question with the first `most` of its passages' texts."""
