@@ -54,9 +54,9 @@ class SearchedShard:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
         effort, fetch = self._effort_for(k), self._first_fetch(k)
         found, rows = self.index.nearest(queries, fetch, effort)
-        plain = self._plain(found, rows, k)
-        if plain.all():
+        if self._all_plain(found, rows, k):
             return found[:, :k], self.shard.keys[rows[:, :k]]
+        plain = self._plain(found, rows, k)
         scores, keys = _nothing(len(queries), k)
         if plain.any():
             scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
@@ -89,6 +89,12 @@ class SearchedShard:
             fetch = min(2 * fetch, len(self.shard))
             effort = Effort(min(2 * effort.effort + 1, self.index.max_effort), effort.refine_factor)
             found = self.index.nearest(queries[waiting], fetch, effort)
+
+    def _all_plain(self, found: FloatArray, rows: KeyArray, k: int) -> bool:
+        """Whether all are `_plain` in a shard without dead rows, as it is with most: told in microseconds."""
+        if self._is_dead is not None or found.shape[1] < max(1, k) or not len(found):
+            return False
+        return bool((found[:, 1:] < found[:, :-1]).all()) and min(rows[:, -1].tolist()) >= 0
 
     def _plain(self, found: FloatArray, rows: KeyArray, k: int) -> NDArray[np.bool_]:
         """bool (q,): where the first k found are the answer: none is dead or missing, and nothing ties."""
