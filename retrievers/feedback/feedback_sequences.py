@@ -72,18 +72,19 @@ def feedback_sequence(
     return FeedbackSequence(tuple(ids), tuple(types), tuple(separators))
 
 
-def collate(sequences: Sequence[FeedbackSequence], pad: int) -> SequenceBatch:
-    """Rows in this order; `pad` is the token that fills them up."""
+def collate(sequences: Sequence[FeedbackSequence], pad: int, least: int = 0) -> SequenceBatch:
+    """Rows in this order; `pad` is the token that fills them up, to `least` tokens or the longest."""
+    width = max(least, *(len(one.ids) for one in sequences))
     return SequenceBatch(
-        _padded([one.ids for one in sequences], pad),
-        _padded([(1,) * len(one.ids) for one in sequences], 0),
-        _padded([one.types for one in sequences], 0),
+        _padded([one.ids for one in sequences], pad, width),
+        _padded([(1,) * len(one.ids) for one in sequences], 0, width),
+        _padded([one.types for one in sequences], 0, width),
         _padded([one.separators for one in sequences], NO_SEPARATOR),
     )
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int) -> TokenArray:
-    padded = np.full((len(rows), max(map(len, rows))), fill, np.int64)
+def _padded(rows: Sequence[Sequence[int]], fill: int, width: int = 0) -> TokenArray:
+    padded = np.full((len(rows), max(width, *map(len, rows))), fill, np.int64)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded

@@ -63,6 +63,18 @@ def test_batches_of_prefixes_equal_the_published_codes(number: int) -> None:
     np.testing.assert_array_equal(batch.separators, expected["sep_indices"])
 
 
+def test_a_wider_batch_has_padding_more_and_nothing_else() -> None:
+    rows = [sequence("q0", golden()["runs"]["q0"]).first(size) for size in (0, 1)]
+    narrow = collate(rows, pad=7)
+    wide = collate(rows, pad=7, least=narrow.ids.shape[1] + 3)
+    for name, fill in (("ids", 7), ("mask", 0), ("types", 0)):
+        whole, part = getattr(wide, name), getattr(narrow, name)
+        np.testing.assert_array_equal(whole[:, :-3], part)
+        assert (whole[:, -3:] == fill).all()
+    np.testing.assert_array_equal(wide.separators, narrow.separators)
+    np.testing.assert_array_equal(collate(rows, pad=7, least=1).ids, narrow.ids)
+
+
 def test_smaller_revisions_are_prefixes_and_none_is_the_query_alone() -> None:
     whole = sequence("q0", golden()["runs"]["q0"])
     for count in range(6):
