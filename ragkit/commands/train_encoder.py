@@ -69,6 +69,10 @@ def encoder(
         int, typer.Option(min=0, help="While training, longer passages are cut; 0: none.")
     ] = 0,
     piece_tokens: Annotated[int, typer.Option(min=1, help="Tokens at a time: bounds the memory alone.")] = 4096,
+    base_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Of the base's weights in the result: forgets less, and learns less."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of questions.")] = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -103,6 +107,7 @@ def encoder(
         batch_size=batch_size,
         list_length=list_length,
         piece_tokens=piece_tokens,
+        base_share=base_share,
         seed=seed,
     )
     settings = load_config(config)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragkit.extras import require
 from ragkit.retrievers.training.encoder_batches import Batch, batches, shuffled, split_lists
 from ragkit.retrievers.training.examples import TrainingList, TrainingSet, check_normalised
 from ragkit.retrievers.training.gradient_cache import batch_gradients, loss_of
@@ -25,7 +26,8 @@ class EncoderTraining:
     """How to train. batch_size: questions a step. list_length: passages of each that are used.
 
     piece_tokens: tokens that are embedded at a time: bounds the memory, changes no result. patience: evaluations
-    without improvement after which training ends.
+    without improvement after which training ends. base_share: of the weights before training in those that come
+    out, from 0 to 1 (WiSE-FT, arXiv 2109.01903): less is learnt, and less is forgotten of other collections.
     """
 
     loss: LossSettings = field(default_factory=LossSettings)
@@ -37,6 +39,7 @@ class EncoderTraining:
     list_length: int = 20
     patience: int = 2
     piece_tokens: int = 4096
+    base_share: float = 0.0
     seed: int = 0
 
 
@@ -47,7 +50,9 @@ def train_encoder(
     folder: Path,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Train `student`, whose weights are then the best by held-out loss. Called again after a kill, it goes on.
+    """Train `student`, whose weights are then the best by held-out loss, mixed with those of before.
+
+    Called again after a kill, with the student as it was before training, it goes on.
 
     Args:
         folder, tell: as of `TrainingLoop`.
@@ -58,6 +63,7 @@ def train_encoder(
     check_normalised(data.lists)
     lists = [entry.first(settings.list_length) for entry in data.lists if len(entry.passages) > 1]
     trained = _Encoder(data, *split_lists(lists), student, settings)
+    before = {name: value.detach().clone() for name, value in student.parameters.items()}
     schedule = Schedule(
         settings.learning_rate,
         settings.weight_decay,
@@ -67,7 +73,16 @@ def train_encoder(
         warmup_steps(trained.steps_an_epoch),
         ("total", "listwise"),
     )
-    return TrainingLoop(trained, schedule, folder, tell).finish()
+    outcome = TrainingLoop(trained, schedule, folder, tell).finish()
+    _mix(student.parameters, before, settings.base_share)
+    return outcome
+
+
+def _mix(parameters: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights towards those of before by this share of the way."""
+    with require("torch").no_grad():
+        for name, value in parameters.items():
+            value.lerp_(before[name], share)
 
 
 class _Encoder:

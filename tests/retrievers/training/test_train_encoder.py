@@ -111,6 +111,25 @@ def test_a_model_that_cannot_get_better_stays_as_it_was(model: Path, tmp_path: P
         assert torch.equal(student.parameters[name], value), name
 
 
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_weights_of_before_have_their_share_in_the_result(model: Path, tmp_path: Path, share: float) -> None:
+    before, whole = Student(str(model), CPU).parameters, trained(model, tmp_path / "whole").parameters
+    mixed = trained(model, tmp_path / "mixed", replace(FAST, base_share=share)).parameters
+    moved = [name for name in before if not torch.equal(whole[name], before[name])]
+    assert moved
+    for name in before:
+        expected = share * before[name] + (1 - share) * whole[name]
+        torch.testing.assert_close(mixed[name], expected, atol=1e-6, rtol=0)
+
+
+def test_a_run_that_goes_on_mixes_with_the_weights_before_its_first_step(model: Path, tmp_path: Path) -> None:
+    settings = replace(FAST, base_share=0.5)
+    whole = trained(model, tmp_path / "whole", settings).parameters
+    trained(model, tmp_path / "parts", settings)
+    again = trained(model, tmp_path / "parts", settings).parameters
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
 def test_a_saved_model_embeds_as_the_student_does(model: Path, tmp_path: Path) -> None:
     student = trained(model, tmp_path, replace(FAST, epochs=1))
     student.save(tmp_path / "model")
