@@ -12,8 +12,8 @@ from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_repo
 from ragkit.config import load_config
 
 # The learning rates of LoL's published runs for encoders; a small model from nothing takes a higher one.
-_RATES = {"vector": 1e-3, "dense": 2e-5, "sparse": 2e-5}
-_SCALES = {"vector": 20.0, "dense": 20.0, "sparse": 1.0}
+_RATES = {"vector": 1e-3, "dense": 5e-5, "sparse": 2e-5}
+_SCALES = {"vector": 50.0, "dense": 50.0, "sparse": 1.0}
 _COUNTS_WITH = {"free": ("vector",), "passage_tokens": ("dense", "sparse"), "piece_tokens": ("dense", "sparse")}
 
 
@@ -39,7 +39,7 @@ def lol(
     ] = False,
     scale: Annotated[
         float | None,
-        typer.Option(min=0, help="Of scores before the softmax; unset 20, for cosines, or 1, for terms."),
+        typer.Option(min=0, help="Of scores before the softmax; unset 50, for cosines, or 1, for terms."),
     ] = None,
     revisions: Annotated[int, typer.Option(min=1, max=6, help="Of each query, by different depths, a step.")] = 2,
     free: Annotated[
@@ -53,7 +53,10 @@ def lol(
     epochs: Annotated[int, typer.Option(min=1, help="At most; training stops when nothing improves.")] = 20,
     learning_rate: Annotated[
         float | None,
-        typer.Option(min=0, help="The highest, after the warm-up; unset 0.001, or 0.00002 where texts are read."),
+        typer.Option(
+            min=0,
+            help="The highest, after the warm-up; unset 0.001 (vector), 0.00005 (dense) or 0.00002 (sparse).",
+        ),
     ] = None,
     passage_tokens: Annotated[
         int, typer.Option(min=1, help="Of each passage that is read as text; longer ones are cut.")

@@ -35,7 +35,7 @@ class LolTraining:
     piece_tokens: tokens that are read at a time: bounds the memory, changes no result.
     """
 
-    loss: LolSettings = field(default_factory=lambda: LolSettings(scale=20.0))
+    loss: LolSettings = field(default_factory=lambda: LolSettings(scale=50.0))
     revisions: int = 2
     epochs: int = 20
     batch_size: int = 64
