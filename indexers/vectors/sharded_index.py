@@ -54,9 +54,9 @@ class SearchedShard:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
         effort, fetch = self._effort_for(k), self._first_fetch(k)
         found, rows = self.index.nearest(queries, fetch, effort)
-        if self._all_plain(found, rows, k):
+        plain = None if self._all_plain(found, rows, k) else self._plain(found, rows, k)
+        if plain is None or (len(plain) and plain.all()):
             return found[:, :k], self.shard.keys[rows[:, :k]]
-        plain = self._plain(found, rows, k)
         scores, keys = _nothing(len(queries), k)
         if plain.any():
             scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
@@ -91,7 +91,7 @@ class SearchedShard:
             found = self.index.nearest(queries[waiting], fetch, effort)
 
     def _all_plain(self, found: FloatArray, rows: KeyArray, k: int) -> bool:
-        """Whether all are `_plain` in a shard without dead rows, as it is with most: told in microseconds."""
+        """A quicker test for shards without dead rows: whether `_plain` would be True for all, of one at least."""
         if self._is_dead is not None or found.shape[1] < max(1, k) or not len(found):
             return False
         return bool((found[:, 1:] < found[:, :-1]).all()) and min(rows[:, -1].tolist()) >= 0

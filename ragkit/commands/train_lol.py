@@ -11,7 +11,8 @@ import typer
 from ragkit.commands.shared import ConfigOption, JsonOption, going_on, show_report
 from ragkit.config import load_config
 
-# The learning rates of LoL's published runs for encoders; a small model from nothing takes a higher one.
+# sparse: LoL's published one; dense: that of docs/measurements/2026-11-28-feedback.md; a small model from nothing
+# takes a higher one.
 _RATES = {"vector": 1e-3, "dense": 5e-5, "sparse": 2e-5}
 _SCALES = {"vector": 50.0, "dense": 50.0, "sparse": 1.0}
 _COUNTS_WITH = {"free": ("vector",), "passage_tokens": ("dense", "sparse"), "piece_tokens": ("dense", "sparse")}

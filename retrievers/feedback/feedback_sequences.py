@@ -47,7 +47,7 @@ class FeedbackSequence:
 
 @dataclass(frozen=True, slots=True)
 class SequenceBatch:
-    """int64 (n, longest): padded on the right, mask 1 where a token is. separators: (n, most), padded by -100."""
+    """int64 (n, width): padded on the right, mask 1 where a token is. separators: (n, most), padded by -100."""
 
     ids: TokenArray
     mask: TokenArray
@@ -74,7 +74,8 @@ def feedback_sequence(
 
 def collate(sequences: Sequence[FeedbackSequence], pad: int, least: int = 0) -> SequenceBatch:
     """Rows in this order; `pad` is the token that fills them up, to `least` tokens or the longest."""
-    width = max(least, *(len(one.ids) for one in sequences))
+    longest = max(len(one.ids) for one in sequences)
+    width = max(least, longest)
     return SequenceBatch(
         _padded([one.ids for one in sequences], pad, width),
         _padded([(1,) * len(one.ids) for one in sequences], 0, width),
@@ -84,7 +85,8 @@ def collate(sequences: Sequence[FeedbackSequence], pad: int, least: int = 0) -> 
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int, width: int = 0) -> TokenArray:
-    padded = np.full((len(rows), max(width, *map(len, rows))), fill, np.int64)
+    longest = max(map(len, rows))
+    padded = np.full((len(rows), max(width, longest)), fill, np.int64)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 _PLACES_UNUSED = 2
 # [CLS] and [SEP].
 _AROUND_QUERY = 2
-# Batches are as wide as a multiple of this: of every width that they meet, CPU libraries keep memory.
+# On CPUs batches are as wide as a multiple of this: torch keeps memory there for every width that it has met.
 _STEP = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSequences:
-    """states: (n, longest, width), of every token. vectors: (n, dim), pooled as the embedder pools."""
+    """states: (n, tokens, width), padding among the tokens. vectors: (n, dim), pooled as the embedder pools."""
 
     states: Tensor
     vectors: Tensor
@@ -92,12 +93,17 @@ class SequenceEncoder:
         tokenizer = self.model.tokenizer
         return feedback_sequence(question, passages, tokenizer.cls_token_id, tokenizer.sep_token_id, self.limits)
 
+    def batch_width(self, longest: int) -> int:
+        """Tokens that each row takes of a batch whose longest sequence has so many."""
+        if self.placement.device != "cpu":
+            return longest
+        return min(self.limits.total, math.ceil(longest / _STEP) * _STEP)
+
     def read(self, sequences: Sequence[FeedbackSequence]) -> ReadSequences:
         """float32, on the model's device, with gradients where they are on."""
         torch = require("torch")
         longest = max(len(one.ids) for one in sequences)
-        width = min(self.limits.total, -(-longest // _STEP) * _STEP)
-        batch = collate(sequences, self.model.tokenizer.pad_token_id, width)
+        batch = collate(sequences, self.model.tokenizer.pad_token_id, self.batch_width(longest))
         features = {"input_ids": batch.ids, "attention_mask": batch.mask}
         if self._num_types:
             features["token_type_ids"] = batch.types.clip(max=self._num_types - 1)

@@ -17,7 +17,7 @@ class SequenceReformulator:
 
     Args:
         encoder: it is trained.
-        head: name of the linear head that revises, beside "loss_change"; both give 0 before training.
+        head: name of the linear head that revises, beside "loss_change"; both give 0 unless a subclass sets them.
         most: passages that are looked at.
         threshold: as of `VectorReformulator`.
     """

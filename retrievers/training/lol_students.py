@@ -227,4 +227,4 @@ def _pieces(
         )
         for each in asked
     ]
-    return list(batches_by_length(lengths, most_tokens))
+    return list(batches_by_length([encoder.batch_width(length) for length in lengths], most_tokens))

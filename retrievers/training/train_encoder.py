@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def train_encoder(
     check_normalised(data.lists)
     lists = [entry.first(settings.list_length) for entry in data.lists if len(entry.passages) > 1]
     trained = _Encoder(data, *split_lists(lists), student, settings)
-    before = {name: value.detach().clone() for name, value in student.parameters.items()}
+    before = _copied(student.parameters) if settings.base_share else {}
     schedule = Schedule(
         settings.learning_rate,
         settings.weight_decay,
@@ -74,15 +74,20 @@ def train_encoder(
         ("total", "listwise"),
     )
     outcome = TrainingLoop(trained, schedule, folder, tell).finish()
-    _mix(student.parameters, before, settings.base_share)
-    return outcome
+    return _mixed(outcome, trained, before, settings.base_share) if settings.base_share else outcome
 
 
-def _mix(parameters: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float) -> None:
-    """Move the weights towards those of before by this share of the way."""
+def _copied(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """In the memory of the CPU, for they are wanted once."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in parameters.items()}
+
+
+def _mixed(outcome: Outcome, trained: _Encoder, before: Mapping[str, Tensor], share: float) -> Outcome:
+    """Move the weights towards those of before by this share of the way; the outcome with the loss of these."""
     with require("torch").no_grad():
-        for name, value in parameters.items():
-            value.lerp_(before[name], share)
+        for name, value in trained.parameters.items():
+            value.lerp_(before[name].to(value.device), share)
+    return replace(outcome, best=trained.held_out()["total"])
 
 
 class _Encoder:

@@ -39,7 +39,9 @@ def test_options_reach_the_training_and_figures_are_shown(tmp_path: Path, monkey
     assert (runs[1].kind, runs[1].training.learning_rate, runs[1].passage_tokens) == ("sparse", 2e-5, 128)
     CliRunner().invoke(app, ["train", "lol", "--data", "a", "--reformulator", "sparse", "--out", str(tmp_path)])
     CliRunner().invoke(app, ["train", "lol", "--data", "a", "--out", str(tmp_path)])
-    assert [run.training.loss.scale for run in runs[2:]] == [1.0, 50.0]
+    CliRunner().invoke(app, ["train", "lol", "--data", "a", "--reformulator", "dense", "--out", str(tmp_path)])
+    assert [run.training.loss.scale for run in runs[2:]] == [1.0, 50.0, 50.0]
+    assert runs[4].training.learning_rate == 5e-5
     for text in ("0.5000", "0.7500", "1.2500", "12.5% of losses grow", "best after epoch 2 of 3"):
         assert text in shown.stdout
 

@@ -132,3 +132,19 @@ def test_a_passage_without_a_vector_is_named(make: Make, missing: int):
         CorpusDamagedError, match=rf"passages have no vector \(first: ({missing}|{2 * missing})\); run"
     ):
         index.vectors_of(np.array([120, missing]))
+
+
+@pytest.mark.parametrize("dead", [np.zeros(0, np.int64), np.array([3])])
+def test_dead_rows_that_are_far_away_cost_no_second_look(dead: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    # Row i lies nearer to the query than row i - 1, and none ties.
+    vectors = np.stack([np.linspace(0, 1, 40), np.ones(40)], axis=1).astype(np.float32)
+    index = in_shards(np.arange(40), vectors, 1, dead)
+
+    def settle(*_: object) -> None:
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr(SearchedShard, "_settle", settle)
+    _, keys = index.search(np.array([[1, 0], [2, 1]], np.float32), 3)
+    assert keys.tolist() == [[39, 38, 37]] * 2
+    with pytest.raises(AssertionError, match="looked again"):
+        in_shards(np.arange(40), vectors, 1, np.array([38])).search(np.array([[1, 0]], np.float32), 3)

@@ -99,6 +99,9 @@ def test_the_command_reports_and_names_what_is_wrong(model: str, data: Path, tmp
     assert told["training"]["steps"] == 2
     assert told["held_out"]["num_questions"] == 4
     assert "held-out nDCG@10" in run(*words).stdout
+    words[2] = str(tmp_path / "base")
+    kept = json.loads(run(*words, "--base-share", "1", "--json").stdout)
+    assert kept["held_out"]["trained"] == kept["held_out"]["base"] == told["held_out"]["base"]
     for wrong in (
         (),
         (str(data),),

@@ -17,6 +17,7 @@ from ragkit.errors import ConfigError, DataError
 from ragkit.indexers.lexical.bm25_index import Bm25Index
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import FloatArray, Hit, Passage, Query
+from ragkit.retrievers.feedback import sequence_encoder
 from ragkit.retrievers.feedback.feedback_sequences import FeedbackSequence, SequenceLimits
 from ragkit.retrievers.feedback.load_reformulator import load_reformulator, save_reformulator
 from ragkit.retrievers.feedback.sequence_encoder import SequenceEncoder
@@ -80,6 +81,22 @@ def test_an_encoder_pools_a_question_alone_as_its_embedder_does(folder: Path) ->
     with torch.no_grad():
         vectors = torch.nn.functional.normalize(encoder.read(sequences).vectors, dim=1).numpy()
     np.testing.assert_allclose(vectors, TextEmbedder(str(folder), CPU).embed_queries(questions), atol=1e-6)
+
+
+def test_a_batch_is_as_wide_as_a_multiple_and_never_wider_than_the_model_reads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = SequenceEncoder(folder, CPU, LIMITS)
+    words = encoder.tokens([WORDS[3], " ".join(WORDS[:3])])
+    sequences = [encoder.sequence(tokens, []) for tokens in words]
+    longest = max(len(one.ids) for one in sequences)
+    read = {}
+    for step, width in ((1, longest), (4, 4 * -(-longest // 4)), (1000, LIMITS.total)):
+        monkeypatch.setattr(sequence_encoder, "_STEP", step)
+        with torch.no_grad():
+            read[step] = encoder.read(sequences)
+        assert read[step].states.shape[1] == encoder.batch_width(longest) == width
+        torch.testing.assert_close(read[step].vectors, read[1].vectors, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("dense_tiny", "Bert"), ("dense_roberta_tiny", "Roberta")])

@@ -114,20 +114,38 @@ def test_a_model_that_cannot_get_better_stays_as_it_was(model: Path, tmp_path: P
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_weights_of_before_have_their_share_in_the_result(model: Path, tmp_path: Path, share: float) -> None:
     before, whole = Student(str(model), CPU).parameters, trained(model, tmp_path / "whole").parameters
-    mixed = trained(model, tmp_path / "mixed", replace(FAST, base_share=share)).parameters
+    student = Student(str(model), CPU)
+    outcome = train_encoder(DATA, student, replace(FAST, base_share=share), tmp_path / "mixed")
+    mixed = student.parameters
     moved = [name for name in before if not torch.equal(whole[name], before[name])]
     assert moved
     for name in before:
         expected = share * before[name] + (1 - share) * whole[name]
         torch.testing.assert_close(mixed[name], expected, atol=1e-6, rtol=0)
+    # The loss that is told is of the weights that are kept: of the base's own where all of them are.
+    assert (outcome.best == outcome.untrained) is (share == 1.0)
 
 
-def test_a_run_that_goes_on_mixes_with_the_weights_before_its_first_step(model: Path, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_mixes_with_the_weights_before_its_first_step(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = replace(FAST, base_share=0.5)
     whole = trained(model, tmp_path / "whole", settings).parameters
-    trained(model, tmp_path / "parts", settings)
-    again = trained(model, tmp_path / "parts", settings).parameters
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    monkeypatch.setattr(training_loop, "_CHECKPOINT_EVERY_S", 0.0)
+    real, done = module.batch_gradients, [0]
+
+    def killed(*given: object) -> object:
+        done[0] += 1
+        if done[0] == 7:
+            raise KeyboardInterrupt
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "batch_gradients", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(model, tmp_path / "parts", settings)
+    for _ in range(2):
+        again = trained(model, tmp_path / "parts", settings).parameters
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_a_saved_model_embeds_as_the_student_does(model: Path, tmp_path: Path) -> None:
