@@ -71,8 +71,8 @@ def encoder(
     piece_tokens: Annotated[int, typer.Option(min=1, help="Tokens at a time: bounds the memory alone.")] = 4096,
     base_share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Of the base's weights in the result: forgets less, and learns less."),
-    ] = 0.0,
+        typer.Option(min=0, max=1, help="Of the base's weights in the result; 0: the trained ones alone."),
+    ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of questions.")] = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -76,7 +76,7 @@ def lol(
     """Train a model that revises queries by the passages that they found first (LoL).
 
     A fifth of each collection's queries is held out: training stops by them, and they choose the guard. Use it
-    with feedback = {kind = "lol", model = "OUT/model", depth = 3} in the table retrieval.
+    with feedback = {kind = "lol", model = "OUT/model", depth = 2} in the table retrieval.
     """
     from ragkit.progress import index_progress
     from ragkit.retrievers.training.lol_loss import LolSettings
