@@ -53,6 +53,10 @@ class CorpusNotFoundError(CorpusError):
     """There is no corpus in the folder."""
 
 
+class CorpusDeletedError(CorpusError):
+    """The vector store was deleted while a request to it was on its way."""
+
+
 class CorpusLockedError(CorpusError):
     """Another process is writing to the corpus."""
 

@@ -66,6 +66,9 @@ class StoreFolder:
             if store in self._dropped:
                 raise KeyError(store)
             if store not in self._open:
+                # It may have been deleted, folder and all, since it was found.
+                if not self.shelf.has(store):
+                    raise KeyError(store)
                 path = self._folder / store
                 StoreCorpus.make(path, self._models)
                 self._open[store] = StoreCorpus(path, self._models)
@@ -126,7 +129,7 @@ class StoreFolder:
             return {
                 store: corpus
                 for store, corpus in self._dropped.items()
-                if store != busy and (corpus is None or not corpus.is_used)
+                if store != busy and (corpus is None or corpus.retire())
             }
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from ragkit import __version__, assemble
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
-from ragkit.errors import CorpusError, CorpusLockedError
+from ragkit.errors import CorpusDeletedError, CorpusError, CorpusLockedError
 from ragkit.indexers import manifest
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
@@ -86,7 +86,7 @@ class StoreCorpus(Corpus):
             made_with=made,
             redraw=models.redraw,
         )
-        self._users = 0
+        self._users, self._is_retired = 0, False
         self._counting = threading.Lock()
 
     @classmethod
@@ -118,10 +118,18 @@ class StoreCorpus(Corpus):
         """Whether somebody works with it."""
         return self._users > 0
 
+    def retire(self) -> bool:
+        """Let nobody begin to work with it any more; False, and nothing is changed, where somebody does."""
+        with self._counting:
+            self._is_retired = self._users == 0
+            return self._is_retired
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Whoever works with it says so."""
+        """Whoever works with it says so. Raises CorpusDeletedError where it was retired before."""
         with self._counting:
+            if self._is_retired:
+                raise CorpusDeletedError(f"the vector store {self.name} was deleted; name another one")
             self._users += 1
         try:
             yield

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ragkit.errors import (
     ContextLengthError,
+    CorpusDeletedError,
     CorpusError,
     EngineError,
     EngineTimeoutError,
@@ -60,7 +61,7 @@ class HttpProblem(Exception):  # noqa: N818
 
 
 def problem_of(error: RagkitError, request_id: str) -> HttpProblem:
-    """How an error of ragkit looks to a client: 400 where it can mend it, 502 to 504 where an engine failed.
+    """How an error of ragkit looks to a client: 4xx where it can mend it, 502 to 504 where an engine failed.
 
     Paths and addresses of the server are no business of its clients: what they cannot mend is told to
     the log, under the request's id, and they get that id.
@@ -70,6 +71,8 @@ def problem_of(error: RagkitError, request_id: str) -> HttpProblem:
             return HttpProblem(400, str(error), param=param, code=code)
     if isinstance(error, UnsupportedRequestError):
         return HttpProblem(400, str(error), param=error.field, code="unsupported_parameter")
+    if isinstance(error, CorpusDeletedError):
+        return HttpProblem(404, str(error), code="not_found")
     _log.error("%s: %s: %s", request_id, type(error).__name__, error)
     log = f"the server's log says why, under request {request_id}"
     if isinstance(error, EngineError):

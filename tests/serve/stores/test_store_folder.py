@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from typing import Any
 import pytest
 
 from ragkit.config import parse_config
+from ragkit.errors import CorpusDeletedError
 from ragkit.hosting.library import StoreFolder
 from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
 from ragkit.indexers.create_corpus import create_corpus
+from ragkit.records import AskRequest
+from ragkit.serve.api.http_errors import problem_of
 from ragkit.serve.stores.rules import CreateStore
 from ragkit.serve.stores.state import ServerState
 from ragkit.serve.stores.store_shelf import StoreShelf
@@ -103,6 +107,24 @@ def test_what_is_dropped_twice_stays_while_it_is_used(corpora: StoreFolder, tmp_
         assert names(tmp_path) == [store]
     corpora.sweep(None)
     assert names(tmp_path) == []
+
+
+def test_who_found_a_store_and_comes_to_it_after_its_deletion_is_told_so(
+    corpora: StoreFolder, tmp_path: Path
+) -> None:
+    (store,) = stores_of(corpora, 1)
+    corpus = corpora.open(store)
+    corpora.shelf.delete(store)
+    corpora.drop(store)
+    corpora.sweep(None)
+    with pytest.raises(CorpusDeletedError, match=rf"{store} was deleted"):
+        corpus.search_many(["otter"], 1)
+    with pytest.raises(CorpusDeletedError, match=rf"{store} was deleted"):
+        asyncio.run(corpus.answerer.ask(AskRequest("otter")))
+    with pytest.raises(KeyError):
+        corpora.open(store)
+    assert names(tmp_path) == []
+    assert problem_of(CorpusDeletedError("gone"), "req").status == 404
 
 
 def test_only_so_many_corpora_stay_open(corpora: StoreFolder, monkeypatch: pytest.MonkeyPatch) -> None:
