@@ -54,9 +54,9 @@ class SearchedShard:
         """float32 (q, k) scores and int64 (q, k) keys, best first, ties by key; then -inf and -1."""
         effort, fetch = self._effort_for(k), self._first_fetch(k)
         found, rows = self.index.nearest(queries, fetch, effort)
-        plain = None if self._all_plain(found, rows, k) else self._plain(found, rows, k)
-        if plain is None or (len(plain) and plain.all()):
+        if self._all_plain(found, rows, k):
             return found[:, :k], self.shard.keys[rows[:, :k]]
+        plain = self._plain(found, rows, k)
         scores, keys = _nothing(len(queries), k)
         if plain.any():
             scores[plain], keys[plain] = found[plain, :k], self.shard.keys[rows[plain, :k]]
@@ -91,10 +91,12 @@ class SearchedShard:
             found = self.index.nearest(queries[waiting], fetch, effort)
 
     def _all_plain(self, found: FloatArray, rows: KeyArray, k: int) -> bool:
-        """A quicker test for shards without dead rows: whether `_plain` would be True for all, of one at least."""
-        if self._is_dead is not None or found.shape[1] < max(1, k) or not len(found):
+        """Whether `_plain` is True for all, of one at least: as it is for most searches, and quicker told."""
+        if not len(found) or found.shape[1] < max(1, k):
             return False
-        return bool((found[:, 1:] < found[:, :-1]).all()) and min(rows[:, -1].tolist()) >= 0
+        if not (found[:, 1:] < found[:, :-1]).all() or min(rows[:, -1].tolist()) < 0:
+            return False
+        return self._is_dead is None or not self._is_dead[rows[:, :k]].any()
 
     def _plain(self, found: FloatArray, rows: KeyArray, k: int) -> NDArray[np.bool_]:
         """bool (q,): where the first k found are the answer: none is dead or missing, and nothing ties."""
