@@ -75,18 +75,17 @@ def feedback_sequence(
 def collate(sequences: Sequence[FeedbackSequence], pad: int, least: int = 0) -> SequenceBatch:
     """Rows in this order; `pad` is the token that fills them up, to `least` tokens or the longest."""
     longest = max(len(one.ids) for one in sequences)
-    width = max(least, longest)
+    width, most = max(least, longest), max(len(one.separators) for one in sequences)
     return SequenceBatch(
         _padded([one.ids for one in sequences], pad, width),
         _padded([(1,) * len(one.ids) for one in sequences], 0, width),
         _padded([one.types for one in sequences], 0, width),
-        _padded([one.separators for one in sequences], NO_SEPARATOR),
+        _padded([one.separators for one in sequences], NO_SEPARATOR, most),
     )
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int, width: int = 0) -> TokenArray:
-    longest = max(map(len, rows))
-    padded = np.full((len(rows), max(width, longest)), fill, np.int64)
+def _padded(rows: Sequence[Sequence[int]], fill: int, width: int) -> TokenArray:
+    padded = np.full((len(rows), width), fill, np.int64)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded
