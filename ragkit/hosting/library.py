@@ -118,7 +118,7 @@ class StoreFolder:
             raise failures[0]
 
     def _over(self, busy: str | None) -> dict[str, StoreCorpus | None]:
-        """What may be deleted now."""
+        """What may be deleted now; nobody can begin to work with it any more."""
         with self._lock:
             # In this order: a store is known before it has a folder.
             folders = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
