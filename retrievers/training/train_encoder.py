@@ -39,7 +39,7 @@ class EncoderTraining:
     list_length: int = 20
     patience: int = 2
     piece_tokens: int = 4096
-    base_share: float = 0.0
+    base_share: float = 0.5
     seed: int = 0
 
 

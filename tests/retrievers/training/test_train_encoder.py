@@ -25,7 +25,7 @@ from tests.retrievers.training.tiny_text_model import make_tiny_model, toy_set
 
 CPU = Placement("cpu", "float32")
 DATA = toy_set()
-FAST = EncoderTraining(learning_rate=5e-3, epochs=4, batch_size=8, patience=9)
+FAST = EncoderTraining(learning_rate=5e-3, epochs=4, batch_size=8, patience=9, base_share=0.0)
 
 
 @pytest.fixture(scope="module")
