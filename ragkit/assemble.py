@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragkit.assemble_feedback import add_feedback
-from ragkit.config import Config, GenerationConfig, RerankConfig, RetrievalConfig
+from ragkit.config import Config, EmbedderConfig, GenerationConfig, RerankConfig, RetrievalConfig
 from ragkit.devices import choose_placement
 from ragkit.errors import ConfigError
 from ragkit.feedback_config import OF_TERMS
@@ -57,9 +57,18 @@ RetrieverFactory = Callable[[CorpusParts], Retriever]
 
 def make_embedder(config: Config) -> Embedder | None:
     """The embedder of the configuration; None for `embedder.name = "none"`."""
-    settings = config.embedder
-    if settings.name == NO_EMBEDDER:
-        return None
+    return None if config.embedder.name == NO_EMBEDDER else make_text_embedder(config.embedder)
+
+
+def make_other_embedder(name: str, config: Config) -> Embedder:
+    """A text embedder that is not the configuration's own, where and as that one runs, with its own prompts."""
+    return make_text_embedder(
+        config.embedder.model_copy(update={"name": name, "query_prompt": None, "passage_prompt": None})
+    )
+
+
+def make_text_embedder(settings: EmbedderConfig) -> Embedder:
+    """The text embedder of these settings, which name one."""
     from ragkit.indexers.models.text_embedder import TextEmbedder
 
     return TextEmbedder(
@@ -214,10 +223,14 @@ def make_reranker(config: Config, engine: Callable[[], Engine]) -> Reranker | No
             api_key_env=settings.api_key_env,
             timeout_s=settings.timeout_s,
         )
+    if not settings.model:
+        raise ConfigError(f"rerank.kind = {settings.kind!r} needs rerank.model: a hub name or a folder")
+    if settings.kind == "embedder":
+        from ragkit.retrievers.embedder_reranker import EmbedderReranker
+
+        return EmbedderReranker(settings.model, make_other_embedder(settings.model, config))
     from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 
-    if not settings.model:
-        raise ConfigError("rerank.kind = 'cross-encoder' needs rerank.model: a hub name or a folder")
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     return CrossEncoderReranker(settings.model, placement)
 
@@ -233,7 +246,7 @@ def rerank_weight(config: Config) -> float:
     settings = config.rerank
     if settings.weight is not None:
         return settings.weight
-    return stored_weight(settings.model) if settings.kind == "cross-encoder" else 1.0
+    return stored_weight(settings.model) if settings.kind in ("cross-encoder", "embedder") else 1.0
 
 
 def _llm_reranker(settings: RerankConfig, engine: Callable[[], Engine]) -> Reranker:

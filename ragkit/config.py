@@ -189,14 +189,16 @@ class RetrievalConfig(_Table):
 class RerankConfig(_Table):
     """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": a `url` ending in /rerank.
 
+    "embedder": a sentence-transformers model by name, better than the one that searched, by whose vectors the
+    first hits are compared; they are made when they are needed, and none are stored.
     "llm-listwise": the engine of [generation] puts the passages in order, 20 at a time; "llm-yes": by the
     probability with which it says that a passage helps.
     weight: of the reranker, the rest being the retriever's, both standardised over the hits. Unset it is what
-    ragkit train reranker found best for the model, or else 1: the reranker alone. Below 1 scores say how a hit
-    stands among those of its own question, and a min_score is compared with that.
+    ragkit train reranker or rerank-weight found best for the model, or else 1: the reranker alone. Below 1
+    scores say how a hit stands among those of its own question, and a min_score is compared with that.
     """
 
-    kind: Literal["none", "cross-encoder", "remote", "llm-listwise", "llm-yes"] = "none"
+    kind: Literal["none", "cross-encoder", "embedder", "remote", "llm-listwise", "llm-yes"] = "none"
     model: str = ""
     url: str = ""
     api_key_env: str = ""

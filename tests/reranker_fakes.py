@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragkit.records import Hit, Passage
+from PIL import Image
+
+from ragkit.records import Hit, PageImage, Passage
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "a", "cat", "dog", "bird", "sat", "ran", "flew", "on", "over", "mat", "river", "bank"]
@@ -24,6 +26,12 @@ def make_hits(texts: list[str], title: str = "") -> list[Hit]:
         )
         for key, text in enumerate(texts)
     ]
+
+
+def picture_hit(key: int, grey: int, side: int = 10) -> Hit:
+    """Page `key` of scan.pdf, all of one grey."""
+    page = PageImage("scan.pdf", key, side, side, load=lambda: Image.new("RGB", (side, side), (grey, grey, grey)))
+    return Hit(0.5, Passage(key, "scan.pdf", key, 0, 0, "", image=page))
 
 
 def make_cross_encoder(folder: Path, num_labels: int = 1) -> str:

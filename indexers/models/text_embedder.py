@@ -224,8 +224,8 @@ def _model_folder(name: str) -> Path:
 
 _WEIGHTS = {".safetensors", ".bin", ".gguf"}
 _FACTS = {".json", ".txt", ".model"}
-# What a trained model was made from changes no vector.
-_RECORD = "train.json"
+# What a trained model was made from, and its weight as a reranker, change no vector.
+_NOTES = {"train.json", "reranking.json"}
 _SAMPLE_ABOVE_BYTES = 1 << 30
 _SAMPLE_BYTES = 1 << 20
 
@@ -237,7 +237,7 @@ def model_digest(folder: Path, facts: str) -> str:
     """
     digest = hashlib.sha256(facts.encode())
     for path in sorted(folder.rglob("*")):
-        if path.suffix in _WEIGHTS | _FACTS and path.name != _RECORD and path.is_file():
+        if path.suffix in _WEIGHTS | _FACTS and path.name not in _NOTES and path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode())
             digest.update(
                 (_sampled(path) if path.stat().st_size > _SAMPLE_ABOVE_BYTES else sha256_of(path)).encode()

@@ -11,6 +11,7 @@ from ragkit.commands.train_fusion import fusion
 from ragkit.commands.train_lol import lol
 from ragkit.commands.train_negatives import negatives
 from ragkit.commands.train_questions import questions
+from ragkit.commands.train_rerank_weight import rerank_weight
 from ragkit.commands.train_reranker import reranker
 
 train_app = typer.Typer(no_args_is_help=True, help="Training to your own documents.")
@@ -21,5 +22,5 @@ def train() -> None:
     """Training to your own documents."""
 
 
-for command in (questions, negatives, encoder, reranker, accept, back, fusion, lol):
+for command in (questions, negatives, encoder, reranker, rerank_weight, accept, back, fusion, lol):
     train_app.command()(command)

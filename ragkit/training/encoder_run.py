@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragkit.assemble import make_text_embedder
 from ragkit.config import Config
 from ragkit.devices import choose_placement
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.evaluations.run_plan import session_facts
 from ragkit.files import atomic_write
-from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.protocols import Embedder
 from ragkit.retrievers.training.checkpoint import drop_checkpoints
-from ragkit.retrievers.training.encoder_batches import split_lists
+from ragkit.retrievers.training.encoder_batches import held_out_questions
 from ragkit.retrievers.training.examples import TrainingSet, read_training_set
 from ragkit.retrievers.training.student import Student
 from ragkit.retrievers.training.train_encoder import EncoderTraining, train_encoder
@@ -112,27 +112,17 @@ def run_encoder_training(
 
 
 def _change(data: TrainingSet, run: EncoderRun, out: Path, config: Config) -> HeldOutChange:
-    _, held_out = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
-    names = [entry.question for entry in held_out]
     base, trained = (make_encoder(name, config, data) for name in (run.base, str(out / MODEL)))
-    return held_out_change(data, names, base, trained, run.data, run.training.seed)
+    return held_out_change(data, held_out_questions(data), base, trained, run.data, run.training.seed)
 
 
 def make_encoder(name: str, config: Config, data: TrainingSet) -> Embedder:
     """An embedder of what the training set holds: texts, or pictures."""
-    settings = config.embedder.model_copy(update={"name": name})
     if any(passage.image for passage in data.passages.values()):
         from ragkit.indexers.models.page_embedders import make_page_embedder
 
         return make_page_embedder(config.page_embedder.model_copy(update={"name": name}))
-    return TextEmbedder(
-        name,
-        choose_placement(settings.device, settings.dtype),
-        batch_tokens=settings.batch_tokens,
-        query_prompt=settings.query_prompt,
-        passage_prompt=settings.passage_prompt,
-        trust_remote_code=settings.trust_remote_code,
-    )
+    return make_text_embedder(config.embedder.model_copy(update={"name": name}))
 
 
 def _plan(run: EncoderRun, config: Config) -> dict[str, object]:

@@ -46,8 +46,5 @@ def _teacher(name: str, config: Config, pictures: Path) -> Teacher:
         assert reranker is not None, "a kind is named"
         return RerankerTeacher(name, reranker, pictures)
     if kind == "embedder" and model:
-        named_embedder = config.embedder.model_copy(update={"name": model})
-        embedder = assemble.make_embedder(config.model_copy(update={"embedder": named_embedder}))
-        if embedder is not None:
-            return EmbedderTeacher(name, embedder, pictures)
+        return EmbedderTeacher(name, assemble.make_other_embedder(model, config), pictures)
     raise ConfigError(f"teacher {name!r}; give {_KNOWN}")

@@ -15,19 +15,13 @@ from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 from ragkit.retrievers.interpolation import store_weight
 from ragkit.retrievers.training.checkpoint import drop_checkpoints
 from ragkit.retrievers.training.cross_encoder_student import CrossEncoderStudent
-from ragkit.retrievers.training.encoder_batches import split_lists
+from ragkit.retrievers.training.encoder_batches import held_out_questions
 from ragkit.retrievers.training.examples import TrainingSet, read_training_set
 from ragkit.retrievers.training.train_reranker import RerankerTraining, train_reranker
 from ragkit.retrievers.training.training_log import FILE as LOG
 from ragkit.retrievers.training.training_loop import Outcome
 from ragkit.training.curves import CURVES, save_curves
-from ragkit.training.reranker_weight import (
-    MEASURE,
-    WeightChoice,
-    choose_weight,
-    rerank_held_out,
-    sources_of,
-)
+from ragkit.training.reranker_weight import WeightChoice, searched_by, weigh
 from ragkit.training.training_plan import training_plan
 
 if TYPE_CHECKING:
@@ -78,11 +72,8 @@ class RerankerReport:
         )
         table.add_row("loss", f"{outcome.untrained:.4f}", f"{outcome.best:.4f}")
         if self.choice is not None:
-            choice = self.choice
-            table.add_row(f"{MEASURE}, reranker alone", f"{choice.retriever:.4f}", f"{choice.reranker:.4f}")
-            table.add_row(
-                f"{MEASURE}, with weight {self.weight:g}", f"{choice.retriever:.4f}", f"{choice.both:.4f}"
-            )
+            for row in self.choice.rows():
+                table.add_row(*row)
         table.caption = f"{_judged(self.choice, self.weight)}; {_trained(outcome)}; {self.model}"
         return table
 
@@ -134,35 +125,22 @@ def _choice(
     placement: Placement,
     tell: Callable[[str], None],
 ) -> WeightChoice:
-    _, held_out = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
-    names = [entry.question for entry in held_out]
-    depth = config.rerank.depth
-    tell(f"reranking the first {depth} hits of {len(names)} held-out questions over {len(data.passages)} passages")
     reranker = CrossEncoderReranker(str(kept.folder / MODEL), placement)
-    lists = rerank_held_out(data, names, reranker, config, kept, run.data)
-    return choose_weight(lists, sources_of(data, names), depth, run.training.seed)
+    return weigh(reranker, data, held_out_questions(data), config, kept, run.data, run.training.seed, tell)
 
 
 def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
     """With what the held-out questions are searched by, for they choose the weight."""
-    tables = config.model_dump(mode="json")
     training = asdict(run.training) | {"max_tokens": run.max_tokens}
     return {
         **training_plan("train reranker", run.data, run.base, training),
         "weight": run.weight,
-        "retrieval": {name: tables[name] for name in ("passages", "lexical", "retrieval")},
-        "embedder": config.embedder.name,
-        "depth": config.rerank.depth,
+        **searched_by(config),
     }
 
 
 def _judged(choice: WeightChoice | None, weight: float) -> str:
-    if choice is None:
-        return f"weight {weight:g}, as given"
-    return (
-        f"{choice.both - choice.retriever:+.4f} [{choice.low:+.4f}, {choice.high:+.4f}], p {choice.p:.4f}, on "
-        f"{choice.num_questions} held-out questions, on which the weight was chosen"
-    )
+    return f"weight {weight:g}, as given" if choice is None else choice.said()
 
 
 def _trained(outcome: Outcome) -> str:

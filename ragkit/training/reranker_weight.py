@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,52 @@ class WeightChoice:
 
     def to_json(self) -> dict[str, float]:
         return asdict(self)
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Of a table: what is measured, of the retriever, and with the reranker."""
+        yield f"{MEASURE}, reranker alone", f"{self.retriever:.4f}", f"{self.reranker:.4f}"
+        yield f"{MEASURE}, with weight {self.weight:g}", f"{self.retriever:.4f}", f"{self.both:.4f}"
+
+    def said(self) -> str:
+        """What both together change, and how sure that is."""
+        return (
+            f"{self.both - self.retriever:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.4f}, on "
+            f"{self.num_questions} questions, on which the weight was chosen"
+        )
+
+
+def weigh(
+    reranker: Reranker,
+    data: TrainingSet,
+    questions: Sequence[str],
+    config: Config,
+    kept: RunFolder,
+    pictures: Path,
+    seed: int,
+    tell: Callable[[str], None],
+) -> WeightChoice:
+    """Rerank what these questions find among all passages of the set, and choose the weight on that.
+
+    Args:
+        kept, pictures: as in `rerank_held_out`.
+
+    Raises:
+        DataError: a passage cannot be indexed, or no question has a relevant one.
+    """
+    depth = config.rerank.depth
+    tell(f"reranking the first {depth} hits of {len(questions)} questions over {len(data.passages)} passages")
+    lists = rerank_held_out(data, questions, reranker, config, kept, pictures)
+    return choose_weight(lists, sources_of(data, questions), depth, seed)
+
+
+def searched_by(config: Config) -> dict[str, object]:
+    """Of a run's plan: what finds the passages that are reranked, and how many."""
+    tables = config.model_dump(mode="json")
+    return {
+        "retrieval": {name: tables[name] for name in ("passages", "lexical", "retrieval")},
+        "embedder": config.embedder.name,
+        "depth": config.rerank.depth,
+    }
 
 
 def rerank_held_out(

@@ -22,17 +22,26 @@ def training_plan(command: str, data: Path, base: str, training: Mapping[str, ob
         DataError: a file of the training folder cannot be read.
         ConfigError: there is no such model.
     """
+    return {
+        "command": command,
+        "ragkit": __version__,
+        "data": training_set_digest(data),
+        "base": {"name": base, "fingerprint": model_digest(model_folder(local_name(base)), "")},
+        "training": dict(training),
+    }
+
+
+def training_set_digest(data: Path) -> str:
+    """A training folder by its content.
+
+    Raises:
+        DataError: one of its files cannot be read.
+    """
     try:
         digests = [sha256_of(data / name) for name in (PASSAGES, QUESTIONS, LISTS)]
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
-    return {
-        "command": command,
-        "ragkit": __version__,
-        "data": hashlib.sha256("".join(digests).encode()).hexdigest(),
-        "base": {"name": base, "fingerprint": model_digest(model_folder(local_name(base)), "")},
-        "training": dict(training),
-    }
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def model_facts(name: str) -> dict[str, str]:

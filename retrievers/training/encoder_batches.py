@@ -59,6 +59,16 @@ def split_lists(lists: Sequence[TrainingList]) -> tuple[list[TrainingList], list
     return train, [entry for entry in lists if entry.question in held_out]
 
 
+def held_out_questions(data: TrainingSet) -> list[str]:
+    """Ids of the questions that every training on this set leaves out.
+
+    Raises:
+        DataError: as `split_lists`.
+    """
+    _, held_out = split_lists([entry for entry in data.lists if len(entry.passages) > 1])
+    return [entry.question for entry in held_out]
+
+
 def shuffled(lists: Sequence[TrainingList], seed: int, epoch: int) -> list[TrainingList]:
     """The order of an epoch, the same whenever it is asked for."""
     mixed = list(lists)

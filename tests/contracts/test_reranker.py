@@ -12,10 +12,12 @@ import pytest
 from ragkit.devices import Placement
 from ragkit.records import Query
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
+from ragkit.retrievers.embedder_reranker import EmbedderReranker
 from ragkit.retrievers.listwise_reranker import ListwiseReranker
 from ragkit.retrievers.remote_reranker import RemoteReranker
 from ragkit.retrievers.yes_reranker import YesReranker
 from tests.engine_fakes import ScriptedEngine, order_by_shared_words, yes_by_shared_words
+from tests.fakes import HashEmbedder
 from tests.reranker_fakes import WORDS, make_cross_encoder, make_hits, score_by_shared_words, serve_rerank
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 QUERY = Query("the cat sat on the old bank")
 
 
-_ALL = ["cross-encoder", "remote", "llm-yes", "llm-listwise"]
+_ALL = ["cross-encoder", "embedder", "remote", "llm-yes", "llm-listwise"]
 # A listwise model's score of a passage is its place among the others.
 _POINTWISE = [kind for kind in _ALL if kind != "llm-listwise"]
 
@@ -36,6 +38,9 @@ def reranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return
     if request.param == "llm-listwise":
         yield ListwiseReranker(ScriptedEngine(order_by_shared_words))
+        return
+    if request.param == "embedder":
+        yield EmbedderReranker("hash", HashEmbedder())
         return
     if request.param == "cross-encoder":
         folder = make_cross_encoder(tmp_path_factory.mktemp("models") / "tiny")

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ragkit.devices import Placement
 from ragkit.errors import ConfigError
-from ragkit.records import Hit, PageImage, Passage, Query
+from ragkit.records import Query
 from ragkit.retrievers.cross_encoder import CrossEncoderReranker
-from tests.reranker_fakes import make_cross_encoder, make_hits
+from tests.reranker_fakes import make_cross_encoder, make_hits, picture_hit
 
 FLOAT32 = Placement("cpu", "float32")
 TEXTS = ["cat sat on mat", "dog ran far", "the small bird flew over the deep water", "money", "river " * 200]
@@ -59,11 +58,6 @@ def test_a_classifier_of_several_labels_is_refused(tmp_path):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ConfigError, match="nowhere/no-such-model"):
         CrossEncoderReranker("nowhere/no-such-model", FLOAT32)
-
-
-def picture_hit(key: int, grey: int, side: int = 10) -> Hit:
-    page = PageImage("scan.pdf", key, side, side, load=lambda: Image.new("RGB", (side, side), (grey, grey, grey)))
-    return Hit(0.5, Passage(key, "scan.pdf", key, 0, 0, "", image=page))
 
 
 def test_a_picture_is_refused_by_a_model_of_texts(folder):
