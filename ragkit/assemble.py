@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.assemble_feedback import add_feedback
@@ -58,13 +59,6 @@ RetrieverFactory = Callable[[CorpusParts], Retriever]
 def make_embedder(config: Config) -> Embedder | None:
     """The embedder of the configuration; None for `embedder.name = "none"`."""
     return None if config.embedder.name == NO_EMBEDDER else make_text_embedder(config.embedder)
-
-
-def make_other_embedder(name: str, config: Config) -> Embedder:
-    """A text embedder that is not the configuration's own, where and as that one runs, with its own prompts."""
-    return make_text_embedder(
-        config.embedder.model_copy(update={"name": name, "query_prompt": None, "passage_prompt": None})
-    )
 
 
 def make_text_embedder(settings: EmbedderConfig) -> Embedder:
@@ -223,16 +217,7 @@ def make_reranker(config: Config, engine: Callable[[], Engine]) -> Reranker | No
             api_key_env=settings.api_key_env,
             timeout_s=settings.timeout_s,
         )
-    if not settings.model:
-        raise ConfigError(f"rerank.kind = {settings.kind!r} needs rerank.model: a hub name or a folder")
-    if settings.kind == "embedder":
-        from ragkit.retrievers.embedder_reranker import EmbedderReranker
-
-        return EmbedderReranker(settings.model, make_other_embedder(settings.model, config))
-    from ragkit.retrievers.cross_encoder import CrossEncoderReranker
-
-    placement = choose_placement(config.embedder.device, config.embedder.dtype)
-    return CrossEncoderReranker(settings.model, placement)
+    return _model_reranker(config)
 
 
 def rerank_weight(config: Config) -> float:
@@ -243,10 +228,38 @@ def rerank_weight(config: Config) -> float:
     """
     from ragkit.retrievers.interpolation import stored_weight
 
+    if config.rerank.weight is not None:
+        return config.rerank.weight
+    folder = weight_folder(config.rerank)
+    return 1.0 if folder is None else stored_weight(folder)
+
+
+def weight_folder(settings: RerankConfig) -> Path | None:
+    """Where a reranker's weight is kept: with a model that runs here and is a folder."""
+    runs_here = settings.kind in ("cross-encoder", "embedder") and settings.model
+    return Path(settings.model) if runs_here and Path(settings.model).is_dir() else None
+
+
+def _model_reranker(config: Config) -> Reranker:
     settings = config.rerank
-    if settings.weight is not None:
-        return settings.weight
-    return stored_weight(settings.model) if settings.kind in ("cross-encoder", "embedder") else 1.0
+    if not settings.model:
+        raise ConfigError(f"rerank.kind = {settings.kind!r} needs rerank.model: a hub name or a folder")
+    if settings.kind == "embedder":
+        from ragkit.retrievers.embedder_reranker import EmbedderReranker
+
+        return EmbedderReranker(settings.model, _other_embedder(settings.model, config.embedder))
+    from ragkit.retrievers.cross_encoder import CrossEncoderReranker
+
+    placement = choose_placement(config.embedder.device, config.embedder.dtype)
+    return CrossEncoderReranker(settings.model, placement)
+
+
+def _other_embedder(name: str, own: EmbedderConfig) -> Embedder:
+    """Run as the configuration's own, with the prompts that the model brings, and without code of its own."""
+    if name != own.name:
+        foreign = {"name": name, "query_prompt": None, "passage_prompt": None, "trust_remote_code": False}
+        own = own.model_copy(update=foreign)
+    return make_text_embedder(own)
 
 
 def _llm_reranker(settings: RerankConfig, engine: Callable[[], Engine]) -> Reranker:

@@ -189,8 +189,8 @@ class RetrievalConfig(_Table):
 class RerankConfig(_Table):
     """kind "cross-encoder": a sentence-transformers CrossEncoder by name; "remote": a `url` ending in /rerank.
 
-    "embedder": a sentence-transformers model by name, better than the one that searched, by whose vectors the
-    first hits are compared; they are made when they are needed, and none are stored.
+    "embedder": another sentence-transformers model than the one that searched, by whose vectors the first hits are
+    compared; they are made when they are needed, with the prompts that the model brings, and none are on disk.
     "llm-listwise": the engine of [generation] puts the passages in order, 20 at a time; "llm-yes": by the
     probability with which it says that a passage helps.
     weight: of the reranker, the rest being the retriever's, both standardised over the hits. Unset it is what

@@ -1,7 +1,8 @@
-"""Reranking by an embedder that is better than the one that searched, without an index of its own."""
+"""Reranking by another embedder than the one that searched, without an index of its own."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
@@ -19,7 +20,9 @@ class EmbedderReranker:
     """A text `Embedder` as a `Reranker`: scores are inner products of its vectors.
 
     What it costs is one vector a hit, made when it is first asked for, in the place of vectors of all passages.
-    Passages that are found again and again are embedded once: the vectors asked for last are kept, by their text.
+    Passages that are found again and again are embedded once: the vectors asked for last are kept in memory. A
+    score is as exact as the embedder's rows are, which may differ in their last bits with what they are embedded
+    beside (`Embedder`).
     """
 
     def __init__(self, name: str, embedder: Embedder, kept_values: int = _KEPT_VALUES) -> None:
@@ -27,7 +30,8 @@ class EmbedderReranker:
         self.name = name
         self._embedder = embedder
         self._room = kept_values // embedder.dim
-        self._kept: OrderedDict[str, FloatArray] = OrderedDict()
+        # By digests: the texts would take as much memory again.
+        self._kept: OrderedDict[bytes, FloatArray] = OrderedDict()
         self._lock = Lock()
 
     def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
@@ -42,27 +46,28 @@ class EmbedderReranker:
             raise ConfigError(no_pictures(pictures, f"the embedder {self.name!r}"))
         vectors = self._vectors([hit.passage for hit in hits])
         asked = self._embedder.embed_queries([query.text])[0]
-        # One product a hit: of a whole matrix a row's product may differ in the last bit by its place in it.
+        # One product a hit: a row's product with a whole matrix may depend on its place in it.
         scored = [Hit(float(row @ asked), hit.passage) for row, hit in zip(vectors, hits, strict=True)]
         return sorted(scored, key=lambda hit: (-hit.score, hit.passage.key))
 
     def _vectors(self, passages: Sequence[Passage]) -> list[FloatArray]:
-        """Of each passage (dim,); the new ones are embedded together."""
+        """Of each passage (dim,); the new ones are embedded together, whatever order they come in."""
+        names = [hashlib.blake2b(passage.titled_text.encode(), digest_size=16).digest() for passage in passages]
         with self._lock:
-            found = {passage.titled_text: self._kept.get(passage.titled_text) for passage in passages}
-        new = {passage.titled_text: passage for passage in passages if found[passage.titled_text] is None}
-        # Not under the lock: others search meanwhile, and what both embed comes out the same.
-        rows = self._embedder.embed_passages(list(new.values())) if new else ()
-        vectors = {text: row for text, row in found.items() if row is not None}
-        # A row of its own: a view would keep all rows of its batch.
-        vectors |= {text: row.copy() for text, row in zip(new, rows, strict=True)}
+            vectors = {name: self._kept[name] for name in names if name in self._kept}
+        new = {name: one for name, one in zip(names, passages, strict=True) if name not in vectors}
+        ordered = sorted(new, key=lambda name: (-len(new[name].titled_text), name))
+        # Not under the lock: others search meanwhile.
+        rows = self._embedder.embed_passages([new[name] for name in ordered]) if new else ()
+        # Rows of their own: a view would keep all rows of its batch.
+        vectors |= {name: row.copy() for name, row in zip(ordered, rows, strict=True)}
         self._keep(vectors)
-        return [vectors[passage.titled_text] for passage in passages]
+        return [vectors[name] for name in names]
 
-    def _keep(self, vectors: dict[str, FloatArray]) -> None:
+    def _keep(self, vectors: dict[bytes, FloatArray]) -> None:
         with self._lock:
-            for text, row in vectors.items():
-                self._kept[text] = row
-                self._kept.move_to_end(text)
+            for name, row in vectors.items():
+                self._kept[name] = row
+                self._kept.move_to_end(name)
             while len(self._kept) > self._room:
                 self._kept.popitem(last=False)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, DataError
 from ragkit.files import atomic_write
 from ragkit.records import Hit
 
 FILE = "reranking.json"
-"""In a model's folder: the weight that was chosen for it on held-out questions, and how."""
+"""In a model's folder: the weight that was chosen for it, and how."""
 
 
 def interpolated(reranked: Sequence[Hit], retrieved: Mapping[int, float], weight: float) -> list[Hit]:
@@ -35,14 +35,14 @@ def mixed_scores(reranker: Sequence[float], retriever: Sequence[float], weight: 
     return weight * _standardised(reranker) + (1 - weight) * _standardised(retriever)
 
 
-def stored_weight(model: str) -> float:
-    """The weight that lies beside a model in a folder; 1, the reranker alone, where there is none.
+def stored_weight(folder: Path) -> float:
+    """The weight that lies beside a model; 1, the reranker alone, where there is none.
 
     Raises:
         ConfigError: the file is no JSON with a weight from 0 to 1.
     """
-    path = Path(model) / FILE
-    if not model or not path.is_file():
+    path = folder / FILE
+    if not path.is_file():
         return 1.0
     try:
         weight = json.loads(path.read_text("utf-8"))["weight"]
@@ -54,9 +54,18 @@ def stored_weight(model: str) -> float:
 
 
 def store_weight(folder: Path, weight: float, facts: Mapping[str, object]) -> None:
-    """Keep a weight beside a model; facts: how it was chosen."""
-    with atomic_write(folder / FILE) as file:
-        file.write(json.dumps({"weight": weight, **facts}, indent=2).encode() + b"\n")
+    """Keep a weight beside a model; facts: how it was chosen.
+
+    Raises:
+        DataError: it cannot be written there; the message has the weight.
+    """
+    try:
+        with atomic_write(folder / FILE) as file:
+            file.write(json.dumps({"weight": weight, **facts}, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise DataError(
+            f"cannot write {folder / FILE}: {error.strerror or error}; set rerank.weight = {weight:g} instead"
+        ) from error
 
 
 def _standardised(scores: Sequence[float]) -> NDArray[np.float64]:

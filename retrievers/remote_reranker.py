@@ -30,12 +30,11 @@ class RemoteReranker:
         Raises:
             ConfigError: the URL is no HTTP URL, or the variable that should hold the key is not set.
         """
-        parts = _split_http(url)
+        _split_http(url)
         self._url = url
         self._model = model
         self._timeout_s = timeout_s
-        # Messages name the server without user, password and query, where keys may stand.
-        self._shown_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self._shown_url = shown_url(url)
         self._client = require("httpx").Client(headers=_headers(api_key_env), timeout=timeout_s)
 
     def rerank(self, query: Query, hits: Sequence[Hit]) -> list[Hit]:
@@ -111,6 +110,12 @@ def _document(passage: Passage) -> str | dict[str, Any]:
         return passage.titled_text
     url = image_url(scaled_down(passage.image.load(), _MOST_PIXELS))
     return {"content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
+def shown_url(url: str) -> str:
+    """An address without user, password and query, where keys may stand: for messages and records."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url
 
 
 def _split_http(url: str) -> SplitResult:

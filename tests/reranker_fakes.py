@@ -34,7 +34,7 @@ def picture_hit(key: int, grey: int, side: int = 10) -> Hit:
     return Hit(0.5, Passage(key, "scan.pdf", key, 0, 0, "", image=page))
 
 
-def make_cross_encoder(folder: Path, num_labels: int = 1) -> str:
+def make_cross_encoder(folder: Path, num_labels: int = 1, seed: int = 7) -> str:
     """Write a BERT of two layers with random weights, large enough that scores differ; returns its folder."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
@@ -42,7 +42,7 @@ def make_cross_encoder(folder: Path, num_labels: int = 1) -> str:
     folder.mkdir()
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(SPECIAL + WORDS), "utf-8")
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(SPECIAL + WORDS),
         hidden_size=32,

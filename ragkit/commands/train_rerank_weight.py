@@ -21,16 +21,17 @@ def rerank_weight(
         bool,
         typer.Option(
             "--every-question",
-            help="Of a reranker that was not trained on this folder: all its questions, not a tenth.",
+            help="Use all questions of the folder: right where neither reranker nor embedder was trained on it. "
+            "Default: the tenth that training on it leaves out.",
         ),
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose how much the reranker of [rerank] counts beside the retriever, on questions with known passages.
+    """Choose how much the reranker of the settings counts beside the retriever.
 
-    They are searched for among the folder's passages, by the configuration. The weight is kept beside a model that
-    is a folder, and is then used with it.
+    The questions are searched for among the folder's passages, by the configuration, and reranked. The weight is
+    kept beside a model that is a folder, and used with it from then on; of others it is printed.
     """
     from ragkit.training.weight_run import run_weight_choice
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.eval.speed.timing import machine_facts
 from ragkit.feedback_config import LolFeedback
+from ragkit.retrievers.remote_reranker import shown_url
 
 # Settings of the machine, of how long is waited, and of where a key is: in any table.
 _NOT_OF_ANY_TABLE = frozenset(
@@ -27,9 +28,8 @@ _LIBRARIES = tuple(
 )
 # Of these the model's files are another machine's matter.
 _ELSEWHERE = frozenset({"remote", "openai"})
-_SEARCHING = frozenset(
-    "documents passages embedder pages page_embedder late_interaction index lexical retrieval rerank".split()
-)
+SEARCHING = frozenset("passages embedder pages page_embedder late_interaction index lexical retrieval".split())
+"""Tables of the settings that decide what is found."""
 
 
 def plan_of(
@@ -45,7 +45,9 @@ def plan_of(
         "command": command,
         "ragkit": __version__,
         "data": dict(data),
-        "config": _settings(config, generates),
+        "config": deciding_settings(
+            config, SEARCHING | {"documents", "rerank"} | ({"generation"} if generates else set())
+        ),
         "models": _models(config, corpus, generates),
     }
 
@@ -56,7 +58,7 @@ def plan_of_engine(command: str, config: Config, data: Mapping[str, object]) -> 
         "command": command,
         "ragkit": __version__,
         "data": dict(data),
-        "config": {"generation": _settings(config, generates=True)["generation"]},
+        "config": deciding_settings(config, {"generation"}),
         "models": {"generator": _generator(config)},
     }
 
@@ -88,14 +90,18 @@ def code_version() -> str:
     return f"{__version__} ({commit}{'+changes' if changed else ''})"
 
 
-def _settings(config: Config, generates: bool) -> dict[str, Any]:
-    wanted = _SEARCHING | ({"generation"} if generates else set())
-    tables = config.model_dump(mode="json")
+def deciding_settings(config: Config, tables: Set[str]) -> dict[str, dict[str, Any]]:
+    """These tables as JSON, less what decides no result; addresses without user, password and query."""
+    written = config.model_dump(mode="json")
     return {
-        name: {key: value for key, value in table.items() if key not in _NOT_OF_ANY_TABLE}
-        for name, table in tables.items()
-        if name in wanted
+        table: {key: _shown(key, value) for key, value in written[table].items() if key not in _NOT_OF_ANY_TABLE}
+        for table in written
+        if table in tables
     }
+
+
+def _shown(key: str, value: object) -> object:
+    return shown_url(value) if key == "url" and isinstance(value, str) else value
 
 
 def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object]:
@@ -110,7 +116,7 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
         what: {"name": facts.name, "fingerprint": facts.fingerprint} for what, facts in made_by.items() if facts
     }
     if config.rerank.kind != "none":
-        models["reranker"] = _reranker(config)
+        models["reranker"] = {**reranker_facts(config), "weight": rerank_weight(config)}
     for table in config.retrieval.feedback:
         if isinstance(table, LolFeedback):
             models["reformulator"] = _named(table.model, table.kind)
@@ -119,12 +125,11 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
     return models
 
 
-def _reranker(config: Config) -> dict[str, object]:
-    """With the weight in force, which may lie beside the model; of one that asks the engine, the engine."""
+def reranker_facts(config: Config) -> dict[str, str]:
+    """The model that reranks; where the engine is asked, that of the engine."""
     settings = config.rerank
     asks_engine = settings.kind in ("llm-listwise", "llm-yes")
-    named = _generator(config) if asks_engine else _named(settings.model, settings.kind)
-    return {**named, "weight": rerank_weight(config)}
+    return _generator(config) if asks_engine else _named(settings.model, settings.kind)
 
 
 def _generator(config: Config) -> dict[str, str]:
@@ -135,9 +140,9 @@ def _generator(config: Config) -> dict[str, str]:
 def _named(model: str, kind: str) -> dict[str, str]:
     """A model by its name; of one that runs here, from a folder or the hub's cache, a fingerprint too."""
     from ragkit.indexers.models.model_files import local_model_folder
-    from ragkit.indexers.models.text_embedder import model_digest
+    from ragkit.indexers.models.text_embedder import local_name, model_digest
 
-    folder = local_model_folder(model) if model and kind not in _ELSEWHERE else None
+    folder = local_model_folder(local_name(model)) if model and kind not in _ELSEWHERE else None
     return {"name": model} | ({"fingerprint": model_digest(folder, "")} if folder else {})
 
 

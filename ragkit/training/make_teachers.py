@@ -9,7 +9,7 @@ from ragkit import assemble
 from ragkit.config import Config, RerankConfig
 from ragkit.errors import ConfigError
 from ragkit.protocols import Engine
-from ragkit.retrievers.training.teachers import EmbedderTeacher, RerankerTeacher, Teacher
+from ragkit.retrievers.training.teachers import RerankerTeacher, Teacher
 
 RETRIEVER = "retriever"
 _KNOWN = "retriever, cross-encoder:NAME, embedder:NAME or reranker"
@@ -40,11 +40,9 @@ def _teacher(name: str, config: Config, pictures: Path) -> Teacher:
         if reranker is None:
             raise ConfigError('teacher "reranker" is the one of the settings, and [rerank] kind is "none"')
         return RerankerTeacher(name, reranker, pictures)
-    if kind == "cross-encoder" and model:
-        named = RerankConfig(kind="cross-encoder", model=model)
+    if kind in ("cross-encoder", "embedder") and model:
+        named = RerankConfig.model_validate({"kind": kind, "model": model})
         reranker = assemble.make_reranker(config.model_copy(update={"rerank": named}), engine)
         assert reranker is not None, "a kind is named"
         return RerankerTeacher(name, reranker, pictures)
-    if kind == "embedder" and model:
-        return EmbedderTeacher(name, assemble.make_other_embedder(model, config), pictures)
     raise ConfigError(f"teacher {name!r}; give {_KNOWN}")

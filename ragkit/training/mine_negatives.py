@@ -13,7 +13,7 @@ from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import read_beir
-from ragkit.evaluations.run_plan import session_facts
+from ragkit.evaluations.run_plan import deciding_settings, reranker_facts, session_facts
 from ragkit.files import sha256_of
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.retrievers.training.examples import (
@@ -42,7 +42,7 @@ from ragkit.training.make_teachers import RETRIEVER
 from ragkit.training.mining_report import FalseNegatives, MiningReport
 from ragkit.training.passage_corpus import open_passages
 from ragkit.training.passage_sources import beir_pool, other_splits
-from ragkit.training.training_plan import model_facts
+from ragkit.training.training_plan import model_facts, searched_by
 
 # Below the training folder: the scores of each question's candidates, as they came.
 SCORES = "scores"
@@ -244,10 +244,6 @@ def _facts(folder: Path, plan: MiningPlan, config: Config) -> dict[str, object]:
         "retrievers": list(plan.retrievers),
         "teachers": [model_facts(teacher.partition(":")[2]) | {"name": teacher} for teacher in plan.teachers],
         "depth": plan.depth,
-        "config": {
-            name: getattr(config, name).model_dump(mode="json")
-            for name in ("passages", "lexical", "retrieval", "rerank")
-        }
-        | {"embedder": model_facts(config.embedder.name), "page_embedder": model_facts(config.page_embedder.name)}
-        | {"reranker": model_facts(config.rerank.model)},
+        **searched_by(config),
+        "reranker": {**deciding_settings(config, {"rerank"}), **reranker_facts(config)},
     }

@@ -21,8 +21,8 @@ from ragkit.retrievers.training.train_reranker import RerankerTraining, train_re
 from ragkit.retrievers.training.training_log import FILE as LOG
 from ragkit.retrievers.training.training_loop import Outcome
 from ragkit.training.curves import CURVES, save_curves
-from ragkit.training.reranker_weight import WeightChoice, searched_by, weigh
-from ragkit.training.training_plan import training_plan
+from ragkit.training.reranker_weight import WeightChoice, weigh
+from ragkit.training.training_plan import searched_by, training_plan
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,7 +96,7 @@ def run_reranker_training(
             weight = run.weight if choice is None else choice.weight
             assert weight is not None, "a weight is given or chosen"
             chosen = None if choice is None else asdict(choice)
-            store_weight(out / MODEL, weight, {"held_out": chosen})
+            store_weight(out / MODEL, weight, {"choice": chosen})
             kept.complete({"outcome": asdict(outcome), "weight": weight, "choice": chosen})
         drop_checkpoints(out)
         facts = kept.manifest.completed
@@ -126,7 +126,7 @@ def _choice(
     tell: Callable[[str], None],
 ) -> WeightChoice:
     reranker = CrossEncoderReranker(str(kept.folder / MODEL), placement)
-    return weigh(reranker, data, held_out_questions(data), config, kept, run.data, run.training.seed, tell)
+    return weigh(reranker, data, held_out_questions(data), run.data, config, kept, tell)
 
 
 def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
@@ -136,6 +136,7 @@ def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
         **training_plan("train reranker", run.data, run.base, training),
         "weight": run.weight,
         **searched_by(config),
+        "depth": config.rerank.depth,
     }
 
 

@@ -1,4 +1,4 @@
-"""How much a trained reranker should count beside the retriever, chosen on questions not trained on."""
+"""How much a reranker should count beside the retriever, chosen on questions whose passages are known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.config import Config
+from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.measures.ranking_metrics import score_run
 from ragkit.eval.measures.significance import bootstrap_difference, paired_randomization
@@ -20,11 +21,12 @@ from ragkit.training.passage_corpus import open_passages
 
 MEASURE = "nDCG@10"
 _STEPS = 20
+_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RerankedList:
-    """What the retriever found for a held-out question, and what the reranker thinks of it, in one order."""
+    """What the retriever found for a question, and what the reranker thinks of it, in one order."""
 
     documents: tuple[str, ...]
     retriever: tuple[float, ...]
@@ -74,103 +76,68 @@ def weigh(
     reranker: Reranker,
     data: TrainingSet,
     questions: Sequence[str],
+    pictures: Path,
     config: Config,
     kept: RunFolder,
-    pictures: Path,
-    seed: int,
     tell: Callable[[str], None],
 ) -> WeightChoice:
-    """Rerank what these questions find among all passages of the set, and choose the weight on that.
+    """Search all passages of the set by the configuration, score the first `rerank.depth` anew, choose the weight.
 
     Args:
-        kept, pictures: as in `rerank_held_out`.
+        questions: ids; of those without a relevant passage nothing is asked.
+        pictures: the folder that pictures' paths start from.
+        kept: has a row for each question that is finished.
 
     Raises:
         DataError: a passage cannot be indexed, or no question has a relevant one.
     """
+    judged = sources_of(data, questions)
+    if not judged:
+        raise DataError(
+            f'none of {len(questions)} questions has "sources" among the passages; without them no weight can be '
+            "chosen: set one yourself"
+        )
     depth = config.rerank.depth
-    tell(f"reranking the first {depth} hits of {len(questions)} questions over {len(data.passages)} passages")
-    lists = rerank_held_out(data, questions, reranker, config, kept, pictures)
-    return choose_weight(lists, sources_of(data, questions), depth, seed)
-
-
-def searched_by(config: Config) -> dict[str, object]:
-    """Of a run's plan: what finds the passages that are reranked, and how many."""
-    tables = config.model_dump(mode="json")
-    return {
-        "retrieval": {name: tables[name] for name in ("passages", "lexical", "retrieval")},
-        "embedder": config.embedder.name,
-        "depth": config.rerank.depth,
-    }
-
-
-def rerank_held_out(
-    data: TrainingSet,
-    questions: Sequence[str],
-    reranker: Reranker,
-    config: Config,
-    kept: RunFolder,
-    pictures: Path,
-) -> dict[str, RerankedList]:
-    """Search all passages of the training set by the configuration, and score the first `rerank.depth` anew.
-
-    Args:
-        questions: ids of those held out.
-        kept: has a row for each question that is finished.
-        pictures: the folder that pictures' paths start from.
-
-    Raises:
-        DataError: a passage cannot be indexed.
-    """
-    depth = config.rerank.depth
-    waiting = [name for name in questions if name not in kept.finished]
+    tell(f"reranking the first {depth} hits of {len(judged)} questions over {len(data.passages)} passages")
+    waiting = [name for name in judged if name not in kept.finished]
     if waiting:
         with open_passages(data.passages, pictures, config) as corpus:
             for name in waiting:
-                query = Query(data.questions[name].text)
-                found = corpus.search(query, depth, level="document")
-                scores = {hit.passage.key: hit.score for hit in reranker.rerank(query, found)}
-                row = RerankedList(
-                    tuple(hit.passage.document for hit in found),
-                    tuple(hit.score for hit in found),
-                    tuple(scores[hit.passage.key] for hit in found),
-                )
-                kept.record({name: asdict(row)})
-    return {name: _row(kept.finished[name]) for name in questions}
+                kept.record({name: asdict(_reranked(corpus, Query(data.questions[name].text), reranker, depth))})
+    return choose_weight({name: _row(kept.finished[name]) for name in judged}, judged, depth)
+
+
+def _reranked(corpus: Corpus, query: Query, reranker: Reranker, depth: int) -> RerankedList:
+    found = corpus.search(query, depth, level="document")
+    scores = {hit.passage.key: hit.score for hit in reranker.rerank(query, found)}
+    return RerankedList(
+        tuple(hit.passage.document for hit in found),
+        tuple(hit.score for hit in found),
+        tuple(scores[hit.passage.key] for hit in found),
+    )
 
 
 def choose_weight(
-    lists: Mapping[str, RerankedList], judged: Mapping[str, Mapping[str, int]], depth: int, seed: int = 0
+    lists: Mapping[str, RerankedList], judged: Mapping[str, Mapping[str, int]], depth: int
 ) -> WeightChoice:
     """The weight of 0, 0.05, … 1 with the highest mean nDCG@10; of equal ones the lowest.
 
-    judged: by question its relevant passages.
-
-    Raises:
-        DataError: no question has any.
+    judged: by question its relevant passages; of at least one, and each has a list.
     """
-    known = {name: dict(judged[name]) for name in lists if judged.get(name)}
-    if not known:
-        raise DataError(
-            f'none of {len(lists)} held-out questions has "sources" among the passages; without them no '
-            "weight can be chosen: give --weight"
-        )
-    values = {step: _values(lists, known, step / _STEPS) for step in range(_STEPS + 1)}
+    values = {step: _values(lists, judged, step / _STEPS) for step in range(_STEPS + 1)}
     means = {step: sum(each) / len(each) for step, each in values.items()}
     best = max(means, key=lambda step: (means[step], -step))
-    interval = bootstrap_difference(values[0], values[best], seed=seed)
-    p = paired_randomization(values[0], values[best], seed=seed)
+    interval = bootstrap_difference(values[0], values[best], seed=_SEED)
+    p = paired_randomization(values[0], values[best], seed=_SEED)
     return WeightChoice(
-        best / _STEPS, len(known), depth, means[0], means[_STEPS], means[best], interval.low, interval.high, p
+        best / _STEPS, len(judged), depth, means[0], means[_STEPS], means[best], interval.low, interval.high, p
     )
 
 
 def sources_of(data: TrainingSet, questions: Sequence[str]) -> dict[str, dict[str, int]]:
-    """By question the passages known to answer it."""
-    return {
-        name: {source: 1 for source in data.questions[name].sources if source in data.passages}
-        for name in questions
-    }
+    """By question the passages known to answer it; questions without one are left out."""
+    known = {name: [one for one in data.questions[name].sources if one in data.passages] for name in questions}
+    return {name: dict.fromkeys(sources, 1) for name, sources in known.items() if sources}
 
 
 def _values(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ragkit import __version__
 from ragkit.assemble import NO_EMBEDDER
+from ragkit.config import Config
 from ragkit.errors import DataError
+from ragkit.evaluations.run_plan import SEARCHING, deciding_settings
 from ragkit.files import sha256_of
 from ragkit.indexers.models.model_files import local_model_folder, model_folder
 from ragkit.indexers.models.text_embedder import local_name, model_digest
@@ -48,3 +50,13 @@ def model_facts(name: str) -> dict[str, str]:
     """A model by its weights, where it is one and they are here: another one in the same folder is another."""
     folder = local_model_folder(local_name(name)) if name not in ("", NO_EMBEDDER) else None
     return {"name": name, "fingerprint": model_digest(folder, "") if folder else ""}
+
+
+def searched_by(config: Config) -> dict[str, object]:
+    """What finds passages: the settings that decide it, and the embedders by weights and prompts."""
+    texts, pages = config.embedder, config.page_embedder
+    return {
+        "config": deciding_settings(config, SEARCHING - {"embedder", "page_embedder"}),
+        "embedder": {**model_facts(texts.name), "prompts": [texts.query_prompt, texts.passage_prompt]},
+        "page_embedder": {**model_facts(pages.name), "prompts": [pages.query_prompt, pages.passage_prompt]},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,41 +12,48 @@ from ragkit import __version__, assemble
 from ragkit.config import Config
 from ragkit.errors import ConfigError
 from ragkit.eval.runs.run_folder import RunFolder
-from ragkit.evaluations.run_plan import session_facts
+from ragkit.evaluations.run_plan import deciding_settings, reranker_facts, session_facts
+from ragkit.protocols import Reranker
 from ragkit.retrievers.interpolation import store_weight
+from ragkit.retrievers.remote_reranker import RemoteReranker, shown_url
 from ragkit.retrievers.training.encoder_batches import held_out_questions
 from ragkit.retrievers.training.examples import read_training_set
-from ragkit.training.reranker_weight import WeightChoice, searched_by, weigh
-from ragkit.training.training_plan import model_facts, training_set_digest
+from ragkit.training.reranker_weight import WeightChoice, weigh
+from ragkit.training.training_plan import searched_by, training_set_digest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SEED = 0
-
 
 @dataclass(frozen=True, slots=True)
 class WeightReport:
-    """kept_in: the model's folder, where the weight lies now; None where the model has none."""
+    """model: kind and name of the reranker. kept_in: its folder, where the weight lies; None where it has none.
 
-    reranker: str
+    in_force: `rerank.weight` of the settings, which goes before what lies there.
+    """
+
+    model: str
     choice: WeightChoice
     kept_in: Path | None
+    in_force: float | None
 
     def to_json(self) -> dict[str, Any]:
         kept_in = None if self.kept_in is None else str(self.kept_in)
-        return {"reranker": self.reranker, **self.choice.to_json(), "kept_in": kept_in}
+        return {"model": self.model, **self.choice.to_json(), "kept_in": kept_in}
 
     def table(self) -> Table:
         from rich.table import Table
 
-        table = Table("known questions", "retriever", "reranked", title=self.reranker)
+        table = Table("known questions", "retriever", "reranked", title=self.model)
         for row in self.choice.rows():
             table.add_row(*row)
-        weight = f"{self.choice.weight:g}"
-        where = f"kept in {self.kept_in}" if self.kept_in else f"set rerank.weight = {weight}"
-        table.caption = f"weight {weight}: {self.choice.said()}; {where}"
+        table.caption = f"weight {self.choice.weight:g}: {self.choice.said()}; {self._where()}"
         return table
+
+    def _where(self) -> str:
+        if self.in_force is not None:
+            return f"the settings say rerank.weight = {self.in_force:g}, which goes before it"
+        return f"kept in {self.kept_in}" if self.kept_in else f"set rerank.weight = {self.choice.weight:g}"
 
 
 def run_weight_choice(
@@ -55,7 +63,7 @@ def run_weight_choice(
 
     Args:
         data_folder: a training folder, whose questions know their passages.
-        out: of the run; the same choice goes on there.
+        out: of the run; the same choice goes on there, and a finished one is shown.
         every_question: not only those that training on this folder leaves out.
 
     Raises:
@@ -64,34 +72,40 @@ def run_weight_choice(
             another run.
     """
     settings = config.rerank
+    # Before the plan, which names its weights: a model of the hub may only be fetched now.
     reranker = assemble.make_reranker(config, lambda: assemble.make_engine(config, None))
     if reranker is None:
         raise ConfigError('[rerank] kind is "none": name the reranker whose weight is to be chosen')
-    named = f"{settings.kind} {settings.model or settings.url}".strip()
-    data = read_training_set(data_folder)
-    questions = list(data.questions) if every_question else held_out_questions(data)
-    with RunFolder(out, _plan(data_folder, config, every_question), session_facts()) as kept:
+    folder = assemble.weight_folder(settings)
+    plan = _plan(data_folder, config, every_question)
+    with _closed(reranker), RunFolder(out, plan, session_facts()) as kept:
         if kept.manifest.completed is None:
-            choice = weigh(reranker, data, questions, config, kept, data_folder, _SEED, tell)
+            data = read_training_set(data_folder)
+            questions = list(data.questions) if every_question else held_out_questions(data)
+            choice = weigh(reranker, data, questions, data_folder, config, kept, tell)
+            if folder is not None:
+                store_weight(folder, choice.weight, {"choice": asdict(choice), "every_question": every_question})
             kept.complete({"choice": asdict(choice)})
         facts = kept.manifest.completed
         assert facts is not None, "it was completed now or before"
-    choice = WeightChoice(**facts["choice"])
-    folder = Path(settings.model)
-    kept_in = folder if settings.model and folder.is_dir() else None
-    if kept_in is not None:
-        store_weight(kept_in, choice.weight, {"held_out": asdict(choice)})
-    return WeightReport(named, choice, kept_in)
+    named = f"{settings.kind} {settings.model or shown_url(settings.url)}".strip()
+    return WeightReport(named, WeightChoice(**facts["choice"]), folder, settings.weight)
+
+
+def _closed(reranker: Reranker) -> AbstractContextManager[object]:
+    """In the end; those of servers hold connections."""
+    return closing(reranker) if isinstance(reranker, RemoteReranker) else nullcontext()
 
 
 def _plan(data: Path, config: Config, every_question: bool) -> dict[str, object]:
-    settings = config.rerank
+    asks_engine = config.rerank.kind in ("llm-listwise", "llm-yes")
+    deciding = deciding_settings(config, {"rerank", "generation"} if asks_engine else {"rerank"})
+    deciding["rerank"].pop("weight")
     return {
         "command": "train rerank-weight",
         "ragkit": __version__,
         "data": training_set_digest(data),
-        "reranker": {"kind": settings.kind, "url": settings.url, **model_facts(settings.model)},
-        "generation": config.generation.model_dump(mode="json") if settings.kind.startswith("llm-") else None,
+        "reranker": {**deciding, **reranker_facts(config)},
         "every_question": every_question,
         **searched_by(config),
     }

@@ -60,7 +60,7 @@ def split_lists(lists: Sequence[TrainingList]) -> tuple[list[TrainingList], list
 
 
 def held_out_questions(data: TrainingSet) -> list[str]:
-    """Ids of the questions that every training on this set leaves out.
+    """Ids of the questions that every training on these very lists leaves out.
 
     Raises:
         DataError: as `split_lists`.

@@ -101,8 +101,9 @@ class Student:
                 yield [kind[i] for i in piece]
 
     def save(self, folder: Path) -> None:
-        """As a folder that sentence-transformers and ragkit load by its path."""
+        """As a folder that sentence-transformers and ragkit load by its path, with the prompts of the training."""
         self.model.max_seq_length = self._limit
+        self.model.prompts = {**self.model.prompts, "query": self._query_prompt, "document": self._passage_prompt}
         with quiet_loading():
             self.model.save_pretrained(str(folder), create_model_card=False)
 

@@ -49,7 +49,7 @@ def run(folder: Path, *options: str) -> str:
 def test_a_folder_becomes_a_model_with_its_weight(folder: Path) -> None:
     report = json.loads(run(folder, "--json"))
     kept = json.loads((folder / "run" / "model" / "reranking.json").read_text("utf-8"))
-    assert kept == {"weight": report["weight"], "held_out": report["held_out"]}
+    assert kept == {"weight": report["weight"], "choice": report["held_out"]}
     held_out = report["held_out"]
     assert held_out["num_questions"] == 3
     assert held_out["both"] >= max(held_out["retriever"], held_out["reranker"])

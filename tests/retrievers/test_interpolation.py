@@ -11,7 +11,7 @@ import pytest
 from ragkit import Corpus
 from ragkit.assemble import rerank_weight
 from ragkit.config import parse_config
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, DataError
 from ragkit.records import Hit, Query
 from ragkit.retrievers.interpolation import FILE, interpolated, mixed_scores, store_weight, stored_weight
 from ragkit.retrievers.reranking import rerank_first
@@ -77,18 +77,23 @@ def test_equal_scores_are_ordered_by_key() -> None:
 
 
 def test_the_weight_lies_beside_the_model(tmp_path: Path) -> None:
-    assert stored_weight(str(tmp_path)) == 1.0
-    assert stored_weight("") == 1.0
+    assert stored_weight(tmp_path) == 1.0
     store_weight(tmp_path, 0.35, {"held_out": {"num_questions": 80}})
-    assert stored_weight(str(tmp_path)) == 0.35
+    assert stored_weight(tmp_path) == 0.35
     assert json.loads((tmp_path / FILE).read_text())["held_out"] == {"num_questions": 80}
+
+
+def test_a_weight_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot write .*reranking\.json: .*; set rerank\.weight = 0\.35 instead"):
+        store_weight(tmp_path / "file", 0.35, {})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight": 2}', '{"weight": true}', '{"weight": "1"}'])
 def test_what_is_no_weight_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=r"reranking\.json"):
-        stored_weight(str(tmp_path))
+        stored_weight(tmp_path)
 
 
 def test_the_setting_goes_before_what_lies_beside_the_model(tmp_path: Path) -> None:
@@ -97,6 +102,10 @@ def test_the_setting_goes_before_what_lies_beside_the_model(tmp_path: Path) -> N
     assert rerank_weight(parse_config({"rerank": table})) == 0.35
     assert rerank_weight(parse_config({"rerank": {**table, "weight": 0.9}})) == 0.9
     assert rerank_weight(parse_config({"rerank": {**table, "weight": 0}})) == 0.0
+    assert rerank_weight(parse_config({"rerank": {**table, "kind": "embedder"}})) == 0.35
+    # A server's model may be called like a folder here.
+    remote = {"kind": "remote", "model": str(tmp_path), "url": "http://localhost/rerank"}
+    assert rerank_weight(parse_config({"rerank": remote})) == 1.0
     assert rerank_weight(parse_config({"rerank": {"kind": "llm-yes"}})) == 1.0
     with pytest.raises(ConfigError, match="weight"):
         parse_config({"rerank": {"weight": 1.5}})

@@ -123,3 +123,11 @@ def run(*words: str, status: int = 0, raises: bool = False) -> Result:
         raise result.exception
     assert result.exit_code == status, result.output
     return result
+
+
+def test_the_model_brings_the_prompts_of_its_training(model: str, data: Path, tmp_path: Path) -> None:
+    prompts = {"query_prompt": "ask: ", "passage_prompt": "tell: "}
+    config = parse_config({"embedder": {"device": "cpu", "dtype": "float32", **prompts}})
+    report = run_encoder_training(EncoderRun(data, model, replace(FAST, epochs=1)), tmp_path / "out", config)
+    trained = TextEmbedder(str(report.model), Placement("cpu", "float32"))
+    assert (trained.query_prompt, trained.passage_prompt) == ("ask: ", "tell: ")

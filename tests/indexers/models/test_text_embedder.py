@@ -14,6 +14,8 @@ from ragkit.devices import Placement
 from ragkit.errors import ConfigError
 from ragkit.indexers.models.text_embedder import TextEmbedder, packaged_model_folder
 from ragkit.records import Passage
+from ragkit.retrievers.interpolation import FILE as WEIGHT
+from ragkit.training.encoder_run import RECORD
 
 CPU = Placement("cpu", "float32")
 
@@ -72,6 +74,8 @@ def test_the_fingerprint_ignores_device_and_dtype_and_sees_weights(tmp_path: Pat
     assert half.fingerprint == embedder.fingerprint
     copy = tmp_path / "model"
     shutil.copytree(packaged_model_folder(), copy)
+    for notes in (RECORD, WEIGHT):
+        (copy / notes).write_text("{}")
     assert TextEmbedder(str(copy), CPU).fingerprint == embedder.fingerprint
     weights = copy / "model.safetensors"
     raw = bytearray(weights.read_bytes())
