@@ -206,7 +206,7 @@ def make_reranker(config: Config, engine: Callable[[], Engine]) -> Reranker | No
     settings = config.rerank
     if settings.kind == "none":
         return None
-    if settings.kind in ("llm-listwise", "llm-yes"):
+    if settings.asks_engine:
         return _llm_reranker(settings, engine)
     if settings.kind == "remote":
         from ragkit.retrievers.remote_reranker import RemoteReranker
@@ -247,14 +247,14 @@ def _model_reranker(config: Config) -> Reranker:
     if settings.kind == "embedder":
         from ragkit.retrievers.embedder_reranker import EmbedderReranker
 
-        return EmbedderReranker(settings.model, _other_embedder(settings.model, config.embedder))
+        return EmbedderReranker(settings.model, make_other_embedder(settings.model, config.embedder))
     from ragkit.retrievers.cross_encoder import CrossEncoderReranker
 
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
     return CrossEncoderReranker(settings.model, placement)
 
 
-def _other_embedder(name: str, own: EmbedderConfig) -> Embedder:
+def make_other_embedder(name: str, own: EmbedderConfig) -> Embedder:
     """Run as the configuration's own, with the prompts that the model brings, and without code of its own."""
     if name != own.name:
         foreign = {"name": name, "query_prompt": None, "passage_prompt": None, "trust_remote_code": False}

@@ -206,6 +206,11 @@ class RerankConfig(_Table):
     weight: float | None = Field(default=None, ge=0, le=1)
     timeout_s: float = Field(default=60, gt=0)
 
+    @property
+    def asks_engine(self) -> bool:
+        """Whether the engine of [generation] is the reranker."""
+        return self.kind in ("llm-listwise", "llm-yes")
+
 
 def _none_or_room(tokens: int) -> int:
     if tokens and tokens < 256:

@@ -54,7 +54,8 @@ class TextEmbedder:
         self._model = _load(name, placement, trust_remote_code)
         own: Mapping[str, str] = self._model.prompts
         self.query_prompt = own.get("query", "") if query_prompt is None else query_prompt
-        passage_default = own.get("document", own.get("passage", ""))
+        # sentence-transformers gives every model an empty one for documents.
+        passage_default = own.get("document") or own.get("passage", "")
         self.passage_prompt = passage_default if passage_prompt is None else passage_prompt
         self._tokenizer = _plain_tokenizer(self._model)
         # A model's own tokenizer is set to pad and cut at every call, which two threads must not do at once.

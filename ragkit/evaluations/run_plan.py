@@ -128,8 +128,7 @@ def _models(config: Config, corpus: Corpus, generates: bool) -> dict[str, object
 def reranker_facts(config: Config) -> dict[str, str]:
     """The model that reranks; where the engine is asked, that of the engine."""
     settings = config.rerank
-    asks_engine = settings.kind in ("llm-listwise", "llm-yes")
-    return _generator(config) if asks_engine else _named(settings.model, settings.kind)
+    return _generator(config) if settings.asks_engine else _named(settings.model, settings.kind)
 
 
 def _generator(config: Config) -> dict[str, str]:

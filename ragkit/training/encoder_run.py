@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.assemble import make_text_embedder
-from ragkit.config import Config
+from ragkit.config import Config, EmbedderConfig, PageEmbedderConfig
 from ragkit.devices import choose_placement
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.evaluations.run_plan import session_facts
@@ -86,7 +86,9 @@ def run_encoder_training(
     """
     data = read_training_set(run.data)
     placement = choose_placement(config.embedder.device, config.embedder.dtype)
-    with RunFolder(out, _plan(run, config), session_facts()) as kept:
+    prompts = _table(data, config)
+    plan = _plan(run, prompts)
+    with RunFolder(out, plan, session_facts()) as kept:
         if kept.manifest.completed is not None:
             drop_checkpoints(out)
             return _report(run, out, kept.manifest.completed)
@@ -94,8 +96,8 @@ def run_encoder_training(
             run.base,
             placement,
             max_passage_tokens=run.max_passage_tokens,
-            query_prompt=config.embedder.query_prompt,
-            passage_prompt=config.embedder.passage_prompt,
+            query_prompt=prompts.query_prompt,
+            passage_prompt=prompts.passage_prompt,
             pictures=run.data,
             trust_remote_code=config.embedder.trust_remote_code,
         )
@@ -105,7 +107,7 @@ def run_encoder_training(
         tell(f"searching {len(data.passages)} passages with the embedder before and after")
         change = _change(data, run, out, config)
         facts = {"outcome": asdict(outcome), "held_out": asdict(change)}
-        _write_record(run, config, out, facts)
+        _write_record(run, plan, out, facts)
         kept.complete(facts)
         drop_checkpoints(out)
     return EncoderReport(out / MODEL, run.base, outcome, change)
@@ -118,24 +120,30 @@ def _change(data: TrainingSet, run: EncoderRun, out: Path, config: Config) -> He
 
 def make_encoder(name: str, config: Config, data: TrainingSet) -> Embedder:
     """An embedder of what the training set holds: texts, or pictures."""
-    if any(passage.image for passage in data.passages.values()):
+    table = _table(data, config).model_copy(update={"name": name})
+    if isinstance(table, PageEmbedderConfig):
         from ragkit.indexers.models.page_embedders import make_page_embedder
 
-        return make_page_embedder(config.page_embedder.model_copy(update={"name": name}))
-    return make_text_embedder(config.embedder.model_copy(update={"name": name}))
+        return make_page_embedder(table)
+    return make_text_embedder(table)
 
 
-def _plan(run: EncoderRun, config: Config) -> dict[str, object]:
+def _table(data: TrainingSet, config: Config) -> EmbedderConfig | PageEmbedderConfig:
+    """The settings of what embeds this kind of passages."""
+    return config.page_embedder if any(one.image for one in data.passages.values()) else config.embedder
+
+
+def _plan(run: EncoderRun, table: EmbedderConfig | PageEmbedderConfig) -> dict[str, object]:
     """How much is in memory at a time decides nothing: a run that had too little may go on with less."""
     training = {name: value for name, value in asdict(run.training).items() if name != "piece_tokens"}
     training |= {"max_passage_tokens": run.max_passage_tokens}
-    prompts = [config.embedder.query_prompt, config.embedder.passage_prompt]
+    prompts = [table.query_prompt, table.passage_prompt]
     return {**training_plan("train encoder", run.data, run.base, training), "prompts": prompts}
 
 
-def _write_record(run: EncoderRun, config: Config, out: Path, facts: dict[str, Any]) -> None:
+def _write_record(run: EncoderRun, plan: dict[str, object], out: Path, facts: dict[str, Any]) -> None:
     """Beside the weights, so that whoever has the model knows what it was made from."""
-    record = {**_plan(run, config), **facts, "data_folder": run.data.resolve().name}
+    record = {**plan, **facts, "data_folder": run.data.resolve().name}
     with atomic_write(out / MODEL / RECORD) as file:
         file.write(json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
 

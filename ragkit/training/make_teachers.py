@@ -9,9 +9,9 @@ from ragkit import assemble
 from ragkit.config import Config, RerankConfig
 from ragkit.errors import ConfigError
 from ragkit.protocols import Engine
-from ragkit.retrievers.training.teachers import RerankerTeacher, Teacher
+from ragkit.retrievers.training.teachers import EmbedderTeacher, RerankerTeacher, Teacher
 
-RETRIEVER = "retriever"
+RETRIEVER, RERANKER = "retriever", "reranker"
 _KNOWN = "retriever, cross-encoder:NAME, embedder:NAME or reranker"
 
 
@@ -35,13 +35,15 @@ def _teacher(name: str, config: Config, pictures: Path) -> Teacher:
     def engine() -> Engine:
         return assemble.make_engine(config, None)
 
-    if name == "reranker":
+    if name == RERANKER:
         reranker = assemble.make_reranker(config, engine)
         if reranker is None:
             raise ConfigError('teacher "reranker" is the one of the settings, and [rerank] kind is "none"')
         return RerankerTeacher(name, reranker, pictures)
-    if kind in ("cross-encoder", "embedder") and model:
-        named = RerankConfig.model_validate({"kind": kind, "model": model})
+    if kind == "embedder" and model:
+        return EmbedderTeacher(name, assemble.make_other_embedder(model, config.embedder), pictures)
+    if kind == "cross-encoder" and model:
+        named = RerankConfig(kind="cross-encoder", model=model)
         reranker = assemble.make_reranker(config.model_copy(update={"rerank": named}), engine)
         assert reranker is not None, "a kind is named"
         return RerankerTeacher(name, reranker, pictures)

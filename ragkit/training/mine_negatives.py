@@ -13,7 +13,7 @@ from ragkit.corpus import Corpus
 from ragkit.errors import DataError
 from ragkit.eval.runs.run_folder import RunFolder
 from ragkit.eval.sets.beir import read_beir
-from ragkit.evaluations.run_plan import deciding_settings, reranker_facts, session_facts
+from ragkit.evaluations.run_plan import session_facts
 from ragkit.files import sha256_of
 from ragkit.indexers.index_report import IndexProgress
 from ragkit.retrievers.training.examples import (
@@ -38,11 +38,11 @@ from ragkit.retrievers.training.question_filter import (
     round_trip,
 )
 from ragkit.retrievers.training.teachers import Teacher
-from ragkit.training.make_teachers import RETRIEVER
+from ragkit.training.make_teachers import RERANKER, RETRIEVER
 from ragkit.training.mining_report import FalseNegatives, MiningReport
 from ragkit.training.passage_corpus import open_passages
 from ragkit.training.passage_sources import beir_pool, other_splits
-from ragkit.training.training_plan import model_facts, searched_by
+from ragkit.training.training_plan import model_facts, reranked_by, searched_by
 
 # Below the training folder: the scores of each question's candidates, as they came.
 SCORES = "scores"
@@ -245,5 +245,5 @@ def _facts(folder: Path, plan: MiningPlan, config: Config) -> dict[str, object]:
         "teachers": [model_facts(teacher.partition(":")[2]) | {"name": teacher} for teacher in plan.teachers],
         "depth": plan.depth,
         **searched_by(config),
-        "reranker": {**deciding_settings(config, {"rerank"}), **reranker_facts(config)},
+        "reranker": reranked_by(config) if RERANKER in plan.teachers else None,
     }

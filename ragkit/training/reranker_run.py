@@ -141,7 +141,7 @@ def _plan(run: RerankerRun, config: Config) -> dict[str, object]:
 
 
 def _judged(choice: WeightChoice | None, weight: float) -> str:
-    return f"weight {weight:g}, as given" if choice is None else choice.said()
+    return f"weight {weight:g}, as given" if choice is None else f"{choice.said()}; they were held out"
 
 
 def _trained(outcome: Outcome) -> str:

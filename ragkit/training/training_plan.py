@@ -10,7 +10,7 @@ from ragkit import __version__
 from ragkit.assemble import NO_EMBEDDER
 from ragkit.config import Config
 from ragkit.errors import DataError
-from ragkit.evaluations.run_plan import SEARCHING, deciding_settings
+from ragkit.evaluations.run_plan import SEARCHING, deciding_settings, reranker_facts
 from ragkit.files import sha256_of
 from ragkit.indexers.models.model_files import local_model_folder, model_folder
 from ragkit.indexers.models.text_embedder import local_name, model_digest
@@ -60,3 +60,11 @@ def searched_by(config: Config) -> dict[str, object]:
         "embedder": {**model_facts(texts.name), "prompts": [texts.query_prompt, texts.passage_prompt]},
         "page_embedder": {**model_facts(pages.name), "prompts": [pages.query_prompt, pages.passage_prompt]},
     }
+
+
+def reranked_by(config: Config) -> dict[str, object]:
+    """What decides a reranker's scores: its settings, those of the engine where that is asked, and the model."""
+    tables = deciding_settings(config, {"rerank", "generation"} if config.rerank.asks_engine else {"rerank"})
+    # How many hits are given to it, and how much its scores count, is not of the scores.
+    tables["rerank"] = {key: value for key, value in tables["rerank"].items() if key not in ("depth", "weight")}
+    return {**tables, **reranker_facts(config)}

@@ -12,14 +12,14 @@ from ragkit import __version__, assemble
 from ragkit.config import Config
 from ragkit.errors import ConfigError
 from ragkit.eval.runs.run_folder import RunFolder
-from ragkit.evaluations.run_plan import deciding_settings, reranker_facts, session_facts
+from ragkit.evaluations.run_plan import session_facts
 from ragkit.protocols import Reranker
-from ragkit.retrievers.interpolation import store_weight
+from ragkit.retrievers.interpolation import store_weight, stored_weight
 from ragkit.retrievers.remote_reranker import RemoteReranker, shown_url
 from ragkit.retrievers.training.encoder_batches import held_out_questions
 from ragkit.retrievers.training.examples import read_training_set
 from ragkit.training.reranker_weight import WeightChoice, weigh
-from ragkit.training.training_plan import searched_by, training_set_digest
+from ragkit.training.training_plan import reranked_by, searched_by, training_set_digest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,33 +27,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WeightReport:
-    """model: kind and name of the reranker. kept_in: its folder, where the weight lies; None where it has none.
+    """model: kind and name of the reranker. asked: which questions.
 
+    kept_in: the model's folder, where the weight lies; None where it has none.
     in_force: `rerank.weight` of the settings, which goes before what lies there.
     """
 
     model: str
+    asked: str
     choice: WeightChoice
     kept_in: Path | None
     in_force: float | None
 
     def to_json(self) -> dict[str, Any]:
         kept_in = None if self.kept_in is None else str(self.kept_in)
-        return {"model": self.model, **self.choice.to_json(), "kept_in": kept_in}
+        return {"model": self.model, "asked": self.asked, **self.choice.to_json(), "kept_in": kept_in}
 
     def table(self) -> Table:
         from rich.table import Table
 
-        table = Table("known questions", "retriever", "reranked", title=self.model)
+        table = Table(self.asked, "retriever", "reranked", title=self.model)
         for row in self.choice.rows():
             table.add_row(*row)
         table.caption = f"weight {self.choice.weight:g}: {self.choice.said()}; {self._where()}"
         return table
 
     def _where(self) -> str:
+        own = f"rerank.weight = {self.choice.weight:g}"
         if self.in_force is not None:
             return f"the settings say rerank.weight = {self.in_force:g}, which goes before it"
-        return f"kept in {self.kept_in}" if self.kept_in else f"set rerank.weight = {self.choice.weight:g}"
+        if self.kept_in is None:
+            return f"set {own}"
+        there = stored_weight(self.kept_in)
+        if there != self.choice.weight:
+            return f"{self.kept_in} holds {there:g} by now; set {own} to use this one"
+        return f"kept in {self.kept_in}"
 
 
 def run_weight_choice(
@@ -89,7 +97,8 @@ def run_weight_choice(
         facts = kept.manifest.completed
         assert facts is not None, "it was completed now or before"
     named = f"{settings.kind} {settings.model or shown_url(settings.url)}".strip()
-    return WeightReport(named, WeightChoice(**facts["choice"]), folder, settings.weight)
+    asked = "all questions" if every_question else "held out"
+    return WeightReport(named, asked, WeightChoice(**facts["choice"]), folder, settings.weight)
 
 
 def _closed(reranker: Reranker) -> AbstractContextManager[object]:
@@ -98,14 +107,12 @@ def _closed(reranker: Reranker) -> AbstractContextManager[object]:
 
 
 def _plan(data: Path, config: Config, every_question: bool) -> dict[str, object]:
-    asks_engine = config.rerank.kind in ("llm-listwise", "llm-yes")
-    deciding = deciding_settings(config, {"rerank", "generation"} if asks_engine else {"rerank"})
-    deciding["rerank"].pop("weight")
     return {
         "command": "train rerank-weight",
         "ragkit": __version__,
         "data": training_set_digest(data),
-        "reranker": {**deciding, **reranker_facts(config)},
+        "reranker": reranked_by(config),
+        "depth": config.rerank.depth,
         "every_question": every_question,
         **searched_by(config),
     }

@@ -71,7 +71,9 @@ def test_the_weight_is_chosen_and_lies_with_the_model(folder: Path, monkeypatch:
     (folder / "model" / "reranking.json").write_text('{"weight": 0.77}', "utf-8")
     monkeypatch.setattr("ragkit.training.weight_run.weigh", lambda *_: pytest.fail("done anew"))
     assert run(folder, "--json", "--every-question") == shown
-    assert f"weight {report['weight']:g}" in " ".join(run(folder, "--every-question").split())
+    table = " ".join(run(folder, "--every-question").split())
+    assert f"weight {report['weight']:g}: " in table
+    assert f"holds 0.77 by now; set rerank.weight = {report['weight']:g} to use this one" in table
     assert in_force(folder) == 0.77
     # A weight that is set goes before the one that lies there, and the table says so.
     set_to = " ".join(run(folder, "--every-question", more="weight = 0.2\n").split())
@@ -83,7 +85,7 @@ def test_an_embedder_is_weighed(folder: Path) -> None:
     make_tiny_model(folder / "model")
     report = json.loads(run(folder, "--json", "--every-question", kind="embedder"))
     assert report["model"] == f"embedder {folder / 'model'}"
-    assert report["weight"] == in_force(folder)
+    assert json.loads((folder / "model" / "reranking.json").read_text("utf-8"))["weight"] == report["weight"]
 
 
 def test_a_server_has_its_weight_printed(folder: Path) -> None:

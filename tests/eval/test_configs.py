@@ -16,6 +16,8 @@ EXPECTED = {
     "bm25": ("bm25", "none"),
     "hybrid": ("hybrid", "none"),
     "hybrid-reranked": ("hybrid", "none"),
+    "hybrid-mpnet": ("hybrid", "none"),
+    "hybrid-mpnet-trained": ("hybrid", "none"),
     "dense-passages": ("dense", "sentences"),
     "hybrid-passages": ("hybrid", "sentences"),
 }

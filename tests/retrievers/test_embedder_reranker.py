@@ -70,11 +70,15 @@ def test_prompts_of_the_searching_embedder_are_not_given_to_another(monkeypatch:
     seen = []
     monkeypatch.setattr(assemble, "make_text_embedder", lambda settings: seen.append(settings) or HashEmbedder())
     embedder = {"name": "small", "query_prompt": "query: ", "passage_prompt": "passage: ", "device": "cpu"}
+    embedder["trust_remote_code"] = True
     config = Config.model_validate({"embedder": embedder, "rerank": {"kind": "embedder", "model": "large"}})
     assert isinstance(assemble.make_reranker(config, pytest.fail), EmbedderReranker)
     (settings,) = seen
     assert (settings.name, settings.query_prompt, settings.passage_prompt) == ("large", None, None)
-    assert settings.device == "cpu"
+    assert (settings.device, settings.trust_remote_code) == ("cpu", False)
+    same = config.model_copy(update={"rerank": config.rerank.model_copy(update={"model": "small"})})
+    assemble.make_reranker(same, pytest.fail)
+    assert seen[1] == config.embedder
 
 
 def test_a_model_must_be_named() -> None:

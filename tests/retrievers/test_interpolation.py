@@ -78,9 +78,9 @@ def test_equal_scores_are_ordered_by_key() -> None:
 
 def test_the_weight_lies_beside_the_model(tmp_path: Path) -> None:
     assert stored_weight(tmp_path) == 1.0
-    store_weight(tmp_path, 0.35, {"held_out": {"num_questions": 80}})
+    store_weight(tmp_path, 0.35, {"choice": {"num_questions": 80}})
     assert stored_weight(tmp_path) == 0.35
-    assert json.loads((tmp_path / FILE).read_text())["held_out"] == {"num_questions": 80}
+    assert json.loads((tmp_path / FILE).read_text())["choice"] == {"num_questions": 80}
 
 
 def test_a_weight_that_cannot_be_written_is_told(tmp_path: Path) -> None:

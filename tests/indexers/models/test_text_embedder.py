@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ragkit.indexers.models.text_embedder import TextEmbedder, packaged_model_fo
 from ragkit.records import Passage
 from ragkit.retrievers.interpolation import FILE as WEIGHT
 from ragkit.training.encoder_run import RECORD
+from tests.retrievers.training.tiny_text_model import make_tiny_model
 
 CPU = Placement("cpu", "float32")
 
@@ -65,6 +67,13 @@ def test_prompts_stand_before_the_text():
     np.testing.assert_allclose(prompted.embed_passages([passage])[0], by_hand[1], atol=1e-6)
     assert prompted.max_tokens == 254 - 2  # "passage" and ":"
     assert prompted.fingerprint != plain.fingerprint
+
+
+def test_a_prompt_that_the_model_calls_passage_is_used(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "tiny")
+    settings = folder / "config_sentence_transformers.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "prompts": {"passage": "tell: "}}))
+    assert TextEmbedder(str(folder), CPU).passage_prompt == "tell: "
 
 
 def test_the_fingerprint_ignores_device_and_dtype_and_sees_weights(tmp_path: Path, embedder: TextEmbedder):

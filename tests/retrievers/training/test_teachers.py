@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 from ragkit.errors import DataError
-from ragkit.records import Hit, Query
-from ragkit.retrievers.embedder_reranker import EmbedderReranker
+from ragkit.records import FloatArray, Hit, Passage, Query
 from ragkit.retrievers.training.examples import TrainingPassage
 from ragkit.retrievers.training.passage_records import as_passage
-from ragkit.retrievers.training.teachers import RerankerTeacher
+from ragkit.retrievers.training.teachers import EmbedderTeacher, RerankerTeacher
 from tests.fakes import HashEmbedder
 
 CRANE, BARGE = TrainingPassage("p1", "The crane stands.", "Birds"), TrainingPassage("p2", "Barges drift.")
@@ -33,14 +32,28 @@ def test_a_rerankers_scores_come_in_the_order_of_the_list() -> None:
     assert teacher.score(["ab", "abc"], [[BARGE, CRANE], [CRANE]]) == [[15.0, 25.0], [26.0]]
 
 
-def test_an_embedders_scores_are_its_inner_products() -> None:
-    teacher = RerankerTeacher("hash", EmbedderReranker("hash", HashEmbedder()))
+class Counting(HashEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded: list[str] = []
+
+    def embed_passages(self, passages: Sequence[Passage]) -> FloatArray:
+        self.embedded += [passage.titled_text for passage in passages]
+        return super().embed_passages(passages)
+
+
+def test_an_embedder_embeds_each_passage_once() -> None:
+    embedder = Counting()
+    teacher = EmbedderTeacher("hash", embedder)
     scores = teacher.score(["a crane", "a barge"], [[CRANE, BARGE], [BARGE]])
+    scores += teacher.score(["cranes"], [[CRANE]])
+    assert embedder.embedded == ["Birds The crane stands.", "Barges drift."]
     plain = HashEmbedder()
-    asked = plain.embed_queries(["a crane", "a barge"])
-    texts = plain.embed_queries(["Birds The crane stands.", "Barges drift."])
-    assert scores[0] == pytest.approx([asked[0] @ texts[0], asked[0] @ texts[1]])
-    assert scores[1] == pytest.approx([asked[1] @ texts[1]])
+    asked = plain.embed_queries(["a crane", "a barge", "cranes"])
+    texts = plain.embed_queries(embedder.embedded)
+    expected = [[asked[0] @ texts[0], asked[0] @ texts[1]], [asked[1] @ texts[1]], [asked[2] @ texts[0]]]
+    for found, wanted in zip(scores, expected, strict=True):
+        assert found == pytest.approx(wanted)
     assert scores[0][0] > scores[0][1]
 
 
