@@ -9,14 +9,14 @@ _WIDTH = 10
 ENDLESS = 9
 
 
-def make_forms_pdf(path: Path, depth: int) -> Path:
-    """Write a PDF of one page that draws 10 ** (depth - 1) rectangles over one another."""
+def make_forms_pdf(path: Path, depth: int, times: int = 1) -> Path:
+    """Write a PDF of one page that draws times * 10 ** (depth - 1) rectangles over one another."""
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 100] /Contents 4 0 R"
         b" /Resources << /XObject << /F 5 0 R >> >> >>",
-        _stream(b"", b"0.2 0.4 0.8 rg /F Do"),
+        _stream(b"", b"0.2 0.4 0.8 rg" + b" /F Do" * times),
     ]
     form = b"/Type /XObject /Subtype /Form /BBox [0 0 200 100]"
     for number in range(6, 5 + depth):
