@@ -29,7 +29,7 @@ def big_pdf(folder: Path, pages: int) -> bytes:
 
 
 def test_a_file_that_takes_too_long_is_ended_and_the_next_goes_on(tmp_path: Path) -> None:
-    content = big_pdf(tmp_path, 400)
+    content = big_pdf(tmp_path, 1600)
     with store_server(tmp_path / "store", index_timeout_s=1.5) as server:
         store = server.client.vector_stores.create().id
         big, small = server.upload("big.pdf", content), server.upload("small.txt", SMALL)
