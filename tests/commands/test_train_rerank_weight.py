@@ -13,10 +13,9 @@ from ragkit import assemble
 from ragkit.cli import app
 from ragkit.config import load_config
 from ragkit.errors import ConfigError, DataError
-from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, write_rows
 from tests.reranker_fakes import make_cross_encoder, score_by_shared_words, serve_rerank
 from tests.retrievers.training.tiny_text_model import make_tiny_model
-from tests.retrievers.training.toy_rankings import toy_rankings
+from tests.retrievers.training.toy_rankings import write_toy_rankings
 
 SETTINGS = """[embedder]
 name = "none"
@@ -34,11 +33,7 @@ depth = 12
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / "cache"))
-    data, made = toy_rankings(), tmp_path / "data"
-    made.mkdir()
-    write_rows(made / PASSAGES, data.passages.values())
-    write_rows(made / QUESTIONS, data.questions.values())
-    write_rows(made / LISTS, data.lists)
+    write_toy_rankings(tmp_path / "data")
     make_cross_encoder(tmp_path / "model")
     return tmp_path
 

@@ -11,19 +11,14 @@ from typer.testing import CliRunner
 from ragkit.cli import app
 from ragkit.corpus import Corpus
 from ragkit.records import TextRecord
-from ragkit.retrievers.training.examples import LISTS, PASSAGES, QUESTIONS, write_rows
 from tests.reranker_fakes import make_cross_encoder
-from tests.retrievers.training.toy_rankings import toy_rankings
+from tests.retrievers.training.toy_rankings import write_toy_rankings
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAGKIT_CACHE", str(tmp_path / "cache"))
-    data, made = toy_rankings(), tmp_path / "data"
-    made.mkdir()
-    write_rows(made / PASSAGES, data.passages.values())
-    write_rows(made / QUESTIONS, data.questions.values())
-    write_rows(made / LISTS, data.lists)
+    write_toy_rankings(tmp_path / "data")
     make_cross_encoder(tmp_path / "base")
     config = '[embedder]\nname = "none"\ndevice = "cpu"\ndtype = "float32"\n[retrieval]\nmethod = "bm25"\n'
     (tmp_path / "settings.toml").write_text(f"{config}[rerank]\ndepth = 12\n", "utf-8")
