@@ -26,6 +26,7 @@ from ragkit.protocols import (
 from ragkit.records import ImageLimits
 
 if TYPE_CHECKING:
+    from ragkit.indexers.models.text_embedder import TextEmbedder
     from ragkit.protocols import OcrEngine
     from ragkit.retrievers.hybrid import Fusion
     from ragkit.serve.engines.openai_engine import OpenAIEngine
@@ -54,6 +55,7 @@ class CorpusParts:
 
 
 RetrieverFactory = Callable[[CorpusParts], Retriever]
+EmbedderFactory = Callable[[Config], Embedder | None]
 
 
 def make_embedder(config: Config) -> Embedder | None:
@@ -61,7 +63,7 @@ def make_embedder(config: Config) -> Embedder | None:
     return None if config.embedder.name == NO_EMBEDDER else make_text_embedder(config.embedder)
 
 
-def make_text_embedder(settings: EmbedderConfig) -> Embedder:
+def make_text_embedder(settings: EmbedderConfig) -> TextEmbedder:
     """The text embedder of these settings, which name one."""
     from ragkit.indexers.models.text_embedder import TextEmbedder
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ragkit.corpus import Corpus
-    from ragkit.indexers.page_images import Redraw
-    from ragkit.protocols import Engine
 
 app = typer.Typer(
     add_completion=False,
@@ -280,9 +278,10 @@ def _served_app(
 
     running: closes what was started.
     """
-    from ragkit.assemble import NO_EMBEDDER
+    from ragkit.corpus import Corpus
     from ragkit.devices import share_cores
     from ragkit.hosting.drawing_pool import DrawingPool
+    from ragkit.hosting.embedding_process import EmbeddingProcesses
     from ragkit.hosting.library import FolderLibrary
     from ragkit.hosting.search_batches import NUM_WORKERS
     from ragkit.hosting.served_engine import served_engine
@@ -292,12 +291,24 @@ def _served_app(
 
     answering = running.enter_context(served_engine(settings, *vllm))
     drawing = running.enter_context(DrawingPool.of(settings.serve))
-    opened = [_open(folder, answering.config, False, answering.engine, drawing.draw) for folder in folders]
+    embedding = running.enter_context(EmbeddingProcesses())
+    opened = [
+        Corpus.open(
+            folder,
+            config=answering.config,
+            engine=answering.engine,
+            create=False,
+            redraw=drawing.draw,
+            make_embedder=embedding.make,
+        )
+        for folder in folders
+    ]
     for one in opened:
         one.load()
-    kept = None if store is None else running.enter_context(served_stores(store, answering, drawing.draw))
-    # Corpora that come later load a model later.
-    if "torch" in sys.modules or (kept is not None and answering.config.embedder.name != NO_EMBEDDER):
+    stores = None if store is None else served_stores(store, answering, drawing.draw, embedding.make)
+    kept = None if stores is None else running.enter_context(stores)
+    # Other models than the embedders of texts are in this process.
+    if "torch" in sys.modules:
         share_cores(NUM_WORKERS)
     generation = (opened[0].config if opened else answering.config).generation
     return create_app(
@@ -346,18 +357,10 @@ def _with_keys_file(config: Config, keys: Path | None) -> Config:
     return config.model_copy(update={"serve": config.serve.model_copy(update={"api_keys_file": str(keys)})})
 
 
-def _open(
-    folder: Path,
-    settings: Config,
-    create: bool = False,
-    engine: Engine | None = None,
-    redraw: Redraw | None = None,
-) -> Corpus:
+def _open(folder: Path, settings: Config, create: bool = False) -> Corpus:
     from ragkit.corpus import Corpus
-    from ragkit.indexers.page_images import Drawing
 
-    redraw = redraw or Drawing.draw_again
-    return Corpus.open(folder, config=settings, create=create, engine=engine, redraw=redraw)
+    return Corpus.open(folder, config=settings, create=create)
 
 
 def _print_json(value: object) -> None:

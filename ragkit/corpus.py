@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit import __version__, assemble
-from ragkit.assemble import RetrieverFactory
+from ragkit.assemble import EmbedderFactory, RetrieverFactory
 from ragkit.attributes import checked_attributes
 from ragkit.config import Config
 from ragkit.corpus_info import CorpusInfo, read_info
@@ -86,6 +86,7 @@ class Corpus:
         engine: Engine | None = None,
         made_with: Embedders | None = None,
         redraw: Redraw = Drawing.draw_again,
+        make_embedder: EmbedderFactory | None = None,
     ) -> None:
         self.path = path
         self._made = manifest.read_manifest(path)
@@ -93,6 +94,7 @@ class Corpus:
         self.config = with_remembered(path, config, self._catalogue.settings, self._made)
         self.store: PassageStore = SqlitePassageStore(self._catalogue, redraw)
         self._explicit = config.model_dump(exclude_unset=True).get("embedder", {})
+        self._make_embedder = make_embedder
         self._embedders = self._embedder_set(embedders, made_with)
         self._reranker = reranker
         self._engine = engine
@@ -118,6 +120,7 @@ class Corpus:
         engine: Engine | None = None,
         create: bool = True,
         redraw: Redraw = Drawing.draw_again,
+        make_embedder: EmbedderFactory | None = None,
     ) -> Corpus:
         """Open the corpus in a folder, or make an empty one there.
 
@@ -132,6 +135,7 @@ class Corpus:
             reranker, engine: in place of the configured ones.
             create: whether to make a corpus where there is none.
             redraw: draws pages whose pictures are not kept; by default in this process.
+            make_embedder: loads the configured embedder of texts; by default in this process.
 
         Raises:
             CorpusNotFoundError: there is none, and `create` is False.
@@ -144,16 +148,18 @@ class Corpus:
         is_new = not (folder / manifest.FILE_NAME).exists()
         migrate(folder)
         if not is_new:
-            return cls(folder, settings, given, retriever, reranker, engine, redraw=redraw)
+            return cls(
+                folder, settings, given, retriever, reranker, engine, redraw=redraw, make_embedder=make_embedder
+            )
         if not create:
             raise CorpusNotFoundError(
                 f"there is no corpus in {folder}; make one: ragkit index PATH --corpus {folder}"
             )
         settings = with_pages_decided(settings, given)
-        made = make_embedders(settings, given)
+        made = make_embedders(settings, given, make_embedder)
         with _disk_errors_named(folder):
             create_corpus(folder, made, __version__)
-        corpus = cls(folder, settings, given, retriever, reranker, engine, made, redraw)
+        corpus = cls(folder, settings, given, retriever, reranker, engine, made, redraw, make_embedder)
         with _disk_errors_named(folder), writer_lock(folder):
             corpus._remember()
         return corpus
@@ -474,7 +480,9 @@ class Corpus:
         self.close()
 
     def _embedder_set(self, given: Embedders, made_with: Embedders | None) -> EmbedderSet:
-        return EmbedderSet(self._catalogue, self._made, self.config, self._explicit, given, made_with)
+        return EmbedderSet(
+            self._catalogue, self._made, self.config, self._explicit, given, made_with, self._make_embedder
+        )
 
     def _check_index(self) -> None:
         """Raises ConfigError where the wanted vector index cannot be had, before any work is done."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ragkit import assemble
+from ragkit.assemble import EmbedderFactory
 from ragkit.config import Config, EmbedderConfig
 from ragkit.errors import ConfigError, CorpusError
 from ragkit.indexers import kept_model
@@ -32,6 +33,7 @@ class EmbedderSet:
         explicit: what of the configuration's table of the embedder of texts is not the corpus's own say.
         given: the user's own, in place of the configured ones.
         made_with: those that the corpus has just been made with.
+        make: what makes embedders of texts.
 
     Asking for one raises CorpusError where it is not the one that made the corpus's vectors.
     """
@@ -44,8 +46,10 @@ class EmbedderSet:
         explicit: Mapping[str, Any],
         given: Embedders,
         made_with: Embedders | None,
+        make: EmbedderFactory | None = None,
     ) -> None:
         self.given = given
+        self._make = make or assemble.make_embedder
         self._path = catalogue.folder
         self._catalogue = catalogue
         self._manifest = manifest
@@ -108,7 +112,7 @@ class EmbedderSet:
     def _made(self, record: EmbedderRecord, by_name: bool) -> Embedder:
         """What the configuration makes of a record; where that fails for damaged files of its own, it says so."""
         try:
-            made = assemble.make_embedder(self.config_of(record, by_name=by_name))
+            made = self._make(self.config_of(record, by_name=by_name))
             self._check(record, made)
         except Exception as error:
             kept_model.check_sound(self._catalogue, record.folder, error)
@@ -215,8 +219,8 @@ def with_pages_decided(config: Config, given: Embedders) -> Config:
     return config.model_copy(update={"pages": config.pages.model_copy(update={"embed": embed})})
 
 
-def make_embedders(config: Config, given: Embedders) -> Embedders:
-    """What a new corpus is made with; the user's own ones come first.
+def make_embedders(config: Config, given: Embedders, make: EmbedderFactory | None = None) -> Embedders:
+    """What a new corpus is made with; the user's own ones come first. make: as of `EmbedderSet`.
 
     Raises:
         ConfigError: pictures are to be embedded and nothing says by what, or an embedder is given
@@ -230,7 +234,7 @@ def make_embedders(config: Config, given: Embedders) -> Embedders:
         )
     if embed == "text" and (given.pictures is not None or given.tokens is not None):
         raise ConfigError("pages.embed = 'text' embeds no pictures, but a page embedder was given")
-    texts = None if embed == "image" else given.texts or assemble.make_embedder(config)
+    texts = None if embed == "image" else given.texts or (make or assemble.make_embedder)(config)
     if embed == "text":
         return Embedders(texts)
     pictures = given.pictures or assemble.make_page_embedder(config)

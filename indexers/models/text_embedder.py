@@ -91,10 +91,12 @@ class TextEmbedder:
 
     def token_spans(self, texts: Sequence[str]) -> list[SpanArray]:
         """Character spans of the model's tokens, without its special tokens and without truncation."""
-        if not texts:
-            return []
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [np.asarray(encoding.offsets, np.int32).reshape(-1, 2) for encoding in encodings]
+        return spans_of(self._tokenizer, texts)
+
+    @property
+    def tokenizer_json(self) -> str:
+        """What `token_spans` works by, in the form of the library tokenizers."""
+        return str(self._tokenizer.to_str())
 
     def _embed(self, texts: list[str], prompt: str) -> FloatArray:
         vectors = np.zeros((len(texts), self.dim), np.float32)
@@ -120,6 +122,14 @@ class TextEmbedder:
             }
             vectors: FloatArray = self._model(moved)["sentence_embedding"].float().cpu().numpy()
         return vectors
+
+
+def spans_of(tokenizer: Any, texts: Sequence[str]) -> list[SpanArray]:
+    """Character spans, int32 (n, 2), of the tokens of each text. tokenizer: one of the library tokenizers."""
+    if not texts:
+        return []
+    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    return [np.asarray(encoding.offsets, np.int32).reshape(-1, 2) for encoding in encodings]
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

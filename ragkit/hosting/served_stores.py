@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ragkit.assemble import EmbedderFactory
 from ragkit.hosting.library import StoreFolder
 from ragkit.hosting.served_engine import ServedEngine
 from ragkit.hosting.store_corpus import StoreModels
@@ -25,10 +26,13 @@ class ServedStores:
 
 
 @contextmanager
-def served_stores(folder: Path, answering: ServedEngine, redraw: Redraw) -> Iterator[ServedStores]:
+def served_stores(
+    folder: Path, answering: ServedEngine, redraw: Redraw, make_embedder: EmbedderFactory | None = None
+) -> Iterator[ServedStores]:
     """While the server runs. answering: the engine that all corpora share; none: the configuration's, made here.
 
-    redraw: draws the pages whose pictures are not kept.
+    redraw: draws the pages whose pictures are not kept. make_embedder: loads embedders of texts; by default in this
+    process.
 
     Raises:
         ConfigError: another server uses the folder, or a model cannot be loaded.
@@ -37,7 +41,9 @@ def served_stores(folder: Path, answering: ServedEngine, redraw: Redraw) -> Iter
     config = answering.config
     try:
         shelf = StoreShelf(state)
-        models = StoreModels.load(config, to_answer=True, engine=answering.engine, redraw=redraw)
+        models = StoreModels.load(
+            config, to_answer=True, engine=answering.engine, redraw=redraw, make_embedder=make_embedder
+        )
         corpora = StoreFolder(folder, models, shelf)
         told = config.model_dump(mode="json", exclude_unset=True)
         yield ServedStores(ServerStores.open(state, shelf, corpora, config.serve, told), corpora)

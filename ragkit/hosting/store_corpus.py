@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit import __version__, assemble
+from ragkit.assemble import EmbedderFactory
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
@@ -38,7 +39,7 @@ _ATTEMPT_S = 0.05
 class StoreModels:
     """What all vector stores of a server share; engine and reranker only where questions are answered.
 
-    redraw: draws the pages whose pictures are not kept.
+    redraw: draws the pages whose pictures are not kept. make_embedder: loads a corpus's own embedder of texts.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class StoreModels:
     engine: Engine | None = None
     reranker: Reranker | None = None
     redraw: Redraw = Drawing.draw_again
+    make_embedder: EmbedderFactory | None = None
 
     @classmethod
     def load(
@@ -55,17 +57,19 @@ class StoreModels:
         to_answer: bool,
         engine: Engine | None = None,
         redraw: Redraw = Drawing.draw_again,
+        make_embedder: EmbedderFactory | None = None,
     ) -> StoreModels:
         """Load what the configuration names; an indexing process needs neither engine nor reranker.
 
         engine: in place of the configured one.
         """
         config = with_pages_decided(config, Embedders())
-        embedders = make_embedders(config, Embedders())
+        embedders = make_embedders(config, Embedders(), make_embedder)
         if not to_answer:
             return cls(config, embedders)
         answering = engine or assemble.make_engine(config, embedders.texts)
-        return cls(config, embedders, answering, assemble.make_reranker(config, lambda: answering), redraw)
+        reranker = assemble.make_reranker(config, lambda: answering)
+        return cls(config, embedders, answering, reranker, redraw, make_embedder)
 
 
 class StoreCorpus(Corpus):
@@ -85,6 +89,7 @@ class StoreCorpus(Corpus):
             engine=models.engine,
             made_with=made,
             redraw=models.redraw,
+            make_embedder=models.make_embedder,
         )
         self._users, self._is_retired = 0, False
         self._counting = threading.Lock()

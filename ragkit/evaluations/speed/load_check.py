@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ragkit.eval.speed.load_report import (
 from ragkit.eval.speed.timing import machine_facts
 from ragkit.evaluations.speed.load_server import LoadScale, Server, make_corpus, run_load, start_server
 
+_RESIDENT = re.compile(r"VmRSS:\s+(\d+)")
 _LAG = "ragkit_event_loop_lag_seconds"
 _CONFIG = '[generation]\nengine = "echo"\n'
 # Told to the machine's noise: searches and answers take turns so often.
@@ -78,13 +79,18 @@ class _Check:
         self._short_s = max(scale.seconds / 10, 1.0)
 
     def added_latency(self) -> Iterator[LoadFigure]:
-        """At half the rate that saturates the server, the median answer against the median search."""
-        self._tell("looking for the rate that saturates the server")
+        """The median answer against the median search, at half the rate that saturates either.
+
+        The server may stand more than bare searches do, which are not joined: near what saturates these, they wait
+        for each other, and next to that an answer would seem to add nothing.
+        """
+        self._tell("looking for the rates that saturate the server and the bare search")
         saturated = self._load(num_clients=16, stream=False, seconds=self._short_s)
-        rate = saturated.per_s / 2
-        if not rate:
+        if not saturated.per_s:
             raise RagkitError(f"the server answered nothing: {saturated.statuses} {saturated.errors[:3]}")
-        self._tell(f"{saturated.per_s:.0f} answers/s saturate it; answers and searches at half of that")
+        searches = self._searches(num_clients=16, seconds=self._short_s)
+        rate = min(saturated.per_s, searches.per_s) / 2
+        self._tell(f"{saturated.per_s:.0f} answers/s and {searches.per_s:.0f} searches/s; both at {rate:.0f}/s")
         http, bare = LoadSeen(), LoadSeen()
         for turn in range(_ROUNDS):
             http.add(self._load(rate=rate, stream=False, seconds=self._short_s, seed=turn))
@@ -92,8 +98,9 @@ class _Check:
                 rate=rate, num_clients=64, seconds=self._short_s, seed=turn
             ).latencies_s
         yield LoadFigure("saturated rate", saturated.per_s, "answers/s")
+        yield LoadFigure("saturated rate of bare searches", searches.per_s, "searches/s")
         for share, name in ((0.5, "p50"), (0.95, "p95")):
-            yield LoadFigure(f"answer {name} at half of it", 1000 * percentile(http.latencies_s, share), "ms")
+            yield LoadFigure(f"answer {name} at half the lower", 1000 * percentile(http.latencies_s, share), "ms")
             yield LoadFigure(f"bare search {name} at that rate", 1000 * percentile(bare.latencies_s, share), "ms")
         added = percentile(http.latencies_s, 0.5) - percentile(bare.latencies_s, 0.5)
         yield LoadFigure("added p50", 1000 * added, "ms", "<= 5")
@@ -187,18 +194,34 @@ def _bare(corpus: Path) -> Iterator[_Bare]:
             process.terminate()
 
 
+def _with_children(pid: int) -> list[int]:
+    """A process and those that it has started: of a server also the one that embeds."""
+    listed = " ".join(_read(tasks) for tasks in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(each for child in listed.split() for each in _with_children(int(child)))]
+
+
+def _read(path: Path) -> str:
+    """Of a process that has ended meanwhile nothing."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return path.read_text("utf-8", "replace")
+    return ""
+
+
 def _cpu_seconds(pid: int) -> float:
-    """Processor time that a process has had."""
-    # Behind the name, which may hold anything: user and system time in ticks, the 12th and 13th field.
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time that a process and its children have had."""
+    ticks = 0
+    for each in _with_children(pid):
+        # Behind the name, which may hold anything: user and system time in ticks, the 12th and 13th field.
+        fields = _read(Path(f"/proc/{each}/stat")).rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class _Memory:
-    """Resident megabytes of a process, each second of a block."""
+    """Resident megabytes of a process and its children, each second of a block."""
 
     def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
+        self._pid = pid
         self._seen: list[float] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -222,7 +245,8 @@ class _Memory:
 
     def _watch(self) -> None:
         while True:
-            kilobytes = re.search(r"VmRSS:\s+(\d+)", self._status.read_text("utf-8"))
-            self._seen.append(int(kilobytes.group(1)) / 1000 if kilobytes else float("nan"))
+            statuses = [_read(Path(f"/proc/{pid}/status")) for pid in _with_children(self._pid)]
+            kilobytes = [int(found.group(1)) for status in statuses if (found := _RESIDENT.search(status))]
+            self._seen.append(sum(kilobytes) / 1000)
             if self._ended.wait(1.0):
                 return
