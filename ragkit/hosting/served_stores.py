@@ -31,8 +31,7 @@ def served_stores(
 ) -> Iterator[ServedStores]:
     """While the server runs. answering: the engine that all corpora share; none: the configuration's, made here.
 
-    redraw: draws the pages whose pictures are not kept. make_embedder: loads embedders of texts; by default in this
-    process.
+    redraw: draws the pages whose pictures are not kept. make_embedder: loads embedders of texts, by default here.
 
     Raises:
         ConfigError: another server uses the folder, or a model cannot be loaded.
