@@ -307,9 +307,7 @@ def _served_app(
         one.load()
     stores = None if store is None else served_stores(store, answering, drawing.draw, embedding.make)
     kept = None if stores is None else running.enter_context(stores)
-    # Other models than the embedders of texts are in this process.
-    if "torch" in sys.modules:
-        share_cores(NUM_WORKERS)
+    share_cores(NUM_WORKERS)
     generation = (opened[0].config if opened else answering.config).generation
     return create_app(
         FolderLibrary(opened, kept.corpora if kept else None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -60,13 +61,30 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def share_cores(num_workers: int) -> None:
-    """Give each of several threads that embed at the same time its part of the cores, in torch.
+class _Share:
+    """threads: of each that works at the same time as others; 0: not shared."""
 
-    By itself torch splits every operation among all cores: threads that embed at once then wait for one another
-    in each of hundreds of small operations. It holds for threads that have not used torch yet, and for this one.
+    threads = 0
+
+
+def share_cores(num_workers: int) -> None:
+    """Give each of several threads that search or embed at the same time its part of the cores, in this process.
+
+    By themselves torch and FAISS split every operation among all cores: threads that work at once then wait for
+    one another in each of hundreds of small operations. It holds for this thread, and for those that `take_share`.
     """
-    require("torch").set_num_threads(max(1, num_cores() // num_workers))
+    _Share.threads = max(1, num_cores() // num_workers)
+    take_share()
+
+
+def take_share() -> None:
+    """Hold this thread to its part of the cores, in what is loaded by now; nothing where they are not shared."""
+    if not _Share.threads:
+        return
+    if set_threads := getattr(sys.modules.get("torch"), "set_num_threads", None):
+        set_threads(_Share.threads)
+    if set_threads := getattr(sys.modules.get("faiss"), "omp_set_num_threads", None):
+        set_threads(_Share.threads)
 
 
 def computing_in(placement: Placement) -> AbstractContextManager[None]:

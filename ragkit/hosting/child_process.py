@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import signal
-from typing import BinaryIO
+import threading
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+Message = dict[str, Any]
 
 
 def own_channels() -> tuple[BinaryIO, BinaryIO]:
@@ -16,6 +22,28 @@ def own_channels() -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     os.dup2(2, 1)
     return incoming, outgoing
+
+
+def messages_of(incoming: BinaryIO) -> queue.SimpleQueue[Message]:
+    """Its lines of JSON as they come. When they end, so does this process, in the middle of whatever it does."""
+    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def read() -> None:
+        with suppress(OSError, ValueError):
+            for line in incoming:
+                messages.put(json.loads(line))
+        end_with_children()
+
+    # In a thread of its own, so that the end is noticed while something is worked on.
+    threading.Thread(target=read, daemon=True).start()
+    return messages
+
+
+def tell(outgoing: BinaryIO, message: Message, content: bytes = b"") -> None:
+    """Send a message, and bytes behind it."""
+    outgoing.write(json.dumps(message).encode() + b"\n")
+    outgoing.write(content)
+    outgoing.flush()
 
 
 def end_with_children() -> None:

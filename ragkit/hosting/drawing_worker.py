@@ -11,22 +11,16 @@ moment. It ends when stdin does, also in the middle of a page. Messages, the one
 
 from __future__ import annotations
 
-import json
 import logging
-import queue
 import signal
-import threading
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from ragkit.config import DocumentsConfig
 from ragkit.errors import DocumentError
-from ragkit.hosting.child_process import end_with_children, own_channels
+from ragkit.hosting.child_process import Message, messages_of, own_channels, tell
 from ragkit.indexers.page_images import Drawing
 
 _log = logging.getLogger("ragkit.hosting.drawing_worker")
-Message = dict[str, Any]
 
 
 def request_of(drawing: Drawing, path: Path, media_type: str, content_hash: str, page: int) -> Message:
@@ -57,20 +51,6 @@ def reply_to(request: Message) -> tuple[Message, bytes]:
         return {"problem": f"{type(error).__name__}: {error}"}, b""
 
 
-def _read(incoming: BinaryIO, requests: queue.SimpleQueue[Message]) -> None:
-    """In a thread of its own, so that the end of stdin is noticed while a page is drawn."""
-    with suppress(OSError, ValueError):
-        for line in incoming:
-            requests.put(json.loads(line))
-    end_with_children()
-
-
-def _tell(outgoing: BinaryIO, message: Message, pixels: bytes = b"") -> None:
-    outgoing.write(json.dumps(message).encode() + b"\n")
-    outgoing.write(pixels)
-    outgoing.flush()
-
-
 def main() -> None:
     """Draw until stdin ends."""
     incoming, outgoing = own_channels()
@@ -81,11 +61,10 @@ def main() -> None:
     import pypdfium2  # noqa: F401
     from PIL import Image  # noqa: F401
 
-    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(incoming, requests), daemon=True).start()
-    _tell(outgoing, {"ready": True})
+    requests = messages_of(incoming)
+    tell(outgoing, {"ready": True})
     while True:
-        _tell(outgoing, *reply_to(requests.get()))
+        tell(outgoing, *reply_to(requests.get()))
 
 
 if __name__ == "__main__":

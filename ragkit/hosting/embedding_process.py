@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 
@@ -29,9 +30,12 @@ from ragkit.protocols import Embedder
 from ragkit.records import FloatArray, Passage, SpanArray
 
 WORKER = (sys.executable, "-m", "ragkit.hosting.embedding_worker")
-# Texts of a request: so that a question need not wait for thousands of passages.
-_AT_ONCE = 64
-_END_S = 5.0
+# Texts of a request: a question need not wait for many passages.
+_AT_ONCE = 16
+_END_S = 2.0
+_ENDING = "the server is ending and embeds nothing more"
+_log = logging.getLogger("ragkit.serve")
+_Read = TypeVar("_Read")
 
 
 class EmbeddingProcesses:
@@ -42,6 +46,7 @@ class EmbeddingProcesses:
         self._lock = threading.Lock()
         # One that no corpus uses any more ends by itself.
         self._made: weakref.WeakValueDictionary[str, ProcessEmbedder] = weakref.WeakValueDictionary()
+        self._is_closed = False
 
     def make(self, config: Config) -> Embedder | None:
         """An `EmbedderFactory`: as `assemble.make_embedder`, in a process of its own.
@@ -54,10 +59,14 @@ class EmbeddingProcesses:
             return None
         key = config.embedder.model_dump_json()
         with self._lock:
+            if self._is_closed:
+                raise RagkitError(_ENDING)
             embedder = self._made.get(key)
             if embedder is None:
                 embedder = self._made[key] = ProcessEmbedder(config.embedder, self._command)
-            return embedder
+        # Outside of the lock: loading may take minutes, in which the others are to be had.
+        embedder.start()
+        return embedder
 
     def __enter__(self) -> EmbeddingProcesses:
         return self
@@ -65,7 +74,10 @@ class EmbeddingProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for embedder in list(self._made.values()):
+        with self._lock:
+            self._is_closed = True
+            made = list(self._made.values())
+        for embedder in made:
             embedder.close()
 
 
@@ -75,25 +87,37 @@ class ProcessEmbedder:
     A process that ends is started anew; what it was asked for when it ended is asked once more.
     """
 
+    name: str
+    dim: int
     metric: Literal["cosine"] = "cosine"
+    fingerprint: str
+    max_tokens: int
+    placement: Placement
 
     def __init__(self, settings: EmbedderConfig, command: Sequence[str] = WORKER) -> None:
-        """Returns when the model is loaded; raises as `EmbeddingProcesses.make`."""
+        """`start` comes first."""
         self._settings = settings
         self._command = command
-        self._lock = threading.Lock()
+        # Of what the process is asked; and of which one it is.
+        self._asking, self._choosing = threading.Lock(), threading.Lock()
+        self._process: _Process | None = None
         self._is_closed = False
-        self._process = _Process(command, settings)
-        # Also where it is merely forgotten.
-        self._end = weakref.finalize(self, self._process.end)
-        facts = self._facts = self._process.facts
-        self.name = str(facts["name"])
-        self.dim = int(facts["dim"])
-        self.fingerprint = str(facts["fingerprint"])
-        self.max_tokens = int(facts["max_tokens"])
-        self.placement = Placement(*facts["placement"])
-        # Here, for each question is looked at by it: it is quick, and need not wait for what is embedded.
-        self._tokenizer = require("tokenizers").Tokenizer.from_str(facts["tokenizer"])
+        self._tokenizer: Any = None
+
+    def start(self) -> None:
+        """Load the model, unless it is; raises as `EmbeddingProcesses.make`."""
+        with self._asking:
+            if self._tokenizer is not None:
+                return
+            facts = self._begin().facts
+            self.name, self.fingerprint = str(facts["name"]), str(facts["fingerprint"])
+            self.dim, self.max_tokens = int(facts["dim"]), int(facts["max_tokens"])
+            self.placement = Placement(*facts["placement"])
+            # What was decided by a look at the machine is not to be decided anew.
+            placed = {"device": self.placement.device, "dtype": self.placement.dtype}
+            self._settings = self._settings.model_copy(update=placed)
+            # Here, for each question is looked at by it: it is quick, and need not wait for what is embedded.
+            self._tokenizer = require("tokenizers").Tokenizer.from_str(facts["tokenizer"])
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
         """As `TextEmbedder.embed_queries`."""
@@ -109,56 +133,81 @@ class ProcessEmbedder:
 
     def close(self) -> None:
         """End the process; whoever waits for it, and whoever asks from now on, gets a RagkitError."""
-        self._is_closed = True
-        self._end()
+        with self._choosing:
+            self._is_closed = True
+            process = self._process
+        if process is not None:
+            process.end()
 
     def _vectors(self, kind: str, texts: Sequence[str]) -> FloatArray:
         vectors = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), _AT_ONCE):
-            rows = self._ask(kind, texts[start : start + _AT_ONCE])
+            rows = self._ask({"ask": kind, "texts": list(texts[start : start + _AT_ONCE])})
             vectors[start : start + _AT_ONCE] = rows
         return vectors
 
-    def _ask(self, kind: str, texts: Sequence[str]) -> FloatArray:
-        request = {"ask": kind, "texts": list(texts)}
-        with self._lock:
-            try:
-                return self._process.ask(request)
-            except _EndedError:
-                self._start_again()
+    def _ask(self, request: Mapping[str, Any]) -> FloatArray:
+        with self._asking:
+            assert self._process is not None, "start comes first"
             try:
                 return self._process.ask(request)
             except _EndedError as error:
+                self._check_open()
+                _log.warning("the process that embeds by %s ended (%s) and is started again", self.name, error)
+            try:
+                return self._again().ask(request)
+            except _EndedError as error:
+                self._check_open()
                 raise RagkitError(
-                    f"the process that embeds ended twice with the same {len(texts)} {kind} ({error}); what it "
-                    "wrote to stderr says more"
+                    f"the process that embeds by {self.name} ended twice with the same {len(request['texts'])} "
+                    f"{request['ask']} ({error}); what it wrote to stderr says more"
                 ) from error
 
-    def _start_again(self) -> None:
-        """Under the lock."""
-        self._end()
-        if self._is_closed:
-            raise RagkitError("the server is ending and embeds nothing more")
-        process = _Process(self._command, self._settings)
-        if process.facts != self._facts:
+    def _again(self) -> _Process:
+        process = self._begin()
+        facts = process.facts
+        if (facts["fingerprint"], facts["dim"]) != (self.fingerprint, self.dim):
             process.end()
-            was, now = self.fingerprint, process.facts["fingerprint"]
             raise RagkitError(
-                f"embedder {self.name!r} was changed while the server used it: its fingerprint was {was} and is "
-                f"{now}; start the server again"
+                f"embedder {self.name!r} was changed while the server used it: its fingerprint was "
+                f"{self.fingerprint} and is {facts['fingerprint']}; start the server again"
             )
-        self._process = process
-        self._end = weakref.finalize(self, process.end)
+        return process
+
+    def _begin(self) -> _Process:
+        """Another process, its model loaded. Under the lock of asking."""
+        with self._choosing:
+            self._check_open()
+            process = self._process = _Process(self._command)
+            # Also where this embedder is merely forgotten.
+            weakref.finalize(self, process.end)
+        try:
+            process.load(self._settings)
+        except _EndedError as error:
+            self._check_open()
+            raise RagkitError(
+                f"the process that embeds by {self._settings.name} did not start ({error}); what it wrote to "
+                "stderr says more"
+            ) from error
+        except BaseException:
+            process.end()
+            raise
+        return process
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RagkitError(_ENDING)
 
 
 class _EndedError(Exception):
-    """The process has ended; says how."""
+    """The process has ended, or speaks as it should not and was ended; says how."""
 
 
 class _Process:
     """What speaks as `ragkit.hosting.embedding_worker`; used by one thread at a time, but for `end`."""
 
-    def __init__(self, command: Sequence[str], settings: EmbedderConfig) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
+        """Returns at once; `load` comes first."""
         # A session of its own: Ctrl-C on a terminal does not reach it.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -167,14 +216,15 @@ class _Process:
         assert self._process.stdout is not None
         self._in: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._out: BinaryIO = self._process.stdout  # type: ignore[assignment]
-        try:
-            self.facts: dict[str, Any] = self._exchange(settings.model_dump_json().encode())["facts"]
-        except _EndedError as error:
-            self.end()
-            raise RagkitError(f"the process that embeds did not start ({error})") from error
-        except RagkitError:
-            self.end()
-            raise
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, settings: EmbedderConfig) -> None:
+        """Have it load the model; `facts` are there then. Raises as `ask`."""
+        self.facts, _ = self._exchange(settings.model_dump(mode="json"), lambda reply: (reply["facts"], 0))
 
     def ask(self, request: Mapping[str, Any]) -> FloatArray:
         """The vectors of the reply, which cannot be written to.
@@ -183,10 +233,13 @@ class _Process:
             _EndedError: there is none.
             RagkitError: the reply says what went wrong.
         """
-        reply = self._exchange(json.dumps(request).encode())
-        rows, columns = reply["shape"]
-        numbers = self._numbers(rows * columns * 4)
-        return np.frombuffer(numbers, np.float32).reshape(rows, columns)
+
+        def sized(reply: dict[str, Any]) -> tuple[tuple[int, int], int]:
+            rows, columns = reply["shape"]
+            return (rows, columns), rows * columns * 4
+
+        shape, numbers = self._exchange(request, sized)
+        return np.frombuffer(numbers, np.float32).reshape(shape)
 
     def end(self) -> None:
         """Kill it, whatever it does. Any thread may."""
@@ -197,28 +250,24 @@ class _Process:
             with contextlib.suppress(OSError):
                 channel.close()
 
-    def _numbers(self, size: int) -> bytes:
+    def _exchange(
+        self, message: Mapping[str, Any], read: Callable[[dict[str, Any]], tuple[_Read, int]]
+    ) -> tuple[_Read, bytes]:
+        """What is read of the reply's line, and so many bytes behind it as that says."""
         try:
-            numbers = self._out.read(size)
-        except ValueError as error:
-            raise self._ended() from error
-        if len(numbers) < size:
-            raise self._ended()
-        return numbers
-
-    def _exchange(self, line: bytes) -> dict[str, Any]:
-        try:
-            self._in.write(line + b"\n")
+            self._in.write(json.dumps(message).encode() + b"\n")
             self._in.flush()
-            answer = self._out.readline()
-        except (OSError, ValueError) as error:
+            reply = json.loads(self._out.readline())
+            if "problem" not in reply:
+                told, size = read(reply)
+                content = self._out.read(size)
+                if len(content) < size:
+                    raise EOFError
+                return told, content
+        except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+            # Behind half a message, or what is none, nothing can be understood.
             raise self._ended() from error
-        if not answer.endswith(b"\n"):
-            raise self._ended()
-        reply: dict[str, Any] = json.loads(answer)
-        if "problem" in reply:
-            raise (ConfigError if reply["is_setting"] else RagkitError)(reply["problem"])
-        return reply
+        raise (ConfigError if reply.get("is_setting") else RagkitError)(reply["problem"])
 
     def _ended(self) -> _EndedError:
         # It may have closed its channel a moment before.

@@ -1,6 +1,6 @@
 """A process that embeds texts for a server, whose own Python then has its time for requests.
 
-It ends when stdin does. Messages, each a line of JSON:
+It ends when stdin does, also in the middle of texts. Messages, each a line of JSON:
 
     in:  the settings of the embedder                        the first line
          {"ask": "queries" or "passages", "texts": […]}
@@ -11,11 +11,9 @@ It ends when stdin does. Messages, each a line of JSON:
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 from collections.abc import Sequence
-from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,13 +21,12 @@ from ragkit.assemble import make_text_embedder
 from ragkit.config import EmbedderConfig
 from ragkit.devices import share_cores
 from ragkit.errors import ConfigError, RagkitError
-from ragkit.hosting.child_process import own_channels
+from ragkit.hosting.child_process import Message, messages_of, own_channels, tell
 from ragkit.hosting.search_batches import NUM_WORKERS
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import Passage
 
 _log = logging.getLogger("ragkit.hosting.embedding_worker")
-Message = dict[str, Any]
 
 
 def facts_of(embedder: TextEmbedder) -> Message:
@@ -54,35 +51,35 @@ def reply_to(embedder: TextEmbedder, asked: str, texts: Sequence[str]) -> tuple[
     return {"shape": vectors.shape}, vectors.astype(np.float32, copy=False).tobytes()
 
 
-def _tell(outgoing: BinaryIO, message: Message, numbers: bytes = b"") -> None:
-    outgoing.write(json.dumps(message).encode() + b"\n")
-    outgoing.write(numbers)
-    outgoing.flush()
-
-
 def main() -> None:
     """Embed until stdin ends."""
     incoming, outgoing = own_channels()
-    # Ctrl-C reaches the server, which ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The server ends this process, by the end of stdin: what ends both would take it from whom is answered still.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    requests = messages_of(incoming)
     try:
-        embedder = make_text_embedder(EmbedderConfig.model_validate_json(incoming.readline()))
-        # The other cores are the server's.
-        share_cores(NUM_WORKERS)
-        _tell(outgoing, {"facts": facts_of(embedder)})
-    except RagkitError as error:
-        _tell(outgoing, {"problem": str(error), "is_setting": isinstance(error, ConfigError)})
+        embedder = make_text_embedder(EmbedderConfig.model_validate(requests.get()))
+        facts = facts_of(embedder)
+    except Exception as error:
+        # Of every class: libraries have their own for what is wrong with a model or a device.
+        _log.exception("the embedder is not loaded")
+        told = str(error) if isinstance(error, RagkitError) else f"{type(error).__name__}: {error}"
+        tell(outgoing, {"problem": told, "is_setting": isinstance(error, ConfigError)})
         return
-    for line in incoming:
-        request = json.loads(line)
+    # The other cores are the server's.
+    share_cores(NUM_WORKERS)
+    tell(outgoing, {"facts": facts})
+    while True:
+        request = requests.get()
         try:
             reply = reply_to(embedder, request["ask"], request["texts"])
         except Exception as error:
-            # Of every class: a model that runs out of memory with these texts may embed the next ones.
+            # A model that runs out of memory with these texts may embed the next ones.
             _log.exception("%d %s were not embedded", len(request["texts"]), request["ask"])
             reply = {"problem": f"{type(error).__name__}: {error}", "is_setting": False}, b""
-        _tell(outgoing, *reply)
+        tell(outgoing, *reply)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TypeVar
 
+from ragkit.devices import take_share
 from ragkit.records import Filter, Hit, Query
 from ragkit.retrievers.levels import Level
 
@@ -109,7 +110,7 @@ class SearchBatches:
         first = batch[0]
         try:
             queries, group = [one.query for one in batch], first.group
-            found = self._workers.submit(self._search_many, queries, group.k, group.level, first.where).result()
+            found = self._workers.submit(self._work, queries, group, first.where).result()
         except BaseException as error:
             self._fail(batch, error)
             return
@@ -117,6 +118,10 @@ class SearchBatches:
             one.hits = hits
             if one is not first:
                 one.woken.set()
+
+    def _work(self, queries: list[Query], group: _Group, where: Filter | None) -> list[list[Hit]]:
+        take_share()
+        return self._search_many(queries, group.k, group.level, where)
 
     def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """What one query broke is not the others' fault: they are searched alone."""

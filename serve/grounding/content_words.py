@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 
 import Stemmer
 
@@ -55,10 +54,23 @@ class ContentWords:
     def __init__(self, sample: Iterable[str]) -> None:
         counts = Counter(_runs(" ".join(sample).lower()))
         self.language = _language(counts)
+        known = "english" if self.language == "cjk" else self.language
+        self._stop_words = _STOP_WORDS[known]
+        self._stemmer = Stemmer.Stemmer(known)
 
     def of(self, text: str) -> Words:
         """The distinct content words of a text."""
-        return _words_of(text, "english" if self.language == "cjk" else self.language)
+        words: set[str] = set()
+        plain: list[str] = []
+        for run in _runs(unicodedata.normalize("NFKC", text).lower()):
+            if _is_cjk(run):
+                words |= _pairs(run)
+            elif run[0].isdigit():
+                words.add(_GROUPING.sub("", run))
+            elif run not in self._stop_words and (len(run) > 1 or not run.isascii()):
+                plain.append(run)
+        words.update(self._stemmer.stemWords(plain))
+        return frozenset(words)
 
 
 def numbers_in(words: Words) -> Words:
@@ -91,23 +103,6 @@ class Weights:
     def total(self, words: Words) -> float:
         """Their weights together, exactly: sets keep no order, and equal ones must weigh the same."""
         return math.fsum(map(self.of, words))
-
-
-# The same passages are found for many questions.
-@lru_cache(maxsize=8192)
-def _words_of(text: str, language: str) -> Words:
-    words: set[str] = set()
-    plain: list[str] = []
-    for run in _runs(unicodedata.normalize("NFKC", text).lower()):
-        if _is_cjk(run):
-            words |= _pairs(run)
-        elif run[0].isdigit():
-            words.add(_GROUPING.sub("", run))
-        elif run not in _STOP_WORDS[language] and (len(run) > 1 or not run.isascii()):
-            plain.append(run)
-    # Made anew, for threads must not share one.
-    words.update(Stemmer.Stemmer(language).stemWords(plain))
-    return frozenset(words)
 
 
 def _idf(frequency: int, count: int) -> float:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ragkit.extras import require
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.guards.joined_writes import JoinedWrites
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as _Base
@@ -40,7 +39,7 @@ class _HeadLimited(_Base):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.readers.media_types import PDF, PNG
 from tests.endless_pdf import ENDLESS, make_forms_pdf
 from tests.pdf_maker import PdfPage, make_pdf
+from tests.processes import children, processor_s, wait_until
 
 DRAWING = Drawing(DocumentsConfig(), 72)
 ROOMY = DrawLimits(60, 4000)
@@ -76,27 +75,8 @@ def stand_in(limits: DrawLimits = ROOMY, idle_s: float = 60) -> Iterator[Callabl
         yield draw
 
 
-def children(word: str, of: int) -> list[int]:
-    """Living processes of a process with this word on their command line."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        # Processes come and go while we look.
-        with contextlib.suppress(OSError):
-            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == of and state != "Z" and word.encode() in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-    return found
-
-
 def drawing_now() -> list[int]:
     return children("ragkit.hosting.drawing_worker", os.getpid()) + children("no such page", os.getpid())
-
-
-def wait_until(condition: Callable[[], object], patience_s: float = 30) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -257,8 +237,3 @@ ask(DrawingPool(ROOMY), Path({str(endless)!r}))
         owner.kill()
         owner.wait()
         wait_until(lambda: not Path(f"/proc/{worker}").exists())
-
-
-def processor_s(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

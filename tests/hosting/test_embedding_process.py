@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,9 +19,10 @@ from ragkit.assemble import make_text_embedder
 from ragkit.config import Config, EmbedderConfig
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError, RagkitError
-from ragkit.hosting.embedding_process import EmbeddingProcesses, ProcessEmbedder
+from ragkit.hosting.embedding_process import WORKER, EmbeddingProcesses, ProcessEmbedder
 from ragkit.protocols import Tokenizer
 from ragkit.records import Passage, TextRecord
+from tests.processes import children, processor_s, wait_until
 
 # A stand-in for the worker: the vector of a text is its length twice; some texts do it harm.
 STAND_IN = """
@@ -36,9 +38,13 @@ if settings["name"] == "no memory":
     os.kill(os.getpid(), signal.SIGKILL)
 starts = len(state.read_text().splitlines())
 fingerprint = f"f{starts}" if settings["name"] == "changing" else "f"
+# As a look at a busy machine may end: otherwise each time, unless it is told.
+dtype = settings["dtype"] if settings["dtype"] != "auto" else ["float32", "bfloat16"][starts % 2]
+if settings["name"] == "slow again" and starts > 1:
+    time.sleep(1000)
 tokenizer = '{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}'
 facts = {"name": settings["name"], "dim": 2, "metric": "cosine", "fingerprint": fingerprint, "max_tokens": 7,
-         "placement": ["cpu", "float32"], "tokenizer": tokenizer}
+         "placement": ["cpu", dtype], "tokenizer": tokenizer}
 print(json.dumps({"facts": facts}), flush=True)
 for line in sys.stdin:
     texts = json.loads(line)["texts"]
@@ -49,6 +55,9 @@ for line in sys.stdin:
     if "fail" in texts:
         print('{"problem": "RuntimeError: too long", "is_setting": false}', flush=True)
         continue
+    if "babble" in texts:
+        print("Segmentation fault", flush=True)
+        time.sleep(1000)
     if "half" in texts:
         sys.stdout.buffer.write(b'{"shape": [1, 2]}\\n' + bytes(5))
         sys.stdout.buffer.flush()
@@ -76,6 +85,17 @@ def named(name: str, **others: object) -> Config:
     return Config.model_validate({"embedder": {"name": name, **others}})
 
 
+def pid_of(embedder: ProcessEmbedder) -> int:
+    assert embedder._process is not None
+    return embedder._process.pid
+
+
+def started(settings: EmbedderConfig, *command: Sequence[str]) -> ProcessEmbedder:
+    embedder = ProcessEmbedder(settings, *command)
+    embedder.start()
+    return embedder
+
+
 def starts(command: Sequence[str]) -> int:
     return len(Path(command[-1]).read_text("utf-8").splitlines())
 
@@ -83,7 +103,7 @@ def starts(command: Sequence[str]) -> int:
 def test_it_is_the_packaged_model_as_it_is_in_this_process() -> None:
     settings = EmbedderConfig(device="cpu", dtype="float32", query_prompt="q: ")
     here = make_text_embedder(settings)
-    there = ProcessEmbedder(settings)
+    there = started(settings)
     try:
         texts = ["a lake", "", "ein See 湖 \U0001f600", "deep " * 400]
         passages = [Passage(-1, "", 1, 0, 5, text, title="title") for text in texts]
@@ -149,7 +169,7 @@ def test_equal_settings_share_a_process_and_others_do_not(
 def test_one_that_nobody_uses_any_more_ends(pool: EmbeddingProcesses) -> None:
     embedder = pool.make(named("m"))
     assert isinstance(embedder, ProcessEmbedder)
-    pid = embedder._process._process.pid
+    pid = pid_of(embedder)
     del embedder
     gc.collect()
     with pytest.raises(ProcessLookupError):
@@ -163,11 +183,11 @@ def test_after_a_crash_it_is_started_again_and_asked_again(
     assert isinstance(embedder, ProcessEmbedder)
     assert embedder.embed_queries(["die once"])[0, 0] == 8
     assert starts(command) == 2
-    os.kill(embedder._process._process.pid, signal.SIGKILL)
+    os.kill(pid_of(embedder), signal.SIGKILL)
     assert embedder.embed_queries(["abc"])[0, 0] == 3
 
 
-@pytest.mark.parametrize(("text", "how"), [("die", "SIGKILL"), ("half", "status 3")])
+@pytest.mark.parametrize(("text", "how"), [("die", "SIGKILL"), ("half", "status 3"), ("babble", "SIGKILL")])
 def test_texts_that_it_crashes_on_are_an_error_and_the_next_are_embedded(
     pool: EmbeddingProcesses, text: str, how: str
 ) -> None:
@@ -176,6 +196,24 @@ def test_texts_that_it_crashes_on_are_an_error_and_the_next_are_embedded(
     with pytest.raises(RagkitError, match=rf"ended twice with the same 1 queries \({how}\)"):
         embedder.embed_queries([text])
     assert embedder.embed_queries(["abc"])[0, 0] == 3
+
+
+def test_it_is_started_again_where_it_was_placed_before(pool: EmbeddingProcesses) -> None:
+    embedder = pool.make(named("m"))
+    assert isinstance(embedder, ProcessEmbedder)
+    placed = embedder.placement
+    for _ in range(2):
+        os.kill(pid_of(embedder), signal.SIGKILL)
+        assert embedder.embed_queries(["abc"])[0, 0] == 3
+        assert embedder._process is not None
+        assert embedder._process.facts["placement"] == [placed.device, placed.dtype]
+
+
+def test_a_crash_is_logged(pool: EmbeddingProcesses, caplog: pytest.LogCaptureFixture) -> None:
+    embedder = pool.make(named("m"))
+    assert embedder is not None
+    embedder.embed_queries(["die once"])
+    assert "the process that embeds by m ended (SIGKILL) and is started again" in caplog.text
 
 
 def test_an_error_of_the_model_is_told_and_the_process_goes_on(
@@ -196,7 +234,7 @@ def test_a_model_that_is_not_there_is_an_error_of_the_settings(pool: EmbeddingPr
 
 def test_the_real_worker_tells_of_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        ProcessEmbedder(EmbedderConfig(name=str(tmp_path / "nothing")))
+        started(EmbedderConfig(name=str(tmp_path / "nothing")))
 
 
 def test_one_that_does_not_start_says_how_it_ended(pool: EmbeddingProcesses) -> None:
@@ -232,3 +270,61 @@ def test_whoever_waits_when_the_server_ends_is_told(pool: EmbeddingProcesses) ->
     assert told == ["the server is ending and embeds nothing more"]
     with pytest.raises(RagkitError, match="the server is ending"):
         embedder.embed_queries(["abc"])
+
+
+def test_a_server_that_ends_while_one_is_started_again_leaves_none(pool: EmbeddingProcesses) -> None:
+    embedder = pool.make(named("slow again"))
+    assert isinstance(embedder, ProcessEmbedder)
+    os.kill(pid_of(embedder), signal.SIGKILL)
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(RagkitError) as raised:
+            embedder.embed_queries(["abc"])
+        told.append(str(raised.value))
+
+    first = pid_of(embedder)
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    wait_until(lambda: pid_of(embedder) != first)
+    embedder.close()
+    waiting.join(10)
+    assert told == ["the server is ending and embeds nothing more"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid_of(embedder), 0)
+
+
+def test_none_is_made_for_a_server_that_has_ended(command: tuple[str, ...]) -> None:
+    with EmbeddingProcesses(command) as pool:
+        pass
+    with pytest.raises(RagkitError, match="the server is ending"):
+        pool.make(named("m"))
+    assert not Path(command[-1]).exists()
+
+
+def test_one_that_fails_to_start_is_tried_again(pool: EmbeddingProcesses, command: tuple[str, ...]) -> None:
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            pool.make(named("no model"))
+    assert starts(command) == 2
+
+
+@pytest.mark.parametrize("is_loading", [True, False])
+def test_a_worker_ends_in_the_middle_of_its_work_when_its_owner_is_killed(is_loading: bool) -> None:
+    code = f"""
+from tests.hosting.test_embedding_process import EmbedderConfig, started
+embedder = started(EmbedderConfig())
+while {not is_loading}:
+    embedder.embed_queries(["deep " * 400] * 2000)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as owner:
+        wait_until(lambda: children(WORKER[-1], owner.pid))
+        (worker,) = children(WORKER[-1], owner.pid)
+        assert os.getpgid(worker) == worker, "Ctrl-C on a terminal would reach it"
+        wait_until(lambda: processor_s(worker) > (0.3 if is_loading else 8), 60)
+        os.kill(worker, signal.SIGTERM)
+        time.sleep(0.1)
+        assert Path(f"/proc/{worker}").exists() or is_loading, "systemd's SIGTERM is for the server"
+        owner.kill()
+        owner.wait()
+        wait_until(lambda: not Path(f"/proc/{worker}").exists())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkit.corpus import Corpus
-from ragkit.devices import share_cores
+from ragkit.devices import share_cores, take_share
 from ragkit.eval.speed.load_client import LoadPlan, LoadSeen
 from ragkit.hosting.search_batches import NUM_WORKERS
 
@@ -24,6 +24,7 @@ def search_under_load(corpus: Corpus, plan: LoadPlan, k: int) -> LoadSeen:
     started = time.perf_counter()
 
     def search(question: str, since: float) -> None:
+        take_share()
         corpus.search_many([question], k, level="passage")
         took = time.perf_counter() - since
         with lock:

@@ -112,17 +112,17 @@ class _Check:
         """Streaming clients that ask on and on, against as many threads that search, before and behind."""
         num_clients, seconds = self._scale.num_clients, self._scale.seconds
         self._tell(f"{num_clients} streaming clients for {seconds:g} s, searches before and behind")
-        bare_cpu_s = _cpu_seconds(self._bare.pid)
+        bare_cpu_s = cpu_seconds(self._bare.pid)
         bare = [self._searches(num_clients=num_clients, seconds=max(seconds / 6, 1.0), seed=7)]
         lag = buckets_of(self._server.metrics(), _LAG)
         memory = _Memory(self._server.pid)
-        cpu_s = _cpu_seconds(self._server.pid)
+        cpu_s = cpu_seconds(self._server.pid)
         with memory:
             seen = self._load(num_clients=num_clients, seconds=seconds, seed=8)
-        cpu_s = _cpu_seconds(self._server.pid) - cpu_s
+        cpu_s = cpu_seconds(self._server.pid) - cpu_s
         lag_s = histogram_bound(lag, buckets_of(self._server.metrics(), _LAG), 0.999)
         bare.append(self._searches(num_clients=num_clients, seconds=max(seconds / 6, 1.0), seed=9))
-        bare_cpu_s = _cpu_seconds(self._bare.pid) - bare_cpu_s
+        bare_cpu_s = cpu_seconds(self._bare.pid) - bare_cpu_s
         bare_per_s = sum(len(one.latencies_s) for one in bare) / sum(one.seconds for one in bare)
         for error in seen.errors[:3]:
             self._tell(error)
@@ -196,25 +196,35 @@ def _bare(corpus: Path) -> Iterator[_Bare]:
 
 def _with_children(pid: int) -> list[int]:
     """A process and those that it has started: of a server also the one that embeds."""
-    listed = " ".join(_read(tasks) for tasks in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [pid, *(each for child in listed.split() for each in _with_children(int(child)))]
-
-
-def _read(path: Path) -> str:
-    """Of a process that has ended meanwhile nothing."""
+    found = [pid]
+    # They may end while we look.
     with suppress(FileNotFoundError, ProcessLookupError):
-        return path.read_text("utf-8", "replace")
-    return ""
+        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in tasks.read_text("utf-8").split():
+                found += _with_children(int(child))
+    return found
 
 
-def _cpu_seconds(pid: int) -> float:
+def _read_all(pid: int, name: str) -> list[str]:
+    """A file of /proc, of a process and its children; of those that have ended meanwhile none."""
+    texts = [Path(f"/proc/{pid}/{name}").read_text("utf-8", "replace")]
+    for child in _with_children(pid)[1:]:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            texts.append(Path(f"/proc/{child}/{name}").read_text("utf-8", "replace"))
+    return texts
+
+
+def cpu_seconds(pid: int) -> float:
     """Processor time that a process and its children have had."""
-    ticks = 0
-    for each in _with_children(pid):
-        # Behind the name, which may hold anything: user and system time in ticks, the 12th and 13th field.
-        fields = _read(Path(f"/proc/{each}/stat")).rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    # Behind the name, which may hold anything: user and system time in ticks, the 12th and 13th field.
+    fields = [text.rpartition(")")[2].split() for text in _read_all(pid, "stat")]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process and its children, in millions of bytes; what they share counts for each."""
+    kilobytes = [_RESIDENT.search(text) for text in _read_all(pid, "status")]
+    return sum(int(found.group(1)) for found in kilobytes if found) * 1024 / 1e6
 
 
 class _Memory:
@@ -245,8 +255,6 @@ class _Memory:
 
     def _watch(self) -> None:
         while True:
-            statuses = [_read(Path(f"/proc/{pid}/status")) for pid in _with_children(self._pid)]
-            kilobytes = [int(found.group(1)) for status in statuses if (found := _RESIDENT.search(status))]
-            self._seen.append(sum(kilobytes) / 1000)
+            self._seen.append(resident_mb(self._pid))
             if self._ended.wait(1.0):
                 return
