@@ -71,10 +71,17 @@ def share_cores(num_workers: int) -> None:
     """Give each of several threads that search or embed at the same time its part of the cores, in this process.
 
     By themselves torch and FAISS split every operation among all cores: threads that work at once then wait for
-    one another in each of hundreds of small operations. It holds for this thread, and for those that `take_share`.
+    one another in each of hundreds of small operations. OMP_NUM_THREADS is the most for all of them together. It
+    holds for this thread, and for those that `take_share`.
     """
-    _Share.threads = max(1, num_cores() // num_workers)
+    _Share.threads = max(1, min(num_cores(), _most_threads()) // num_workers)
     take_share()
+
+
+def _most_threads() -> int:
+    """What the user allows OpenMP; in a container it may be the only one who knows how much there is."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(first) if first.isdigit() and int(first) else num_cores()
 
 
 def take_share() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -30,12 +31,12 @@ from ragkit.protocols import Embedder
 from ragkit.records import FloatArray, Passage, SpanArray
 
 WORKER = (sys.executable, "-m", "ragkit.hosting.embedding_worker")
-# Texts of a request: a question need not wait for many passages.
-_AT_ONCE = 16
+# Texts of a request: a question need not wait for many passages; a GPU is fast with many.
+_AT_ONCE = {"cpu": 16}
+_AT_ONCE_ELSEWHERE = 256
 _END_S = 2.0
 _ENDING = "the server is ending and embeds nothing more"
 _log = logging.getLogger("ragkit.serve")
-_Read = TypeVar("_Read")
 
 
 class EmbeddingProcesses:
@@ -44,7 +45,7 @@ class EmbeddingProcesses:
     def __init__(self, command: Sequence[str] = WORKER) -> None:
         self._command = command
         self._lock = threading.Lock()
-        # One that no corpus uses any more ends by itself.
+        # One whose corpora Python has collected ends by itself.
         self._made: weakref.WeakValueDictionary[str, ProcessEmbedder] = weakref.WeakValueDictionary()
         self._is_closed = False
 
@@ -103,13 +104,15 @@ class ProcessEmbedder:
         self._process: _Process | None = None
         self._is_closed = False
         self._tokenizer: Any = None
+        self._changed = ""
+        self._finalizer: weakref.finalize[[], ProcessEmbedder] | None = None
 
     def start(self) -> None:
         """Load the model, unless it is; raises as `EmbeddingProcesses.make`."""
         with self._asking:
             if self._tokenizer is not None:
                 return
-            facts = self._begin().facts
+            facts = self._begin()
             self.name, self.fingerprint = str(facts["name"]), str(facts["fingerprint"])
             self.dim, self.max_tokens = int(facts["dim"]), int(facts["max_tokens"])
             self.placement = Placement(*facts["placement"])
@@ -140,49 +143,53 @@ class ProcessEmbedder:
             process.end()
 
     def _vectors(self, kind: str, texts: Sequence[str]) -> FloatArray:
+        size = _AT_ONCE.get(self.placement.device, _AT_ONCE_ELSEWHERE)
         vectors = np.empty((len(texts), self.dim), np.float32)
-        for start in range(0, len(texts), _AT_ONCE):
-            rows = self._ask({"ask": kind, "texts": list(texts[start : start + _AT_ONCE])})
-            vectors[start : start + _AT_ONCE] = rows
+        for start in range(0, len(texts), size):
+            vectors[start : start + size] = self._ask(kind, list(texts[start : start + size]))
         return vectors
 
-    def _ask(self, request: Mapping[str, Any]) -> FloatArray:
+    def _ask(self, kind: str, texts: list[str]) -> FloatArray:
         with self._asking:
             assert self._process is not None, "start comes first"
             try:
-                return self._process.ask(request)
+                return self._process.ask(kind, texts, self.dim)
             except _EndedError as error:
                 self._check_open()
                 _log.warning("the process that embeds by %s ended (%s) and is started again", self.name, error)
+            self._begin_again()
             try:
-                return self._again().ask(request)
+                return self._process.ask(kind, texts, self.dim)
             except _EndedError as error:
                 self._check_open()
                 raise RagkitError(
-                    f"the process that embeds by {self.name} ended twice with the same {len(request['texts'])} "
-                    f"{request['ask']} ({error}); what it wrote to stderr says more"
+                    f"the process that embeds by {self.name} ended twice with the same {len(texts)} {kind} "
+                    f"({error}); what it wrote to stderr says more"
                 ) from error
 
-    def _again(self) -> _Process:
-        process = self._begin()
-        facts = process.facts
-        if (facts["fingerprint"], facts["dim"]) != (self.fingerprint, self.dim):
-            process.end()
-            raise RagkitError(
-                f"embedder {self.name!r} was changed while the server used it: its fingerprint was "
-                f"{self.fingerprint} and is {facts['fingerprint']}; start the server again"
-            )
-        return process
+    def _begin_again(self) -> None:
+        if not self._changed:
+            now = self._begin()["fingerprint"]
+            if now == self.fingerprint:
+                return
+            self._changed = f"its fingerprint was {self.fingerprint} and is {now}"
+            assert self._process is not None, "it was begun"
+            self._process.end()
+        raise RagkitError(
+            f"embedder {self.name!r} was changed while the server used it: {self._changed}; start the server again"
+        )
 
-    def _begin(self) -> _Process:
-        """Another process, its model loaded. Under the lock of asking."""
+    def _begin(self) -> dict[str, Any]:
+        """Start another process and have it load the model; what it says of that. Under the lock of asking."""
         with self._choosing:
             self._check_open()
+            if self._finalizer is not None:
+                self._finalizer.detach()
             process = self._process = _Process(self._command)
             # Also where this embedder is merely forgotten.
-            weakref.finalize(self, process.end)
+            self._finalizer = weakref.finalize(self, process.end)
         try:
-            process.load(self._settings)
+            return process.load(self._settings)
         except _EndedError as error:
             self._check_open()
             raise RagkitError(
@@ -192,7 +199,6 @@ class ProcessEmbedder:
         except BaseException:
             process.end()
             raise
-        return process
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -216,34 +222,39 @@ class _Process:
         assert self._process.stdout is not None
         self._in: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._out: BinaryIO = self._process.stdout  # type: ignore[assignment]
-        self.facts: dict[str, Any] = {}
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def load(self, settings: EmbedderConfig) -> None:
-        """Have it load the model; `facts` are there then. Raises as `ask`."""
-        self.facts, _ = self._exchange(settings.model_dump(mode="json"), lambda reply: (reply["facts"], 0))
+    def load(self, settings: EmbedderConfig) -> dict[str, Any]:
+        """Have it load the model; its facts. Raises as `ask`."""
+        reply, _ = self._exchange(settings.model_dump(mode="json"), lambda reply: 0 * len(reply["facts"]))
+        facts: dict[str, Any] = reply["facts"]
+        return facts
 
-    def ask(self, request: Mapping[str, Any]) -> FloatArray:
-        """The vectors of the reply, which cannot be written to.
+    def ask(self, kind: str, texts: list[str], dim: int) -> FloatArray:
+        """float32 (len(texts), dim), which cannot be written to.
 
         Raises:
-            _EndedError: there is none.
+            _EndedError: there is no reply of that shape.
             RagkitError: the reply says what went wrong.
         """
+        shape = [len(texts), dim]
 
-        def sized(reply: dict[str, Any]) -> tuple[tuple[int, int], int]:
-            rows, columns = reply["shape"]
-            return (rows, columns), rows * columns * 4
+        def size(reply: dict[str, Any]) -> int:
+            if reply["shape"] != shape:
+                raise ValueError(f"{reply['shape']} in place of {shape}")
+            return 4 * len(texts) * dim
 
-        shape, numbers = self._exchange(request, sized)
+        _, numbers = self._exchange({"ask": kind, "texts": texts}, size)
         return np.frombuffer(numbers, np.float32).reshape(shape)
 
     def end(self) -> None:
-        """Kill it, whatever it does. Any thread may."""
-        self._process.kill()
+        """Kill it, and what it has started, whatever they do. Any thread may."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for channel in (self._in, self._out):
             # What was not sent any more.
@@ -251,22 +262,25 @@ class _Process:
                 channel.close()
 
     def _exchange(
-        self, message: Mapping[str, Any], read: Callable[[dict[str, Any]], tuple[_Read, int]]
-    ) -> tuple[_Read, bytes]:
-        """What is read of the reply's line, and so many bytes behind it as that says."""
+        self, message: Mapping[str, Any], size: Callable[[dict[str, Any]], int]
+    ) -> tuple[dict[str, Any], bytes]:
+        """The line of the reply, and the bytes behind it, of a size that follows from it."""
         try:
             self._in.write(json.dumps(message).encode() + b"\n")
             self._in.flush()
             reply = json.loads(self._out.readline())
             if "problem" not in reply:
-                told, size = read(reply)
-                content = self._out.read(size)
-                if len(content) < size:
+                content = self._out.read(wanted := size(reply))
+                if len(content) < wanted:
                     raise EOFError
-                return told, content
+                return reply, content
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
             # Behind half a message, or what is none, nothing can be understood.
             raise self._ended() from error
+        except BaseException:
+            # What is left of the reply is none to the next message.
+            self.end()
+            raise
         raise (ConfigError if reply.get("is_setting") else RagkitError)(reply["problem"])
 
     def _ended(self) -> _EndedError:

@@ -34,7 +34,6 @@ def facts_of(embedder: TextEmbedder) -> Message:
     return {
         "name": embedder.name,
         "dim": embedder.dim,
-        "metric": embedder.metric,
         "fingerprint": embedder.fingerprint,
         "max_tokens": embedder.max_tokens,
         "placement": [embedder.placement.device, embedder.placement.dtype],
