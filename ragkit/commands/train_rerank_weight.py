@@ -14,7 +14,10 @@ from ragkit.config import load_config
 
 def rerank_weight(
     data: Annotated[
-        Path, typer.Argument(help="A training folder: passages.jsonl, questions.jsonl and lists.jsonl.")
+        Path,
+        typer.Argument(
+            help="A training folder: passages.jsonl, questions.jsonl and, but for --every-question, lists.jsonl."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command goes on there.")],
     every_question: Annotated[

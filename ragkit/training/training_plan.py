@@ -33,14 +33,15 @@ def training_plan(command: str, data: Path, base: str, training: Mapping[str, ob
     }
 
 
-def training_set_digest(data: Path) -> str:
-    """A training folder by its content.
+def training_set_digest(data: Path, *, with_lists: bool = True) -> str:
+    """A training folder by its content, of which lists may decide nothing.
 
     Raises:
         DataError: one of its files cannot be read.
     """
     try:
-        digests = [sha256_of(data / name) for name in (PASSAGES, QUESTIONS, LISTS)]
+        names = (PASSAGES, QUESTIONS, LISTS) if with_lists else (PASSAGES, QUESTIONS)
+        digests = [sha256_of(data / name) for name in names]
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest()

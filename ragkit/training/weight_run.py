@@ -70,7 +70,7 @@ def run_weight_choice(
     """Rerank with what [rerank] names, choose its weight, and keep it beside a model that is a folder.
 
     Args:
-        data_folder: a training folder, whose questions know their passages.
+        data_folder: a training folder, whose questions know their passages; of every question without lists too.
         out: of the run; the same choice goes on there, and a finished one is shown.
         every_question: not only those that training on this folder leaves out.
 
@@ -88,7 +88,7 @@ def run_weight_choice(
     plan = _plan(data_folder, config, every_question)
     with _closed(reranker), RunFolder(out, plan, session_facts()) as kept:
         if kept.manifest.completed is None:
-            data = read_training_set(data_folder)
+            data = read_training_set(data_folder, with_lists=not every_question)
             questions = list(data.questions) if every_question else held_out_questions(data)
             choice = weigh(reranker, data, questions, data_folder, config, kept, tell)
             if folder is not None:
@@ -110,7 +110,7 @@ def _plan(data: Path, config: Config, every_question: bool) -> dict[str, object]
     return {
         "command": "train rerank-weight",
         "ragkit": __version__,
-        "data": training_set_digest(data),
+        "data": training_set_digest(data, with_lists=not every_question),
         "reranker": reranked_by(config),
         "depth": config.rerank.depth,
         "every_question": every_question,

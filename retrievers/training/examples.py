@@ -80,10 +80,14 @@ class TrainingSet:
     lists: tuple[TrainingList, ...]
 
 
-def read_training_set(folder: Path) -> TrainingSet:
-    """Raises DataError where a file is missing or malformed, or a list names what the folder does not hold."""
+def read_training_set(folder: Path, *, with_lists: bool = True) -> TrainingSet:
+    """The files of a training folder; where no lists are wanted there need be none.
+
+    Raises:
+        DataError: a file is missing or malformed, or a list names what the folder does not hold.
+    """
     passages, questions = read_passages(folder / PASSAGES), read_questions(folder / QUESTIONS)
-    lists = read_lists(folder / LISTS)
+    lists = read_lists(folder / LISTS) if with_lists else []
     for entry in lists:
         if entry.question not in questions:
             raise DataError(f"{folder / LISTS}: question {entry.question!r} is not in {QUESTIONS}")

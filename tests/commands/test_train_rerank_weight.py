@@ -75,6 +75,14 @@ def test_the_weight_is_chosen_and_lies_with_the_model(folder: Path, monkeypatch:
     assert "rerank.weight = 0.2, which goes before it" in set_to
 
 
+def test_every_question_needs_no_lists(folder: Path) -> None:
+    with_lists = run(folder, "--json", "--every-question", out="with")
+    (folder / "data" / "lists.jsonl").unlink()
+    assert run(folder, "--json", "--every-question", out="without") == with_lists
+    with pytest.raises(DataError, match=r"lists\.jsonl"):
+        run(folder, "--json", out="tenth")
+
+
 def test_an_embedder_is_weighed(folder: Path) -> None:
     (folder / "model").rename(folder / "cross-encoder")
     make_tiny_model(folder / "model")
