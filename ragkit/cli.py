@@ -281,8 +281,8 @@ def _served_app(
     from ragkit.corpus import Corpus
     from ragkit.devices import share_cores
     from ragkit.hosting.drawing_pool import DrawingPool
-    from ragkit.hosting.embedding_process import EmbeddingProcesses
     from ragkit.hosting.library import FolderLibrary
+    from ragkit.hosting.process_embedder import EmbeddingProcesses
     from ragkit.hosting.search_batches import NUM_WORKERS
     from ragkit.hosting.served_engine import served_engine
     from ragkit.hosting.served_stores import served_stores

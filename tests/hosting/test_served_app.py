@@ -12,7 +12,7 @@ import pytest
 from ragkit import cli
 from ragkit.config import Config
 from ragkit.corpus import Corpus
-from ragkit.hosting.embedding_process import WORKER, ProcessEmbedder
+from ragkit.hosting.process_embedder import WORKER, ProcessEmbedder
 from ragkit.records import TextRecord
 from ragkit.serve.api import app as served
 from tests.processes import children, wait_until

@@ -21,7 +21,7 @@ from ragkit.assemble import make_text_embedder
 from ragkit.config import Config, EmbedderConfig
 from ragkit.corpus import Corpus
 from ragkit.errors import ConfigError, RagkitError
-from ragkit.hosting.embedding_process import WORKER, EmbeddingProcesses, ProcessEmbedder
+from ragkit.hosting.process_embedder import WORKER, EmbeddingProcesses, ProcessEmbedder
 from ragkit.protocols import Tokenizer
 from ragkit.records import Passage, TextRecord
 from tests.processes import children, processor_s, wait_until
@@ -367,7 +367,7 @@ def test_what_the_process_has_started_ends_with_it(pool: EmbeddingProcesses, com
 @pytest.mark.parametrize("is_loading", [True, False])
 def test_a_worker_ends_in_the_middle_of_its_work_when_its_owner_is_killed(is_loading: bool) -> None:
     code = f"""
-from tests.hosting.test_embedding_process import EmbedderConfig, started
+from tests.hosting.test_process_embedder import EmbedderConfig, started
 embedder = started(EmbedderConfig())
 while {not is_loading}:
     embedder.embed_queries(["deep " * 400] * 2000)
