@@ -43,7 +43,13 @@ class EmbeddingProcess:
 
     def load(self, settings: EmbedderConfig) -> dict[str, Any]:
         """Have it load the model; its facts. Raises as `ask`."""
-        reply, _ = self._exchange(settings.model_dump(mode="json"), lambda reply: 0 * len(reply["facts"]))
+
+        def nothing_behind(reply: dict[str, Any]) -> int:
+            if not isinstance(reply.get("facts"), dict):
+                raise ValueError(f"no facts in {reply}")
+            return 0
+
+        reply, _ = self._exchange(settings.model_dump(mode="json"), nothing_behind)
         facts: dict[str, Any] = reply["facts"]
         return facts
 
