@@ -9,9 +9,9 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ragkit import __version__, assemble
 from ragkit.assemble import EmbedderFactory, RetrieverFactory
@@ -65,6 +65,8 @@ from ragkit.where import Where, as_filter
 
 Source = str | Path | TextRecord | FileRecord
 
+T = TypeVar("T")
+
 _NONE_GIVEN = Embedders()
 _log = logging.getLogger("ragkit")
 
@@ -98,6 +100,7 @@ class Corpus:
         self._embedders = self._embedder_set(embedders, made_with)
         self._reranker = reranker
         self._engine = engine
+        self._is_loaded = False
         self._lock = threading.RLock()
         self._filters = FilterCheck(self._catalogue)
         self._own_retriever = retriever is None
@@ -202,12 +205,12 @@ class Corpus:
         return Pipeline(
             self.name,
             self.store,
-            self._hits_for,
-            lambda: self.engine,
-            lambda: self.embedder,
+            self._submit,
+            self._models,
             self.config.generation,
             lambda: self._own_retriever and self.page_embedder is not None,
             self._query_embedder,
+            lambda: self._is_loaded,
         )
 
     def add(
@@ -430,7 +433,7 @@ class Corpus:
 
     def load(self) -> None:
         """Load models and indexes now, so that the first question need not wait for them."""
-        _ = self._embedders.all, self.reranker, self._rerank_weight, self.engine
+        _ = self._embedders.all, self.reranker, self._rerank_weight, self._models()
         if self.config.generation.position_curve:
             stored_curve(self.config.generation.position_curve)
         self._searcher.load()
@@ -495,12 +498,19 @@ class Corpus:
         """The embedder of texts where the corpus's own retriever compares questions by it."""
         return self.embedder if self._own_retriever and self.config.retrieval.method != "bm25" else None
 
-    def _hits_for(self, request: AskRequest) -> list[Hit]:
-        count = request.num_passages or self.config.generation.num_passages
-        hits = self._batches.search(
-            Query(request.question, images=request.images), count, "passage", request.where
-        )
-        return hits if request.min_score is None else [hit for hit in hits if hit.score >= request.min_score]
+    def _models(self) -> tuple[Engine, Embedder | None]:
+        models = self.engine, self.embedder
+        self._is_loaded = True
+        return models
+
+    def _submit(self, request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]:
+        count, least = request.num_passages or self.config.generation.num_passages, request.min_score
+
+        def found(hits: list[Hit]) -> T:
+            return then(hits if least is None else [hit for hit in hits if hit.score >= least])
+
+        query = Query(request.question, images=request.images)
+        return self._batches.submit(query, count, "passage", request.where, found)
 
     def _preparer(self, password: str | None, max_pages: int) -> Preparer:
         tokenizer = self.embedder if isinstance(self.embedder, Tokenizer) else WordTokenizer()

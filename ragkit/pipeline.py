@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol, TypeVar
 
 from ragkit.config import GenerationConfig
-from ragkit.hosting.search_batches import in_search_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
-from ragkit.serve.generate import generate_answer, stream_answer
+from ragkit.serve.generate import streamed_answer, whole_answer
+from ragkit.serve.generation import Generation
 from ragkit.serve.prompting.condense import SearchText, looks_back, search_text
 from ragkit.serve.search_notes import search_notes
 
@@ -21,14 +23,20 @@ _UNSEARCHED_NOTE = (
 )
 
 
+T = TypeVar("T")
+
+
+class Search(Protocol):
+    """Searches for a request, and goes on with the hits, reranked, in the same thread; returns at once."""
+
+    def __call__(self, request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What retrieval hands to generation, and what of it belongs into the answer's record."""
+    """What retrieval hands on: an answer whose prompts are planned, and what belongs into its record."""
 
-    hits: list[Hit]
-    engine: Engine
-    embedder: Embedder | None
-    timings_ms: dict[str, float]
+    generation: Generation
     searched: SearchText
     notes: tuple[str, ...]
 
@@ -53,59 +61,43 @@ class Pipeline:
     """The `Answerer` of a corpus.
 
     Args:
-        search: the hits for a request, reranked.
-        engine, embedder: called when a question comes; they may load a model. embedder: of texts.
+        search: as `Search`.
+        models: the engine, and the embedder of texts; called when a question comes, it may load them.
         settings: what of the hits the engine is shown, and in which style it answers.
         searches_images: whether the images of a request are searched with; it may load a model.
         query_embedder: the one of texts where vectors of texts are searched, else None; it may load a model.
+        is_loaded: whether nothing is to be loaded before a search any more.
     """
 
     def __init__(
         self,
         name: str,
         store: PassageStore,
-        search: Callable[[AskRequest], list[Hit]],
-        engine: Callable[[], Engine],
-        embedder: Callable[[], Embedder | None],
+        search: Search,
+        models: Callable[[], tuple[Engine, Embedder | None]],
         settings: GenerationConfig,
         searches_images: Callable[[], bool] = lambda: False,
         query_embedder: Callable[[], Embedder | None] = lambda: None,
+        is_loaded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self._store = store
         self._search = search
-        self._engine = engine
-        self._embedder = embedder
+        self._models = models
         self._settings = settings
         self._searches_images = searches_images
         self._query_embedder = query_embedder
+        self._is_loaded = is_loaded
 
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
         found = await self._find(request)
-        answer = await generate_answer(
-            request,
-            found.hits,
-            found.engine,
-            self._store_of(request),
-            found.embedder,
-            found.timings_ms,
-            self._settings,
-        )
-        return found.recorded(answer)
+        return found.recorded(await whole_answer(found.generation))
 
     async def stream(self, request: AskRequest) -> AsyncIterator[AnswerEvent]:
         """As `Answerer.stream`."""
         found = await self._find(request)
-        events = stream_answer(
-            request,
-            found.hits,
-            found.engine,
-            self._store_of(request),
-            found.embedder,
-            found.timings_ms,
-            self._settings,
-        )
+        events = streamed_answer(found.generation)
         try:
             async for event in events:
                 yield found.told(event)
@@ -113,47 +105,52 @@ class Pipeline:
             if close := getattr(events, "aclose", None):
                 await close()
 
-    def _store_of(self, request: AskRequest) -> PassageStore:
-        return request.found.store if request.found is not None and request.found.store else self._store
-
     async def _find(self, request: AskRequest) -> _Found:
-        """The hits, of a search for the last message or for what the settings make of the conversation."""
+        """What is found by the last message, or by what the settings make of the conversation, and planned."""
         if request.found is not None:
-            engine, embedder = await in_search_thread(self._models)
-            return _Found(
-                list(request.found.hits),
-                engine,
-                embedder,
-                {"retrieve": 0.0},
-                SearchText(request.found.searched),
-                request.found.notes,
-            )
+            return await asyncio.to_thread(self._found_before, request)
+        if not self._is_loaded():
+            # The clock of the search begins behind them.
+            await asyncio.to_thread(self._models)
         if not looks_back(request, self._settings.condense):
-            return await in_search_thread(partial(self._searched, request, SearchText(request.question), {}))
-        engine, _ = await in_search_thread(self._models)
+            return await self._searched(request, SearchText(request.question), {})
+        engine, _ = await asyncio.to_thread(self._models)
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
-        timings_ms = {"condense": _milliseconds_since(started)}
-        return await in_search_thread(partial(self._searched, request, searched, timings_ms))
+        return await self._searched(request, searched, {"condense": _milliseconds_since(started)})
 
-    def _models(self) -> tuple[Engine, Embedder | None]:
-        """Not on the event loop: they may be loaded now."""
-        return self._engine(), self._embedder()
+    def _found_before(self, request: AskRequest) -> _Found:
+        assert request.found is not None
+        found = request.found
+        generation = self._planned(request, list(found.hits), {"retrieve": 0.0}, found.store)
+        return _Found(generation, SearchText(found.searched), found.notes)
 
-    def _searched(self, request: AskRequest, searched: SearchText, timings_ms: dict[str, float]) -> _Found:
-        """Models first: the clock of the search begins behind them."""
-        engine, embedder = self._models()
-        hits, notes, took_ms = self._search_for(replace(request, question=searched.text))
-        return _Found(hits, engine, embedder, {**timings_ms, "retrieve": took_ms}, searched, notes)
-
-    def _search_for(self, request: AskRequest) -> tuple[list[Hit], tuple[str, ...], float]:
-        """Hits, notes and milliseconds."""
-        unsearched = bool(request.images) and not self._searches_images()
+    async def _searched(
+        self, request: AskRequest, searched: SearchText, timings_ms: Mapping[str, float]
+    ) -> _Found:
+        question = replace(request, question=searched.text)
         started = time.perf_counter()
-        hits = self._search(request)
-        took = _milliseconds_since(started)
-        notes = search_notes(request.question, hits, self._store, self._query_embedder())
-        return hits, (*((_UNSEARCHED_NOTE,) if unsearched else ()), *notes), took
+
+        def found(hits: list[Hit]) -> _Found:
+            took = {**timings_ms, "retrieve": _milliseconds_since(started)}
+            notes = search_notes(searched.text, hits, self._store, self._query_embedder())
+            if request.images and not self._searches_images():
+                notes = (_UNSEARCHED_NOTE, *notes)
+            return _Found(self._planned(request, hits, took), searched, notes)
+
+        return await asyncio.wrap_future(self._search(question, found))
+
+    def _planned(
+        self,
+        request: AskRequest,
+        hits: list[Hit],
+        timings_ms: Mapping[str, float],
+        store: PassageStore | None = None,
+    ) -> Generation:
+        engine, embedder = self._models()
+        generation = Generation(request, hits, engine, store or self._store, embedder, timings_ms, self._settings)
+        generation.plan()
+        return generation
 
 
 def _milliseconds_since(started: float) -> float:

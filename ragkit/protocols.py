@@ -315,6 +315,10 @@ class CorpusLibrary(Protocol):
         """Raises KeyError where there is no corpus of that name."""
         ...
 
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        """As `corpus`, at once; None where there is none, or where to look for it or to open it takes time."""
+        ...
+
 
 class StoreCorpora(Protocol):
     """The corpora of a server's vector stores, by the stores' ids."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from ragkit.config import GenerationConfig
@@ -46,10 +47,15 @@ async def generate_answer(
         EngineError: the engine failed.
     """
     generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
-    requests = await generation.begin()
-    if not requests:
+    await asyncio.to_thread(generation.plan)
+    return await whole_answer(generation)
+
+
+async def whole_answer(generation: Generation) -> Answer:
+    """What is left of `generate_answer` once the prompts are planned."""
+    if not generation.requests:
         return generation.without_sources()
-    reply = await generation.reply(requests)
+    reply = await generation.reply()
     reader = generation.reader()
     reader.push(reply.text)
     reader.finish()
@@ -73,14 +79,25 @@ async def stream_answer(
     evidence style the answer alone is streamed; of weighted selection the chosen one, once it is chosen.
     """
     generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
-    yield AnswerEvent(hits=tuple(hits))
-    requests = await generation.begin()
-    if not requests:
+    await asyncio.to_thread(generation.plan)
+    events = streamed_answer(generation)
+    try:
+        async for event in events:
+            yield event
+    finally:
+        if close := getattr(events, "aclose", None):
+            await close()
+
+
+async def streamed_answer(generation: Generation) -> AsyncIterator[AnswerEvent]:
+    """What is left of `stream_answer` once the prompts are planned."""
+    yield AnswerEvent(hits=tuple(generation.hits))
+    if not generation.requests:
         yield AnswerEvent(NOT_FOUND_TEXT)
         yield AnswerEvent(answer=generation.without_sources())
         return
     tally = Tally()
-    deltas = generation.deltas(requests)
+    deltas = generation.deltas()
     # Weighted selection settles which sources the reply has when its first piece comes.
     reader: ReplyReader | None = None
     try:

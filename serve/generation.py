@@ -45,7 +45,11 @@ _QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engin
 
 @dataclass
 class Generation:
-    """What whole and streamed answers have in common. Tokenizing and citing run off the event loop."""
+    """What whole and streamed answers have in common.
+
+    `plan` comes first, off the event loop: it tokenizes. requests: the prompts that it built; none where the
+    engine would see no source and has nothing else to go by.
+    """
 
     request: AskRequest
     hits: Sequence[Hit]
@@ -65,36 +69,35 @@ class Generation:
         self._notes = [_QUOTING_NOTE] if isinstance(self.engine, ExtractiveEngine) else []
         self._started = time.perf_counter()
         self._refusals = 0
+        self.requests: tuple[ChatRequest, ...] = ()
 
-    async def begin(self) -> tuple[ChatRequest, ...]:
-        """Build the prompts; none where the engine would see no source and has nothing else to go by."""
+    def plan(self) -> None:
+        """Build the prompts."""
         self._notes += _note_unused(self.engine, self.request.sampling)
         self._first_notes = tuple(self._notes)
-        return await self._make_requests()
+        self._plan_anew()
 
-    async def _make_requests(self) -> tuple[ChatRequest, ...]:
-        plan = await asyncio.to_thread(self._plan)
-        self._planned = plan
+    def _plan_anew(self) -> None:
+        plan = self._planned = self._plan()
         self._notes = [*self._first_notes, *plan.notes]
         if len(plan.requests) == 1:
             self._asked = plan.requests[0]
-        return plan.requests
+        self.requests = plan.requests
 
-    async def _shorter(self, refused: ContextLengthError) -> tuple[ChatRequest, ...]:
-        """Requests with a quarter of the context less, after the engine has refused longer ones.
+    async def _shorten(self, refused: ContextLengthError) -> None:
+        """Prompts with a quarter of the context less, after the engine has refused longer ones.
 
         An engine that counts by estimate, or is set to a longer context than its server has, learns it from that.
         """
         self._refusals += 1
         if self._refusals > _MOST_REFUSALS:
             raise refused
-        requests = await self._make_requests()
-        if not requests:
+        await asyncio.to_thread(self._plan_anew)
+        if not self.requests:
             raise refused
         self._notes.append(
             f"The engine refused a longer prompt; this one leaves {self._reserved} tokens of its context free."
         )
-        return requests
 
     @property
     def _reserved(self) -> int:
@@ -124,25 +127,27 @@ class Generation:
         rules = [_TOOL_RULES] if tools else []
         return [ChatMessage("system", rule) for rule in [*rules, *([_JSON_RULES] if self._is_json else [])]]
 
-    async def chosen(self, requests: Sequence[ChatRequest]) -> ChatReply:
+    async def _chosen(self, requests: Sequence[ChatRequest]) -> ChatReply:
         """The reply that weighted selection keeps."""
         kept = await answer_by_page(self.engine, requests, self._settings.style)
         self._asked = kept.request
         self._notes.append(kept.note)
         return kept.reply
 
-    async def reply(self, requests: Sequence[ChatRequest]) -> ChatReply:
+    async def reply(self) -> ChatReply:
         """The engine's reply; requests that it refuses as too long are made shorter."""
         while True:
+            requests = self.requests
             try:
-                return await (self.chosen(requests) if len(requests) > 1 else self.engine.chat(requests[0]))
+                return await (self._chosen(requests) if len(requests) > 1 else self.engine.chat(requests[0]))
             except ContextLengthError as refused:
-                requests = await self._shorter(refused)
+                await self._shorten(refused)
 
-    async def deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
+    async def deltas(self) -> AsyncIterator[ChatDelta]:
         """As `reply`, in pieces."""
         begun = False
         while True:
+            requests = self.requests
             deltas = self.engine.stream(requests[0]) if len(requests) == 1 else self._chosen_deltas(requests)
             try:
                 async for delta in deltas:
@@ -152,14 +157,14 @@ class Generation:
             except ContextLengthError as refused:
                 if begun:
                     raise
-                requests = await self._shorter(refused)
+                await self._shorten(refused)
             finally:
                 # A consumer that stops early must not leave the engine writing on.
                 if close := getattr(deltas, "aclose", None):
                     await close()
 
     async def _chosen_deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
-        reply = await self.chosen(requests)
+        reply = await self._chosen(requests)
         calls = [ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(reply.tool_calls)]
         yield ChatDelta(reply.text, None, None, tuple(calls), reply.reasoning, reply.tokens or ())
         yield ChatDelta(finish_reason=reply.finish_reason, usage=reply.usage)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from PIL import Image
@@ -19,16 +21,23 @@ from tests.pdf_maker import PdfPage, make_pdf
 from tests.serve.house import two_hits, two_page_store
 from tests.serve.picture_house import SeeingEngine
 
+T = TypeVar("T")
+
 TALK = (ChatMessage("user", "How deep is Lake Ohm?"), ChatMessage("assistant", "41 metres [1]."))
 INK = {"left": b"0 0 306 792 re f", "right": b"306 0 306 792 re f", "top": b"0 396 612 396 re f"}
 
 
 def pipeline(engine: Any, asked: list[AskRequest], **settings: Any) -> Pipeline:
-    def search(request: AskRequest) -> list[Hit]:
+    def search(request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]:
         asked.append(request)
-        return two_hits()
+        return in_thread(lambda: then(two_hits()))
 
-    return Pipeline("c", two_page_store(), search, lambda: engine, lambda: None, GenerationConfig(**settings))
+    return Pipeline("c", two_page_store(), search, lambda: (engine, None), GenerationConfig(**settings))
+
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(work)
 
 
 def both_ways(pipe: Pipeline, request: AskRequest) -> list[Answer]:

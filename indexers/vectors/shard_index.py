@@ -74,7 +74,7 @@ class ShardIndex:
     is_lossy: bool
     max_effort: int
     kept: list[Any] = field(default_factory=list)
-    _parameters: dict[tuple[Effort, bool], Any] = field(default_factory=dict)
+    _parameters: dict[Effort, Any] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
@@ -87,10 +87,10 @@ class ShardIndex:
         """float32 (q, k) scores and int64 (q, k) rows, best first; row -1 where nothing was found."""
         if selector is not None:
             parameters = self._make_parameters(effort, selector)
+        elif effort in self._parameters:
+            parameters = self._parameters[effort]
         else:
-            parameters = self._parameters.get((effort, False))
-            if parameters is None:
-                parameters = self._parameters[effort, False] = self._make_parameters(effort, None)
+            parameters = self._parameters[effort] = self._make_parameters(effort, None)
         scores, rows = self.searched.search(queries, k, params=parameters)
         return scores, rows
 

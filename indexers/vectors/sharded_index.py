@@ -55,7 +55,7 @@ class SearchedShard:
         effort, fetch = self._effort_for(k), self._first_fetch(k)
         found, rows = self.index.nearest(queries, fetch, effort)
         if self._all_plain(found, rows, k):
-            return found[:, :k], self.shard.keys[rows[:, :k]]
+            return found[:, :k], self.shard.keys.take(rows[:, :k])
         plain = self._plain(found, rows, k)
         scores, keys = _nothing(len(queries), k)
         if plain.any():
@@ -92,11 +92,14 @@ class SearchedShard:
 
     def _all_plain(self, found: FloatArray, rows: KeyArray, k: int) -> bool:
         """Whether `_plain` is True for all, of one at least: as it is for most searches, and quicker told."""
-        if not len(found) or found.shape[1] < max(1, k):
+        num_queries, num_found = found.shape
+        if not num_queries or num_found < max(1, k):
             return False
-        if not (found[:, 1:] < found[:, :-1]).all() or min(rows[:, -1].tolist()) < 0:
+        if np.count_nonzero(found[:, 1:] < found[:, :-1]) < num_queries * (num_found - 1):
             return False
-        return self._is_dead is None or not self._is_dead[rows[:, :k]].any()
+        if min(rows[:, -1].tolist()) < 0:
+            return False
+        return self._is_dead is None or not np.count_nonzero(self._is_dead.take(rows[:, :k]))
 
     def _plain(self, found: FloatArray, rows: KeyArray, k: int) -> NDArray[np.bool_]:
         """bool (q,): where the first k found are the answer: none is dead or missing, and nothing ties."""
@@ -209,20 +212,23 @@ class ShardedIndex:
 
     def __init__(self, shards: Sequence[SearchedShard]) -> None:
         self._shards = [shard for shard in shards if shard.num_living]
+        self._num_living = sum(shard.num_living for shard in self._shards)
 
     def __len__(self) -> int:
-        return sum(shard.num_living for shard in self._shards)
+        return self._num_living
 
     def search(self, vectors: FloatArray, k: int, among: KeyArray | None = None) -> Found:
         """As `VectorIndex.search`."""
-        queries, there = np.ascontiguousarray(vectors, np.float32), min(k, len(self))
+        queries, there = np.ascontiguousarray(vectors, np.float32), min(k, self._num_living)
         if among is None:
             found = [shard.search(queries, there) for shard in self._shards]
         else:
             allowed = np.unique(np.asarray(among, np.int64))
             found = [shard.search_among(queries, there, allowed) for shard in self._shards]
-        if len(found) == 1 and there == k:
-            return found[0]
+        if there == k > 0:
+            found = _without_lower(found)
+            if len(found) == 1:
+                return found[0]
         return _merged(found, len(queries), k)
 
     def vectors_of(self, keys: KeyArray) -> FloatArray:
@@ -236,6 +242,15 @@ class ShardedIndex:
             vectors[here] = shard.vectors[places_of(shard.keys, wanted[here])]
         places_of(np.zeros(0, np.int64), wanted[numbers == len(shards)])
         return vectors
+
+
+def _without_lower(found: Sequence[Found]) -> list[Found]:
+    """Without the shards that cannot change the k hits (q, k) of the first, as those of a few new passages mostly.
+
+    Among equal scores the keys of the first shard come first.
+    """
+    lowest = found[0][0][:, -1]
+    return [found[0], *(other for other in found[1:] if np.count_nonzero(other[0][:, 0] > lowest))]
 
 
 def _merged(found: Sequence[Found], num_queries: int, k: int) -> Found:

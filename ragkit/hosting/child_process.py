@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import select
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -24,19 +25,22 @@ def own_channels() -> tuple[BinaryIO, BinaryIO]:
     return incoming, outgoing
 
 
-def messages_of(incoming: BinaryIO) -> queue.SimpleQueue[Message]:
-    """Its lines of JSON as they come. When they end, so does this process, in the middle of whatever it does."""
-    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+def messages_of(incoming: BinaryIO) -> Iterator[Message]:
+    """Lines of JSON from a pipe, as they come. When it ends, so does this process, whatever it is doing."""
+    threading.Thread(target=_end_behind, args=(incoming.fileno(),), daemon=True).start()
+    with suppress(OSError, ValueError):
+        for line in incoming:
+            yield json.loads(line)
+    end_with_children()
 
-    def read() -> None:
-        with suppress(OSError, ValueError):
-            for line in incoming:
-                messages.put(json.loads(line))
-        end_with_children()
 
-    # In a thread of its own, so that the end is noticed while something is worked on.
-    threading.Thread(target=read, daemon=True).start()
-    return messages
+def _end_behind(pipe: int) -> None:
+    """Without reading: what is read is for a thread that need not be woken by another."""
+    watch = select.poll()
+    # Nothing is asked for: that the other end is closed is told all the same.
+    watch.register(pipe, 0)
+    watch.poll()
+    end_with_children()
 
 
 def tell(outgoing: BinaryIO, message: Message, content: bytes = b"") -> None:

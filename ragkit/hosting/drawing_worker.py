@@ -63,8 +63,8 @@ def main() -> None:
 
     requests = messages_of(incoming)
     tell(outgoing, {"ready": True})
-    while True:
-        tell(outgoing, *reply_to(requests.get()))
+    for request in requests:
+        tell(outgoing, *reply_to(request))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     requests = messages_of(incoming)
     try:
-        embedder = make_text_embedder(EmbedderConfig.model_validate(requests.get()))
+        embedder = make_text_embedder(EmbedderConfig.model_validate(next(requests)))
         facts = facts_of(embedder)
     except Exception as error:
         # Of every class: libraries have their own for what is wrong with a model or a device.
@@ -70,8 +70,7 @@ def main() -> None:
     # The other cores are the server's.
     share_cores(NUM_WORKERS)
     tell(outgoing, {"facts": facts})
-    while True:
-        request = requests.get()
+    for request in requests:
         try:
             reply = reply_to(embedder, request["ask"], request["texts"])
         except Exception as error:

@@ -48,6 +48,10 @@ class FolderLibrary:
             raise KeyError(name)
         return self._stores.open(self._stores.shelf.find(name).id)
 
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        """A folder's corpus: for those of vector stores the database is asked."""
+        return self._corpora.get(name)
+
 
 class StoreFolder:
     """The `StoreCorpora` of a folder: opened when they are first asked for. Threads may share it."""

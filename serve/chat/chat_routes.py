@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from ragkit.protocols import Answerer
+from ragkit.protocols import Answerer, ServedCorpus
 from ragkit.records import AskRequest
 from ragkit.serve.api.connection import Connection
 from ragkit.serve.api.server_parts import ServerParts
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+_Asked = tuple[AskRequest, str, Answerer]
+
 
 def add_chat_routes(app: "FastAPI", parts: ServerParts) -> None:
     """Answers from a corpus, whole or streamed."""
@@ -37,8 +39,11 @@ def add_chat_routes(app: "FastAPI", parts: ServerParts) -> None:
 async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Response":
     from starlette.responses import Response, StreamingResponse
 
-    # In a thread: images are decoded there, and a corpus may be opened.
-    ask, corpus, answerer = await asyncio.to_thread(lambda: _asked(parts, body))
+    asked = _asked_at_once(parts, body)
+    if asked is None:
+        # In a thread: images are decoded there, and a corpus may be opened.
+        asked = await asyncio.to_thread(_asked, parts, body)
+    ask, corpus, answerer = asked
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
     if body.stream:
@@ -56,7 +61,14 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
     return Response(json_bytes(whole), media_type="application/json")
 
 
-def _asked(parts: ServerParts, body: ChatBody) -> tuple[AskRequest, str, Answerer]:
+def _asked_at_once(parts: ServerParts, body: ChatBody) -> _Asked | None:
+    """Of most requests: to wake a thread takes longer. None where something may take time."""
+    corpus = parts.library.at_hand(body.model) if body.is_plain else None
+    return None if corpus is None else _asked(parts, body, corpus)
+
+
+def _asked(parts: ServerParts, body: ChatBody, at_hand: ServedCorpus | None = None) -> _Asked:
     """What is asked, the name of the corpus in links, and who answers."""
-    ask, corpus = ask_request(body, parts.sampling), parts.corpus(body.model)
+    ask = ask_request(body, parts.sampling)
+    corpus = at_hand or parts.corpus(body.model)
     return ask, corpus.name, corpus.answerer

@@ -58,3 +58,7 @@ class CallersLibrary:
         if not current_caller().sees(name):
             raise KeyError(name)
         return self._library.corpus(name)
+
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        """As the library's, within what the key may see."""
+        return self._library.at_hand(name) if current_caller().sees(name) else None

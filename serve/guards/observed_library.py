@@ -25,6 +25,11 @@ class ObservedLibrary:
         """Raises KeyError where there is no corpus of that name."""
         return _ObservedCorpus(self._library.corpus(name), self._log_questions)
 
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        """As the library's."""
+        corpus = self._library.at_hand(name)
+        return None if corpus is None else _ObservedCorpus(corpus, self._log_questions)
+
 
 class _ObservedCorpus:
     def __init__(self, corpus: ServedCorpus, log_questions: bool) -> None:

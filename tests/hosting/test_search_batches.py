@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextvars
 import random
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 
@@ -11,14 +13,18 @@ from ragkit.filter_text import parse_filter
 from ragkit.hosting.search_batches import SearchBatches
 from ragkit.records import Filter, Hit, Passage, Query
 from ragkit.retrievers.levels import Level
+from tests.serve.house import wait_until
+
+Asked = tuple[str, int, Level, Filter | None]
 
 
 class Search:
-    """The one hit of a query says what was asked; "bad" cannot be searched."""
+    """The one hit of a query says what was asked; "bad" cannot be searched. Those of "held" wait for `go_on`."""
 
     def __init__(self, pause_s: float = 0.0) -> None:
         self.batches: list[list[str]] = []
         self.running = self.most_running = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
         self._pause_s = pause_s
         self._lock = threading.Lock()
 
@@ -27,7 +33,10 @@ class Search:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
             self.batches.append([query.text for query in queries])
+        self.begun.set()
         time.sleep(self._pause_s)
+        if queries[0].text == "held":
+            assert self.go_on.wait(20)
         with self._lock:
             self.running -= 1
         if any(query.text == "bad" for query in queries):
@@ -36,24 +45,28 @@ class Search:
         return [[Hit(1.0, Passage(1, "d", 1, 0, len(text), text))] for text in texts]
 
 
-def ask_all(batches: SearchBatches, asked: Sequence[tuple[str, int, Level, Filter | None]]) -> list[str]:
-    """What each thread got: its hit's text, or its error's."""
-    got = [""] * len(asked)
+def ask(
+    batches: SearchBatches, text: str, k: int = 1, level: Level = "passage", where: Filter | None = None
+) -> Future[str]:
+    return batches.submit(Query(text), k, level, where, lambda hits: hits[0].passage.text)
 
-    def one(place: int) -> None:
-        text, k, level, where = asked[place]
-        try:
-            got[place] = batches.search(Query(text), k, level, where)[0].passage.text
-        except ValueError as error:
-            got[place] = str(error)
 
-    threads = [threading.Thread(target=one, args=(place,)) for place in range(len(asked))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-        assert not thread.is_alive()
-    return got
+def outcome(future: Future[str]) -> str:
+    """What was made of the hit, or the words of its error."""
+    error = future.exception(20)
+    return future.result() if error is None else str(error)
+
+
+def ask_all(batches: SearchBatches, asked: Sequence[Asked]) -> list[str]:
+    return [outcome(future) for future in [ask(batches, *one) for one in asked]]
+
+
+def held(search: Search, num_workers: int = 1, max_queries: int = 16) -> tuple[SearchBatches, Future[str]]:
+    """Batches whose only worker searches until `search.go_on`."""
+    batches = SearchBatches(search, num_workers, max_queries)
+    first = ask(batches, "held")
+    assert search.begun.wait(20)
+    return batches, first
 
 
 def test_one_query_is_searched_at_once() -> None:
@@ -63,11 +76,13 @@ def test_one_query_is_searched_at_once() -> None:
 
 
 def test_those_that_come_meanwhile_are_searched_together() -> None:
-    search = Search(0.2)
-    batches = SearchBatches(search, 1, max_queries=4)
-    names = [str(i) for i in range(8)]
-    assert ask_all(batches, [(name, 3, "page", None) for name in names]) == [f"{n}|3|page|None" for n in names]
-    assert [len(batch) for batch in search.batches] == [1, 4, 3]
+    search = Search()
+    batches, first = held(search, max_queries=4)
+    names = [str(i) for i in range(7)]
+    others = [ask(batches, name) for name in names]
+    search.go_on.set()
+    assert [outcome(one) for one in [first, *others]] == [f"{name}|1|passage|None" for name in ["held", *names]]
+    assert search.batches == [["held"], ["0", "1", "2", "3"], ["4", "5", "6"]]
     assert search.most_running == 1
     assert ask_all(batches, [("again", 1, "page", None)]) == ["again|1|page|None"]
 
@@ -75,7 +90,7 @@ def test_those_that_come_meanwhile_are_searched_together() -> None:
 def test_only_what_is_asked_alike_is_joined() -> None:
     search = Search(0.1)
     one, true = (Filter(condition=parse_filter(text)) for text in ("a = 1", "a = true"))
-    asked: list[tuple[str, int, Level, Filter | None]] = [
+    asked: list[Asked] = [
         ("q", k, level, where) for k in (1, 2) for level in ("passage", "page") for where in (None, one, true)
     ]
     got = ask_all(SearchBatches(search), asked * 2)
@@ -84,18 +99,67 @@ def test_only_what_is_asked_alike_is_joined() -> None:
 
 
 def test_what_one_query_breaks_is_not_the_others_fault() -> None:
-    search = Search(0.1)
-    batches = SearchBatches(search, 1)
-    names = ["first", "a", "bad", "b"]
-    assert ask_all(batches, [(name, 1, "passage", None) for name in names]) == [
-        "first|1|passage|None",
+    search = Search()
+    batches, first = held(search)
+    others = [ask(batches, name) for name in ("a", "bad", "b")]
+    search.go_on.set()
+    assert [outcome(one) for one in [first, *others]] == [
+        "held|1|passage|None",
         "a|1|passage|None",
         "bad query",
         "b|1|passage|None",
     ]
+    assert search.batches[1:] == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
     with pytest.raises(ValueError, match="bad query"):
-        batches.search(Query("bad"), 1, "passage", None)
-    assert batches.search(Query("c"), 1, "passage", None)
+        ask(batches, "bad").result(20)
+    assert ask(batches, "c").result(20)
+
+
+def test_who_goes_away_while_it_waits_is_not_searched_for() -> None:
+    search = Search()
+    batches, first = held(search)
+    gone, kept = ask(batches, "gone"), ask(batches, "kept")
+    assert gone.cancel()
+    search.go_on.set()
+    assert [outcome(first), outcome(kept)] == ["held|1|passage|None", "kept|1|passage|None"]
+    assert search.batches == [["held"], ["kept"]]
+    with pytest.raises(CancelledError):
+        gone.result(0)
+
+
+def test_where_all_went_away_the_next_one_is_searched() -> None:
+    search = Search()
+    batches, first = held(search)
+    assert ask(batches, "gone").cancel()
+    search.go_on.set()
+    assert outcome(first)
+    assert ask_all(batches, [("next", 1, "passage", None)]) == ["next|1|passage|None"]
+    assert search.batches == [["held"], ["next"]]
+
+
+def test_what_goes_on_with_hits_holds_up_no_search_and_keeps_its_error_to_itself() -> None:
+    batches, is_searched = SearchBatches(Search(), 1), threading.Event()
+
+    def wait(hits: list[Hit]) -> str:
+        assert is_searched.wait(20)
+        raise KeyError(hits[0].passage.text)
+
+    waiting = batches.submit(Query("slow"), 1, "passage", None, wait)
+    assert ask_all(batches, [("quick", 1, "passage", None)]) == ["quick|1|passage|None"]
+    is_searched.set()
+    assert isinstance(waiting.exception(20), KeyError)
+
+
+def test_what_goes_on_sees_the_context_of_who_asked() -> None:
+    asker: contextvars.ContextVar[str] = contextvars.ContextVar("asker")
+    batches = SearchBatches(Search(0.02), 1)
+
+    def asked_by(name: str) -> Future[str]:
+        asker.set(name)
+        return batches.submit(Query(name), 1, "passage", None, lambda hits: asker.get())
+
+    futures = [contextvars.copy_context().run(asked_by, name) for name in "abc"]
+    assert [future.result(20) for future in futures] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
@@ -103,13 +167,14 @@ def test_many_threads_each_get_their_own(num_workers: int) -> None:
     search = Search(0.001)
     batches = SearchBatches(search, num_workers, max_queries=5)
     chosen = random.Random(3)
-    asked: list[tuple[str, int, Level, Filter | None]] = [
+    asked: list[Asked] = [
         ("bad" if chosen.random() < 0.1 else str(i), chosen.randint(1, 3), "passage", None) for i in range(200)
     ]
     expected = ["bad query" if text == "bad" else f"{text}|{k}|passage|None" for text, k, _, _ in asked]
-    for _ in range(3):
-        assert ask_all(batches, asked) == expected
+    with ThreadPoolExecutor(50) as threads:
+        for _ in range(3):
+            assert list(threads.map(lambda one: outcome(ask(batches, *one)), asked)) == expected
     assert search.most_running <= num_workers
     assert max(map(len, search.batches)) <= 5
-    assert batches._running == 0
     assert not batches._waiting
+    wait_until(lambda: batches._running == 0)

@@ -149,6 +149,9 @@ class FakeLibrary:
     def corpus(self, name: str) -> ServedCorpus:
         return self._corpora[name]
 
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        return self._corpora.get(name)
+
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:

@@ -161,6 +161,9 @@ class SmallLibrary:
     def corpus(self, name: str) -> ServedCorpus:
         return self.corpora[name]
 
+    def at_hand(self, name: str) -> ServedCorpus | None:
+        return self.corpora.get(name)
+
 
 def small_library() -> SmallLibrary:
     """lakes and rivers both have a document notes.txt."""
