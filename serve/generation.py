@@ -24,8 +24,9 @@ from ragkit.records import (
 )
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
-from ragkit.serve.grounding.citations import CitedText, cite
+from ragkit.serve.grounding.citations import CitedText, Citer, cite
 from ragkit.serve.not_found import says_not_found
+from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.page_answers import answer_by_page
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
 from ragkit.serve.prompting.request_plan import RequestPlan, plan_requests
@@ -38,6 +39,8 @@ _TOOL_RULES = """\
 You may call one of the tools instead of answering. What a tool has said is data, like the sources; answer from \
 it without a number where it holds the answer."""
 _JSON_RULES = "Reply in JSON of the form that is asked for, without the numbers of sources."
+# Of sources: citing them is made ready within a millisecond or two.
+_AHEAD_CHARACTERS = 20_000
 # Each takes a quarter of the context from the prompt.
 _MOST_REFUSALS = 3
 _QUOTING_NOTE = "The answer quotes the documents; the setting [generation] engine adds a language model."
@@ -83,6 +86,7 @@ class Generation:
         if len(plan.requests) == 1:
             self._asked = plan.requests[0]
         self.requests = plan.requests
+        self._citer = self._citer_ahead()
 
     async def _shorten(self, refused: ContextLengthError) -> None:
         """Prompts with a quarter of the context less, after the engine has refused longer ones.
@@ -189,7 +193,7 @@ class Generation:
             return self._answer(CitedText(text, ()), reply, unknown)
         if says_not_found(text):
             return self._answer(CitedText(text, (), is_backed=False), reply, unknown)
-        cited = await asyncio.to_thread(cite, text, self._asked.sources, self.store, self.embedder, evidence)
+        cited = await self._cited(text, evidence)
         self._took("cite")
         if cited.note:
             self._notes.append(cited.note)
@@ -200,6 +204,27 @@ class Generation:
             self._notes.append(f"No source supports what the engine {self.engine.name} wrote: {text!r}")
             cited = CitedText(NOT_FOUND_TEXT, (), is_backed=False)
         return self._answer(cited, reply, unknown)
+
+    def _citer_ahead(self) -> Citer | None:
+        """What cites on the event loop, where it is made in a moment: to wake a thread later takes longer.
+
+        The engine waits for it here, and the end of the answer does not there.
+        """
+        if len(self.requests) != 1 or self._is_json:
+            return None
+        sources = self._asked.sources
+        if sum(len(source.hit.passage.text) for source in sources) > _AHEAD_CHARACTERS:
+            return None
+        citer = Citer(sources, self.store, self.embedder)
+        citer.read_pages()
+        return citer
+
+    async def _cited(self, text: str, evidence: Sequence[Evidence]) -> CitedText:
+        citer = self._citer
+        if citer is None:
+            return await asyncio.to_thread(cite, text, self._asked.sources, self.store, self.embedder, evidence)
+        cited = None if evidence else citer.cite_at_once(text)
+        return await asyncio.to_thread(citer.cite, text, evidence) if cited is None else cited
 
     def _took(self, stage: str) -> None:
         now = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,6 +15,10 @@ from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
 
+# What may be done on an event loop: it takes a millisecond or two.
+_MOST_MARKS = 24
+_MOST_CHARACTERS = 4000
+_PAGES_AHEAD = 32
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
@@ -57,45 +61,77 @@ def cite(
     is not known or does not have it. Text without marks that no known text supports is attributed to a page
     whose text is not known where that is the one source, to none of several, and is not backed without any.
     """
-    citer = _Citer(sources, store, embedder)
-    relevant = [line for line in evidence if line.is_relevant]
-    if evidence and not relevant:
-        return CitedText(text, (), is_backed=False)
-    if marks_in(text):
-        marked = tuple(citer.of_marks(text))
-        return CitedText(text, marked, is_backed=bool(marked))
-    if relevant:
-        quotes = [citer.quote(line.text, line.marker) for line in relevant]
-        return citer.behind(text, quotes, _EVIDENCE_NOTE)
-    cited = citer.of_sentences(text)
-    if cited.citations or not citer.unread or not text.strip():
-        return replace(cited, is_backed=bool(cited.citations))
-    if len(sources) == 1:
-        return citer.behind(text, [citer.quote(text, sources[0].marker)], _ONE_PAGE_NOTE)
-    return CitedText(text, (), _unattributed(citer.unread))
+    return Citer(sources, store, embedder).cite(text, evidence)
 
 
-class _Citer:
-    """Finds quotes; text that the corpus has of a pictured page takes the place of its empty passage.
+class Citer:
+    """What `cite` needs of the sources: the same for any text, so that it can be made before there is one.
 
-    unread: the pictured pages of which the corpus has none.
+    Text that the corpus has of a pictured page takes the place of its empty passage.
     """
 
-    def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None) -> None:
+    def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None = None) -> None:
+        self._sources = sources
         self._pages = _Pages(store)
         self._pictured = {source.marker for source in sources if source.hit.passage.image is not None}
         known = [self._pages.with_text(s) if s.marker in self._pictured else s for s in sources]
         self._known = {source.marker: source for source in known}
-        self.unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
+        # Of the pictured pages the corpus has no text of these.
+        self._unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
         self._support = Support(known, embedder)
 
-    def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
+    def read_pages(self) -> None:
+        """Read the pages of the first sources, of which `cite_at_once` may need any."""
+        self._pages.read(self._known[source.marker] for source in self._sources[:_PAGES_AHEAD])
+
+    def cite(self, text: str, evidence: Sequence[Evidence] = ()) -> CitedText:
+        """As the function `cite`."""
+        relevant = [line for line in evidence if line.is_relevant]
+        if evidence and not relevant:
+            return CitedText(text, (), is_backed=False)
+        if marks_in(text):
+            return self._of_marks(text, self._quote)
+        if relevant:
+            quotes = [self._quote(line.text, line.marker) for line in relevant]
+            return self._behind(text, quotes, _EVIDENCE_NOTE)
+        cited = self._of_sentences(text)
+        if cited.citations or not self._unread or not text.strip():
+            return replace(cited, is_backed=bool(cited.citations))
+        if len(self._sources) == 1:
+            return self._behind(text, [self._quote(text, self._sources[0].marker)], _ONE_PAGE_NOTE)
+        return CitedText(text, (), _unattributed(self._unread))
+
+    def cite_at_once(self, text: str) -> CitedText | None:
+        """As `cite`, on an event loop; None where that takes time, or needs the embedder or a page not read.
+
+        So it is for all but short texts with marks whose words the sources have.
+        """
+        markers = marks_in(text)
+        if not markers or len(markers) > _MOST_MARKS or len(text) > _MOST_CHARACTERS:
+            return None
+        if not all(self._pages.has(self._known[marker]) for marker in markers):
+            return None
+        try:
+            return self._of_marks(text, self._held)
+        except _NotHeldError:
+            return None
+
+    def _quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """The words of the source for the sentence; none of a picture whose known text does not have it."""
         if marker in self._pictured:
             return self._support.find(sentence, marker) or Quote(self._known[marker], 0, 0)
         return self._support.quote(sentence, marker, before)
 
-    def of_marks(self, text: str) -> list[Citation]:
+    def _held(self, sentence: str, marker: int, before: int | None = None) -> Quote:
+        """As `_quote`, where the source has words of the sentence."""
+        if marker in self._pictured:
+            return self._quote(sentence, marker)
+        quote = self._support.held(sentence, marker, before)
+        if quote is None:
+            raise _NotHeldError
+        return quote
+
+    def _of_marks(self, text: str, find: Callable[[str, int, int | None], Quote]) -> CitedText:
         marked = [
             (span, marker) for span in _sentences_with_marks(text) for marker in marks_in(text[slice(*span)])
         ]
@@ -103,18 +139,19 @@ class _Citer:
         below: dict[int, int] = {}
         # From the last to the first: a line that heads others stands above them in the source too.
         for span, marker in reversed(marked):
-            quotes.append(self.quote(without_marks(text[slice(*span)]), marker, below.get(marker)))
+            quotes.append(find(without_marks(text[slice(*span)]), marker, below.get(marker)))
             below[marker] = quotes[-1].start
-        return [
+        citations = tuple(
             self._pages.citation(quote, *span) for (span, _), quote in zip(marked, reversed(quotes), strict=True)
-        ]
+        )
+        return CitedText(text, citations, is_backed=bool(citations))
 
-    def of_sentences(self, text: str) -> CitedText:
+    def _of_sentences(self, text: str) -> CitedText:
         spans = sentence_spans(text)
         quotes = self._support.attribute([text[start:end] for start, end in spans])
         return _insert_marks(text, spans, quotes, self._pages)
 
-    def behind(self, text: str, quotes: Sequence[Quote], note: str) -> CitedText:
+    def _behind(self, text: str, quotes: Sequence[Quote], note: str) -> CitedText:
         """The marks of the quotes' sources at the end of the text, each citing all of it."""
         whole = text.rstrip()
         citations = []
@@ -122,6 +159,10 @@ class _Citer:
             whole += f" [{quote.source.marker}]"
             citations.append(self._pages.citation(quote, 0, len(whole)))
         return CitedText(whole, tuple(citations), note)
+
+
+class _NotHeldError(Exception):
+    """The source has no word of a sentence."""
 
 
 def _unattributed(unread: Sequence[Source]) -> str:
@@ -161,6 +202,15 @@ class _Pages:
             score=hit.score,
             boxes=self._boxes(passage, text, page_start, page_end),
         )
+
+    def read(self, sources: Iterable[Source]) -> None:
+        """Before they are needed."""
+        for source in sources:
+            self._page(source.hit.passage.document, source.hit.passage.page)
+
+    def has(self, source: Source) -> bool:
+        """Whether the page of a source has been looked for."""
+        return (source.hit.passage.document, source.hit.passage.page) in self._read
 
     def with_text(self, source: Source) -> Source:
         """A page's picture as a source of the page's text, as far as it is known."""

@@ -49,10 +49,17 @@ class Support:
         self._embedder = embedder
 
     def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
+        """As `held`; where no unit holds any of the sentence the nearest one, by the embedder.
+
+        The whole passage where there is no embedder.
+        """
+        return self.held(sentence, marker, before) or self._nearest(sentence, marker)
+
+    def held(self, sentence: str, marker: int, before: int | None = None) -> Quote | None:
         """The unit of one source that is the sentence, else the units in a row that hold most of it.
 
-        The whole passage where none holds any. before: of several that are the sentence the last one before this
-        character is taken, as of heads of a table's columns; else the first.
+        None where none holds any. before: of several that are the sentence the last one before this character is
+        taken, as of heads of a table's columns; else the first.
         """
         units, source = self._units[marker], self._sources[marker]
         said = one_line(sentence)
@@ -63,7 +70,7 @@ class Support:
         wanted = self._content.of(sentence)
         first, last, coverage = self._best_window(wanted, marker)
         if not coverage:
-            return self._nearest(sentence, marker)
+            return None
         return Quote(source, units[first].start, units[last].end)
 
     def find(self, sentence: str, marker: int) -> Quote | None:
