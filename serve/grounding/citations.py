@@ -107,7 +107,7 @@ class Citer:
         So it is for all but short texts with marks whose words the sources have.
         """
         markers = marks_in(text)
-        if not markers or len(markers) > _MOST_MARKS or len(text) > _MOST_CHARACTERS:
+        if not markers or text.count("[") > _MOST_MARKS or len(text) > _MOST_CHARACTERS:
             return None
         if not all(self._pages.has(self._known[marker]) for marker in markers):
             return None

@@ -24,7 +24,7 @@ from ragkit.serve.engines.extractive_engine import ExtractiveEngine
 from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
 from ragkit.serve.prompting.packing import build_request
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import make_hit, two_hits, two_page_store
+from tests.serve.house import LAKE, FakeStore, make_hit, two_hits, two_page_store
 
 ASK = AskRequest("How deep is Lake Ohm?")
 
@@ -309,3 +309,22 @@ def test_an_engine_that_refuses_every_prompt_is_asked_four_times() -> None:
     with pytest.raises(ContextLengthError):
         ask_streamed(engine)
     assert len(engine.asked) == 4
+
+
+@dataclass
+class ClosingEngine(ScriptedEngine):
+    """Closes the store before it answers."""
+
+    store: FakeStore = field(default_factory=two_page_store)
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        self.store.pages.clear()
+        return await super().chat(request)
+
+
+@pytest.mark.parametrize(("times", "boxes"), [(1, 5), (300, 0)])
+def test_pages_of_few_words_are_read_before_the_engine_is_asked(times: int, boxes: int) -> None:
+    engine = ClosingEngine("It is 41 metres deep [1].")
+    hits = [make_hit("lake.txt", LAKE * times, score=0.75)]
+    answer = asyncio.run(generate_answer(ASK, hits, engine, engine.store))
+    assert [(c.quote, len(c.boxes)) for c in answer.citations] == [("It is 41 metres deep.", boxes)]

@@ -342,3 +342,19 @@ def test_wrong_types_and_values_are_refused(fields: dict[str, Any]) -> None:
 def test_functions_have_fields_of_the_right_types(field: str, value: Any) -> None:
     with pytest.raises(HttpProblem, match=rf"tools\[0\].function.{field} is no "):
         parse(tools=[{"type": "function", "function": {"name": "f", field: value}}])
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_plain"),
+    [
+        ({}, True),
+        ({"messages": [{"role": "user", "content": [USER_PART]}], "stream": True}, True),
+        ({"messages": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, USER]}, True),
+        ({"messages": [{"role": "user", "content": [USER_PART, {"type": "image_url"}]}]}, False),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, False),
+        ({"filters": "year > 2020"}, False),
+        ({"ragkit": {"documents": ["a.pdf"]}}, False),
+    ],
+)
+def test_plain_requests_are_texts_alone(fields: dict[str, Any], is_plain: bool) -> None:
+    assert ChatBody.model_validate({"model": "papers", "messages": [USER], **fields}).is_plain is is_plain

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import Sequence
+from typing import Any, cast
 
-from ragkit.records import Box
-from ragkit.serve.grounding.citations import cite
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.protocols import Embedder, PassageStore
+from ragkit.records import Box, Source
+from ragkit.serve.grounding.citations import Citer, cite
 from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page, make_source, two_page_store
 
 SOURCES = (
@@ -112,3 +118,55 @@ def test_a_document_removed_since_retrieval_is_still_quoted() -> None:
         ("It is 41 metres deep.", ()),
         ("Clara Venn designed it.", ()),
     ]
+
+
+class Untouchable:
+    """A store or an embedder that must not be used any more."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was used")
+
+
+def ready(sources: Sequence[Source] = SOURCES) -> Citer:
+    """What has read all that it may read."""
+    citer = Citer(sources, two_page_store(), cast("Embedder", Untouchable()))
+    citer.read_pages()
+    citer._pages._store = cast("PassageStore", Untouchable())
+    return citer
+
+
+SENTENCES = [sentence for text in (LAKE, BRIDGE) for sentence in text.split(". ")]
+WRITTEN = st.sampled_from([*SENTENCES, "Venn built five arches", "Clara\nVenn: 1874", "Volcanoes erupt", ""])
+MARKED = st.lists(st.tuples(WRITTEN, st.sampled_from(["[1]", "[2]", "[1][2]", ""]), st.sampled_from(". \n")))
+
+
+@given(MARKED)
+def test_what_is_cited_at_once_is_what_is_cited(pieces: list[tuple[str, str, str]]) -> None:
+    text = "".join(f"{written} {mark}{end} " for written, mark, end in pieces)
+    at_once = ready().cite_at_once(text)
+    assert at_once is None or at_once == cite(text, SOURCES, two_page_store())
+
+
+def test_a_short_text_whose_words_the_sources_have_is_cited_at_once() -> None:
+    text = "It is deep: 41 metres [1]. Clara Venn designed it in 1870. [2]"
+    assert ready().cite_at_once(text) == cite(text, SOURCES, two_page_store())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is 41 metres deep.",
+        "Volcanoes erupt [1].",
+        "It is 41 metres deep [1]. " * 30,
+        f"It is 41 metres deep{' indeed' * 1000} [1].",
+    ],
+)
+def test_what_takes_time_is_not_cited_at_once(text: str) -> None:
+    assert ready().cite_at_once(text) is None
+
+
+def test_pages_behind_the_first_are_not_read_ahead() -> None:
+    sources = [make_source(marker, LAKE, document="lake.txt", page=marker) for marker in range(1, 40)]
+    citer = ready(sources)
+    assert citer.cite_at_once("It is 41 metres deep [32].") is not None
+    assert citer.cite_at_once("It is 41 metres deep [33].") is None
