@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from ragkit.config import GenerationConfig
+from ragkit.hosting.search_batches import in_search_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
 from ragkit.serve.generate import streamed_answer, whole_answer
@@ -27,7 +29,7 @@ T = TypeVar("T")
 
 
 class Search(Protocol):
-    """Searches for a request, and goes on with the hits, reranked, in the same thread; returns at once."""
+    """Searches for a request, and goes on with the hits, reranked, in a thread; returns at once."""
 
     def __call__(self, request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]: ...
 
@@ -66,7 +68,7 @@ class Pipeline:
         settings: what of the hits the engine is shown, and in which style it answers.
         searches_images: whether the images of a request are searched with; it may load a model.
         query_embedder: the one of texts where vectors of texts are searched, else None; it may load a model.
-        is_loaded: whether nothing is to be loaded before a search any more.
+        is_loaded: whether the models were loaded before, so that a search begins at once.
     """
 
     def __init__(
@@ -108,13 +110,13 @@ class Pipeline:
     async def _find(self, request: AskRequest) -> _Found:
         """What is found by the last message, or by what the settings make of the conversation, and planned."""
         if request.found is not None:
-            return await asyncio.to_thread(self._found_before, request)
+            return await in_search_thread(partial(self._found_before, request))
         if not self._is_loaded():
             # The clock of the search begins behind them.
-            await asyncio.to_thread(self._models)
+            await in_search_thread(self._models)
         if not looks_back(request, self._settings.condense):
             return await self._searched(request, SearchText(request.question), {})
-        engine, _ = await asyncio.to_thread(self._models)
+        engine, _ = await in_search_thread(self._models)
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
         return await self._searched(request, searched, {"condense": _milliseconds_since(started)})

@@ -182,7 +182,7 @@ def test_where_and_documents_hold_together_and_mistakes_are_refused(tmp_path: Pa
             with pytest.raises(FilterError, match=message):
                 corpus.search("crane", where=where)  # type: ignore[arg-type]
         with pytest.raises(FilterError, match="'m'"):
-            corpus._hits_for(AskRequest("crane?", where=Filter(condition=attribute("m") == 1)))
+            corpus._submit(AskRequest("crane?", where=Filter(condition=attribute("m") == 1)), list).result(20)
         with pytest.raises(CorpusError, match="no document 'x'"):
             corpus.set_attributes({"d1": {"n": 99}, "x": {}})
         with pytest.raises(CorpusError, match=r"attributes of 'd1': n is None"):

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,8 +27,12 @@ def own_channels() -> tuple[BinaryIO, BinaryIO]:
 
 
 def messages_of(incoming: BinaryIO) -> Iterator[Message]:
-    """Lines of JSON from a pipe, as they come. When it ends, so does this process, whatever it is doing."""
-    threading.Thread(target=_end_behind, args=(incoming.fileno(),), daemon=True).start()
+    """Lines of JSON from a pipe, as they come. When it ends, so does this process, whatever it is doing.
+
+    On macOS, which does not tell the end of what nobody reads, once it asks for the next line.
+    """
+    if sys.platform == "linux":
+        threading.Thread(target=_end_behind, args=(incoming.fileno(),), daemon=True).start()
     with suppress(OSError, ValueError):
         for line in incoming:
             yield json.loads(line)
@@ -39,7 +44,8 @@ def _end_behind(pipe: int) -> None:
     watch = select.poll()
     # Nothing is asked for: that the other end is closed is told all the same.
     watch.register(pipe, 0)
-    watch.poll()
+    while not watch.poll():
+        pass
     end_with_children()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from ragkit.devices import take_share
@@ -16,9 +18,10 @@ from ragkit.retrievers.levels import Level
 T = TypeVar("T")
 # Searches of a corpus that run at once.
 NUM_WORKERS = 2
-# Models and databases keep memory for each thread that uses them: a few threads do all the work, those that search
-# and those that go on with what was found.
-_NUM_THREADS = NUM_WORKERS + 6
+# Threads of a corpus beside those that search: they go on with what they found, in the place of waking another.
+_NUM_SPARE = 2
+# Of all corpora: they go on with what was found together, or load models.
+_NUM_THREADS = 64
 
 SearchMany = Callable[[Sequence[Query], int, Level, Filter | None], list[list[Hit]]]
 
@@ -34,31 +37,35 @@ class _Group:
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """One query, and what is to be done with its hits."""
+    """One query, and what is to be done with its hits. group: None until a thread has had time to tell it."""
 
     query: Query
-    group: _Group
+    k: int
+    level: Level
     where: Filter | None
     then: Callable[[list[Hit]], Any]
     future: Future[Any] = field(default_factory=Future)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    group: _Group | None = None
 
     def finish(self, found: list[Hit] | BaseException) -> None:
-        """Go on with the hits, or with the error of the search."""
-        if not self.future.set_running_or_notify_cancel():
+        """Go on with the hits, or tell the error of the search."""
+        future = self.future
+        if not future.set_running_or_notify_cancel():
+            return
+        if isinstance(found, BaseException):
+            future.set_exception(found)
             return
         try:
-            if isinstance(found, BaseException):
-                raise found
-            result = self.context.run(self.then, found)
+            future.set_result(self.context.run(self.then, found))
         except BaseException as error:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+            future.set_exception(error)
+            # Or the error's frames would keep all this, and this the error.
+            del self
 
 
 class SearchBatches:
-    """Joins the queries of many callers, none of which need a thread to wait in.
+    """Joins the queries of many callers, none of which needs a thread to wait in.
 
     A query that comes while less than `num_workers` searches run is searched at once; those that come meanwhile
     wait, and are then searched together.
@@ -71,11 +78,12 @@ class SearchBatches:
     def __init__(self, search_many: SearchMany, num_workers: int = NUM_WORKERS, max_queries: int = 16) -> None:
         self._search_many = search_many
         self._num_workers = num_workers
-        self._threads = ThreadPoolExecutor(_NUM_THREADS, "ragkit-search")
+        # Models and databases keep memory for each thread that uses them: a few threads do all searches.
+        self._workers = ThreadPoolExecutor(num_workers + _NUM_SPARE, "ragkit-search-worker")
         self._max_queries = max_queries
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
-        self._running = 0
+        self._running = self._finishing = 0
 
     def submit(
         self, query: Query, k: int, level: Level, where: Filter | None, then: Callable[[list[Hit]], T]
@@ -85,54 +93,105 @@ class SearchBatches:
         `then` is called in a thread that may wait, behind the search and in the caller's context. The future has
         the error of the search, or of `then`. A query that is cancelled while it waits is not searched.
         """
-        one = _Waiting(query, _Group(k, level, repr(where)), where, then)
+        one = _Waiting(query, k, level, where, then)
         with self._lock:
             self._waiting.append(one)
             if self._running == self._num_workers:
                 return one.future
-            self._running += 1
-        self._threads.submit(self._take_turn)
+        try:
+            self._workers.submit(self._work)
+        except RuntimeError as error:
+            # Python is ending, or there may be no more threads.
+            self._withdraw(one, error)
         return one.future
 
-    def _take_turn(self) -> None:
-        """Search those that have waited longest, leave the turn to others, and go on with what was found."""
-        take_share()
-        try:
-            batch = self._batch()
-            found = self._found(batch)
-        finally:
-            self._leave_turn()
-        for one, hits in zip(batch[1:], found[1:], strict=True):
-            self._threads.submit(one.finish, hits)
-        # In this thread, for to wake another one takes as long as many a search.
-        for one, hits in zip(batch[:1], found[:1], strict=True):
-            one.finish(hits)
-
-    def _leave_turn(self) -> None:
+    def _withdraw(self, one: _Waiting, error: RuntimeError) -> None:
         with self._lock:
-            if not self._waiting:
-                self._running -= 1
+            if one not in self._waiting:
                 return
-        self._threads.submit(self._take_turn)
+            self._waiting.remove(one)
+        one.finish(error)
+
+    def _work(self) -> None:
+        """Search what waits, unless as many do so as may."""
+        take_share()
+        with self._lock:
+            if self._running == self._num_workers:
+                return
+            self._running += 1
+        while batch := self._batch():
+            first, *others = zip(batch, self._found(batch), strict=True)
+            for one, hits in others:
+                _hand_on(one, hits)
+            if self._begin_finishing():
+                # In this thread: to wake another one takes as long as many a search.
+                first[0].finish(first[1])
+                with self._lock:
+                    self._finishing -= 1
+                return
+            _hand_on(*first)
+
+    def _begin_finishing(self) -> bool:
+        """Leave the turn, where nobody waits for it and there are threads enough for whoever comes."""
+        with self._lock:
+            if self._waiting or self._finishing == _NUM_SPARE:
+                return False
+            self._running -= 1
+            self._finishing += 1
+            return True
 
     def _batch(self) -> list[_Waiting]:
-        """The query that has waited longest and those of its kind; none where all were cancelled."""
+        """The query that has waited longest and those of its kind; none where none waits, and the turn is left."""
+        while True:
+            self._tell_groups()
+            with self._lock:
+                self._waiting = [one for one in self._waiting if not one.future.cancelled()]
+                if not self._waiting:
+                    self._running -= 1
+                    return []
+                first = self._waiting[0]
+                if first.group is None:
+                    continue
+                alike = [one for one in self._waiting if one.group == first.group][: self._max_queries]
+                taken = set(map(id, alike))
+                self._waiting = [one for one in self._waiting if id(one) not in taken]
+                return alike
+
+    def _tell_groups(self) -> None:
+        """Outside of the lock, for which event loops wait: a filter may name very many documents."""
         with self._lock:
-            self._waiting = [one for one in self._waiting if not one.future.cancelled()]
-            alike = [one for one in self._waiting if one.group == self._waiting[0].group][: self._max_queries]
-            taken = set(map(id, alike))
-            self._waiting = [one for one in self._waiting if id(one) not in taken]
-        return alike
+            untold = [one for one in self._waiting if one.group is None]
+        for one in untold:
+            one.group = _Group(one.k, one.level, "" if one.where is None else repr(one.where))
 
     def _found(self, batch: Sequence[_Waiting]) -> list[list[Hit] | BaseException]:
         """The hits of each. What one query breaks is not the others' fault: they are searched alone."""
-        if not batch:
-            return []
         first = batch[0]
         try:
-            queries = [one.query for one in batch]
-            return [*self._search_many(queries, first.group.k, first.group.level, first.where)]
+            found = self._search_many([one.query for one in batch], first.k, first.level, first.where)
+            if len(found) != len(batch):
+                raise RuntimeError(f"{len(found)} lists of hits for {len(batch)} queries")
+            return [*found]
         except BaseException as error:
             if len(batch) == 1 or not isinstance(error, Exception):
                 return [error] * len(batch)
             return [self._found([one])[0] for one in batch]
+
+
+def _hand_on(one: _Waiting, hits: list[Hit] | BaseException) -> None:
+    try:
+        _threads().submit(one.finish, hits)
+    except RuntimeError:
+        # Python is ending, or there may be no more threads.
+        one.finish(hits)
+
+
+async def in_search_thread(work: Callable[[], T]) -> T:
+    """As `asyncio.to_thread`, in threads for what takes long, so that those of other work are free."""
+    run = partial(contextvars.copy_context().run, work)
+    return await asyncio.get_running_loop().run_in_executor(_threads(), run)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_NUM_THREADS, "ragkit-search")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST_CHOICES = 16
 _TEXTS = frozenset({"text", "refusal"})
+# What is read on an event loop, in a millisecond.
+_MOST_PLAIN_MESSAGES = 40
+_MOST_PLAIN_CHARACTERS = 50_000
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
@@ -99,11 +103,11 @@ class ChatBody(ChatSamplingFields):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has neither images nor filters, so that `ask_request` is as quick as parsing the body."""
-        pieces = [
-            part for message in self.messages if isinstance(message.content, list) for part in message.content
-        ]
-        return self.filters is None and self.ragkit is None and all(part.type in _TEXTS for part in pieces)
+        """Whether it is some texts and no more, so that an event loop has time for `ask_request`."""
+        wishes = (self.filters, self.ragkit, self.tools, self.response_format)
+        if any(wish is not None for wish in wishes) or len(self.messages) > _MOST_PLAIN_MESSAGES:
+            return False
+        return sum(map(_plain_size, self.messages)) <= _MOST_PLAIN_CHARACTERS
 
     @property
     def number(self) -> int:
@@ -126,6 +130,16 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     if body.ragkit is None:
         return ask
     return replace(ask, num_passages=body.ragkit.num_passages, min_score=body.ragkit.min_score)
+
+
+def _plain_size(message: ApiMessage) -> float:
+    """Characters; of what is not text alone without end."""
+    if message.tool_calls:
+        return math.inf
+    parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
+    if any(part.type not in _TEXTS or part.image_url is not None for part in parts):
+        return math.inf
+    return sum(1 + len(part.text) + len(part.refusal) for part in parts)
 
 
 def _urls(messages: list[ApiMessage]) -> list[tuple[str, str]]:

@@ -70,5 +70,5 @@ def _asked_at_once(parts: ServerParts, body: ChatBody) -> _Asked | None:
 def _asked(parts: ServerParts, body: ChatBody, at_hand: ServedCorpus | None = None) -> _Asked:
     """What is asked, the name of the corpus in links, and who answers."""
     ask = ask_request(body, parts.sampling)
-    corpus = at_hand or parts.corpus(body.model)
+    corpus = parts.corpus(body.model) if at_hand is None else at_hand
     return ask, corpus.name, corpus.answerer

@@ -15,10 +15,13 @@ from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
 
-# What may be done on an event loop: it takes a millisecond or two.
-_MOST_MARKS = 24
+# What may be done before an answer is there: it takes four milliseconds at most. Lines are often rows, each of
+# which is read with those above it.
+_MOST_AHEAD_CHARACTERS = 12_000
+_MOST_AHEAD_LINES = 60
+# What may be done on an event loop, within three milliseconds: pieces of sources are looked at anew for each mark.
+_MOST_PIECES = 1000
 _MOST_CHARACTERS = 4000
-_PAGES_AHEAD = 32
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
@@ -80,9 +83,20 @@ class Citer:
         self._unread = [s for s in known if s.marker in self._pictured and not s.hit.passage.text.strip()]
         self._support = Support(known, embedder)
 
-    def read_pages(self) -> None:
-        """Read the pages of the first sources, of which `cite_at_once` may need any."""
-        self._pages.read(self._known[source.marker] for source in self._sources[:_PAGES_AHEAD])
+    @classmethod
+    def ahead(cls, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None) -> Citer | None:
+        """For `cite_at_once`, with the sources' pages; None where that takes longer than a moment."""
+        passages = [source.hit.passage for source in sources]
+        if any(passage.image is not None for passage in passages):
+            # The texts that the corpus has of pictured pages may be long.
+            return None
+        if sum(len(passage.text) for passage in passages) > _MOST_AHEAD_CHARACTERS:
+            return None
+        if sum(passage.text.count("\n") for passage in passages) > _MOST_AHEAD_LINES:
+            return None
+        citer = cls(sources, store, embedder)
+        citer._pages.read(sources)
+        return citer
 
     def cite(self, text: str, evidence: Sequence[Evidence] = ()) -> CitedText:
         """As the function `cite`."""
@@ -102,14 +116,14 @@ class Citer:
         return CitedText(text, (), _unattributed(self._unread))
 
     def cite_at_once(self, text: str) -> CitedText | None:
-        """As `cite`, on an event loop; None where that takes time, or needs the embedder or a page not read.
+        """As `cite`, on an event loop, of what was made `ahead`; None where that takes time or needs the embedder.
 
         So it is for all but short texts with marks whose words the sources have.
         """
         markers = marks_in(text)
-        if not markers or text.count("[") > _MOST_MARKS or len(text) > _MOST_CHARACTERS:
+        if not markers or len(text) > _MOST_CHARACTERS:
             return None
-        if not all(self._pages.has(self._known[marker]) for marker in markers):
+        if sum(text.count(f"[{marker}]") * self._support.num_units(marker) for marker in markers) > _MOST_PIECES:
             return None
         try:
             return self._of_marks(text, self._held)
@@ -124,8 +138,6 @@ class Citer:
 
     def _held(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """As `_quote`, where the source has words of the sentence."""
-        if marker in self._pictured:
-            return self._quote(sentence, marker)
         quote = self._support.held(sentence, marker, before)
         if quote is None:
             raise _NotHeldError
@@ -207,10 +219,6 @@ class _Pages:
         """Before they are needed."""
         for source in sources:
             self._page(source.hit.passage.document, source.hit.passage.page)
-
-    def has(self, source: Source) -> bool:
-        """Whether the page of a source has been looked for."""
-        return (source.hit.passage.document, source.hit.passage.page) in self._read
 
     def with_text(self, source: Source) -> Source:
         """A page's picture as a source of the page's text, as far as it is known."""

@@ -38,7 +38,7 @@ class ResponseStream:
         """Wait until the search is over.
 
         Raises:
-            RagkitError: the search failed.
+            RagkitError: the search failed, or no prompt can be made.
             ClientGoneError: the client did not wait.
         """
         try:

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from ragkit.filter_text import parse_filter
+from ragkit.hosting import search_batches
 from ragkit.hosting.search_batches import SearchBatches
 from ragkit.records import Filter, Hit, Passage, Query
 from ragkit.retrievers.levels import Level
@@ -148,6 +150,68 @@ def test_what_goes_on_with_hits_holds_up_no_search_and_keeps_its_error_to_itself
     assert ask_all(batches, [("quick", 1, "passage", None)]) == ["quick|1|passage|None"]
     is_searched.set()
     assert isinstance(waiting.exception(20), KeyError)
+
+
+def test_no_number_of_those_that_go_on_slowly_holds_up_a_search() -> None:
+    batches, is_searched = SearchBatches(Search(), 1), threading.Event()
+
+    def wait(hits: list[Hit]) -> bool:
+        return is_searched.wait(20)
+
+    waiting = [batches.submit(Query("slow"), 1, "passage", None, wait) for _ in range(20)]
+    assert ask_all(batches, [("quick", 1, "passage", None)]) == ["quick|1|passage|None"]
+    is_searched.set()
+    assert all(one.result(20) for one in waiting)
+
+
+def test_searches_are_done_by_few_threads() -> None:
+    names: set[str] = set()
+
+    def search(queries: Sequence[Query], *_: object) -> list[list[Hit]]:
+        names.add(threading.current_thread().name)
+        time.sleep(0.001)
+        return [[] for _ in queries]
+
+    batches = SearchBatches(search, 2)
+    with ThreadPoolExecutor(30) as threads:
+        list(
+            threads.map(
+                lambda i: batches.submit(Query(str(i)), i % 3 + 1, "passage", None, len).result(20), range(300)
+            )
+        )
+    assert 1 <= len(names) <= 4
+
+
+class Refusing(ThreadPoolExecutor):
+    """Has no threads any more."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+
+def test_who_cannot_be_searched_for_is_told() -> None:
+    batches = SearchBatches(Search(), 1)
+    workers, batches._workers = batches._workers, Refusing(1)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        ask(batches, "a").result(20)
+    batches._workers = workers
+    assert ask_all(batches, [("b", 1, "passage", None)]) == ["b|1|passage|None"]
+
+
+def test_where_there_are_no_more_threads_the_searching_one_goes_on_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search_batches, "_threads", lambda: Refusing(1))
+    search = Search()
+    batches, first = held(search)
+    others = [ask(batches, name) for name in "abc"]
+    search.go_on.set()
+    assert [outcome(one)[0] for one in [first, *others]] == ["h", "a", "b", "c"]
+
+
+def test_too_few_lists_of_hits_are_an_error() -> None:
+    batches = SearchBatches(lambda queries, *_: [], 1)
+    assert outcome(ask(batches, "a")) == "0 lists of hits for 1 queries"
 
 
 def test_what_goes_on_sees_the_context_of_who_asked() -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL.Image import Image
 
 from ragkit.protocols import Embedder, PassageStore
-from ragkit.records import Box, Source
+from ragkit.records import Box, PageImage, Source
 from ragkit.serve.grounding.citations import Citer, cite
 from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page, make_source, two_page_store
 
@@ -129,8 +131,8 @@ class Untouchable:
 
 def ready(sources: Sequence[Source] = SOURCES) -> Citer:
     """What has read all that it may read."""
-    citer = Citer(sources, two_page_store(), cast("Embedder", Untouchable()))
-    citer.read_pages()
+    citer = Citer.ahead(sources, two_page_store(), cast("Embedder", Untouchable()))
+    assert citer is not None
     citer._pages._store = cast("PassageStore", Untouchable())
     return citer
 
@@ -157,7 +159,7 @@ def test_a_short_text_whose_words_the_sources_have_is_cited_at_once() -> None:
     [
         "It is 41 metres deep.",
         "Volcanoes erupt [1].",
-        "It is 41 metres deep [1]. " * 30,
+        "It is 41 metres deep [1]. " * 400,
         f"It is 41 metres deep{' indeed' * 1000} [1].",
     ],
 )
@@ -165,8 +167,19 @@ def test_what_takes_time_is_not_cited_at_once(text: str) -> None:
     assert ready().cite_at_once(text) is None
 
 
-def test_pages_behind_the_first_are_not_read_ahead() -> None:
-    sources = [make_source(marker, LAKE, document="lake.txt", page=marker) for marker in range(1, 40)]
-    citer = ready(sources)
-    assert citer.cite_at_once("It is 41 metres deep [32].") is not None
-    assert citer.cite_at_once("It is 41 metres deep [33].") is None
+def test_many_marks_of_a_source_of_many_pieces_are_not_cited_at_once() -> None:
+    citer = ready([make_source(1, "It is deep. " * 200, document="lake.txt")])
+    assert citer.cite_at_once("It is deep [1]. " * 5) is not None
+    assert citer.cite_at_once("It is deep [1]. " * 6) is None
+
+
+@pytest.mark.parametrize("text", ["It is deep. " * 1001, "41 metres\n" * 61])
+def test_long_sources_and_many_lines_are_not_made_ready_ahead(text: str) -> None:
+    source = make_source(1, text, document="lake.txt")
+    assert Citer.ahead([source], two_page_store(), None) is None
+
+
+def test_pictured_pages_are_not_made_ready_ahead() -> None:
+    passage = replace(SOURCES[0].hit.passage, text="", image=PageImage("lake.txt", 1, 9, 9, Image))
+    source = replace(SOURCES[0], hit=replace(SOURCES[0].hit, passage=passage))
+    assert Citer.ahead([source], two_page_store(), None) is None

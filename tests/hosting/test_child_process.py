@@ -1,0 +1,34 @@
+"""What the processes that a server starts do when the server is gone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+_WORKER = """
+import time
+from ragkit.hosting.child_process import messages_of, own_channels, tell
+
+incoming, outgoing = own_channels()
+for message in messages_of(incoming):
+    tell(outgoing, {"got": message}, b"and more")
+    if message == "work":
+        time.sleep(60)
+"""
+
+
+def test_messages_are_answered_until_the_pipe_ends_also_in_the_middle_of_work() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        for message in ("hello", "work"):
+            worker.stdin.write(json.dumps(message).encode() + b"\n")
+            worker.stdin.flush()
+            assert json.loads(worker.stdout.readline()) == {"got": message}
+            assert worker.stdout.read(8) == b"and more"
+        worker.stdin.close()
+        assert worker.wait(20) == -signal.SIGKILL
