@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 
-from ragkit.config import GenerationConfig
-from ragkit.protocols import Embedder, Engine, PassageStore
-from ragkit.records import (
-    Answer,
-    AnswerEvent,
-    AskRequest,
-    Hit,
-)
+from ragkit.records import Answer, AnswerEvent
 from ragkit.serve.generation import Generation
 from ragkit.serve.not_found import says_not_found
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
@@ -22,37 +14,19 @@ from ragkit.serve.tally import Tally
 UNSUPPORTED_TEXT = "Not found in these documents: no source supports the text above."
 
 
-async def generate_answer(
-    request: AskRequest,
-    hits: Sequence[Hit],
-    engine: Engine,
-    store: PassageStore,
-    embedder: Embedder | None = None,
-    timings_ms: Mapping[str, float] | None = None,
-    settings: GenerationConfig | None = None,
-) -> Answer:
-    """Ask the engine and turn its marks into citations.
+async def whole_answer(generation: Generation) -> Answer:
+    """Ask the engine what was planned and turn its marks into citations.
 
     An answer that has no mark and that no source supports is replaced by `NOT_FOUND_TEXT`; what the
     engine wrote is then in the notes. Calls of tools, and replies in JSON, stand as they were written, and so does
     an answer to results of tools. Without hits the engine is not asked, but where it may call tools or has their
-    results. timings_ms: earlier stages.
-    settings: what of the hits is shown (show, num_pages) and in which style the engine answers.
+    results.
 
     Raises:
-        ContextLengthError: the instructions alone do not fit, or the engine refuses the shortest prompt.
-        ImageInputError: the request has images and the engine reads none.
-        ConfigError: page pictures are to be shown and the engine reads none.
+        ContextLengthError: the engine refuses the shortest prompt.
         UnsupportedRequestError: the engine cannot reply in the form asked for.
         EngineError: the engine failed.
     """
-    generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
-    await asyncio.to_thread(generation.plan)
-    return await whole_answer(generation)
-
-
-async def whole_answer(generation: Generation) -> Answer:
-    """What is left of `generate_answer` once the prompts are planned."""
     if not generation.requests:
         return generation.without_sources()
     reply = await generation.reply()
@@ -62,35 +36,14 @@ async def whole_answer(generation: Generation) -> Answer:
     return await generation.end(reader, reply)
 
 
-async def stream_answer(
-    request: AskRequest,
-    hits: Sequence[Hit],
-    engine: Engine,
-    store: PassageStore,
-    embedder: Embedder | None = None,
-    timings_ms: Mapping[str, float] | None = None,
-    settings: GenerationConfig | None = None,
-) -> AsyncIterator[AnswerEvent]:
-    """As `generate_answer`, in pieces; the first event holds the hits, the last the answer.
+async def streamed_answer(generation: Generation) -> AsyncIterator[AnswerEvent]:
+    """As `whole_answer`, in pieces; the first event holds the hits, the last the answer.
 
     Where the engine writes marks, the pieces joined are the answer's text. Where it writes none, the
     marks that were found for it are only in the last event's answer; and where no source supports
     the text, a last piece says so, because what was sent cannot be taken back. Of a reply in the
     evidence style the answer alone is streamed; of weighted selection the chosen one, once it is chosen.
     """
-    generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
-    await asyncio.to_thread(generation.plan)
-    events = streamed_answer(generation)
-    try:
-        async for event in events:
-            yield event
-    finally:
-        if close := getattr(events, "aclose", None):
-            await close()
-
-
-async def streamed_answer(generation: Generation) -> AsyncIterator[AnswerEvent]:
-    """What is left of `stream_answer` once the prompts are planned."""
     yield AnswerEvent(hits=tuple(generation.hits))
     if not generation.requests:
         yield AnswerEvent(NOT_FOUND_TEXT)

@@ -49,7 +49,8 @@ class Generation:
     """What whole and streamed answers have in common.
 
     `plan` comes first, off the event loop: it tokenizes and reads pages. requests: the prompts that it built; none
-    where the engine would see no source and has nothing else to go by.
+    where the engine would see no source and has nothing else to go by. timings_ms: of earlier stages. settings: what
+    of the hits is shown (show, num_pages) and in which style the engine answers.
     """
 
     request: AskRequest
@@ -73,7 +74,13 @@ class Generation:
         self.requests: tuple[ChatRequest, ...] = ()
 
     def plan(self) -> None:
-        """Build the prompts."""
+        """Build the prompts.
+
+        Raises:
+            ContextLengthError: the instructions alone do not fit.
+            ImageInputError: the request has images and the engine reads none.
+            ConfigError: page pictures are to be shown and the engine reads none.
+        """
         self._notes += _note_unused(self.engine, self.request.sampling)
         self._first_notes = tuple(self._notes)
         self._plan_anew()

@@ -22,6 +22,7 @@ from tests.serve.house import two_hits, two_page_store
 from tests.serve.picture_house import SeeingEngine
 
 T = TypeVar("T")
+THREADS = ThreadPoolExecutor(2)
 
 TALK = (ChatMessage("user", "How deep is Lake Ohm?"), ChatMessage("assistant", "41 metres [1]."))
 INK = {"left": b"0 0 306 792 re f", "right": b"306 0 306 792 re f", "top": b"0 396 612 396 re f"}
@@ -30,14 +31,9 @@ INK = {"left": b"0 0 306 792 re f", "right": b"306 0 306 792 re f", "top": b"0 3
 def pipeline(engine: Any, asked: list[AskRequest], **settings: Any) -> Pipeline:
     def search(request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]:
         asked.append(request)
-        return in_thread(lambda: then(two_hits()))
+        return THREADS.submit(lambda: then(two_hits()))
 
     return Pipeline("c", two_page_store(), search, lambda: (engine, None), GenerationConfig(**settings))
-
-
-def in_thread(work: Callable[[], T]) -> Future[T]:
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(work)
 
 
 def both_ways(pipe: Pipeline, request: AskRequest) -> list[Answer]:
@@ -76,6 +72,24 @@ def test_by_default_nothing_is_condensed() -> None:
     answer = asyncio.run(pipe.ask(AskRequest("Who owns it?", TALK)))
     assert (answer.searched, asked[0].question) == ("Who owns it?", "Who owns it?")
     assert list(answer.timings_ms) == ["retrieve", "generate", "cite"]
+
+
+def test_a_short_answer_wakes_no_thread_but_that_of_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("another thread")
+
+    monkeypatch.setattr(asyncio, "to_thread", refuse)
+    monkeypatch.setattr("ragkit.pipeline.in_search_thread", refuse)
+    engine = SeeingEngine(["It is 41 metres deep [1]."] * 2)
+
+    def search(request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]:
+        return THREADS.submit(lambda: then(two_hits()))
+
+    pipe = Pipeline(
+        "c", two_page_store(), search, lambda: (engine, None), GenerationConfig(), is_loaded=lambda: True
+    )
+    for answer in both_ways(pipe, AskRequest("How deep is Lake Ohm?")):
+        assert [citation.quote for citation in answer.citations] == ["It is 41 metres deep."]
 
 
 def test_hits_that_were_found_before_are_not_searched_for() -> None:

@@ -29,10 +29,14 @@ def own_channels() -> tuple[BinaryIO, BinaryIO]:
 def messages_of(incoming: BinaryIO) -> Iterator[Message]:
     """Lines of JSON from a pipe, as they come. When it ends, so does this process, whatever it is doing.
 
-    On macOS, which does not tell the end of what nobody reads, once it asks for the next line.
+    On macOS, which does not tell the end of what nobody reads: once the next line is asked for.
     """
     if sys.platform == "linux":
         threading.Thread(target=_end_behind, args=(incoming.fileno(),), daemon=True).start()
+    return _lines(incoming)
+
+
+def _lines(incoming: BinaryIO) -> Iterator[Message]:
     with suppress(OSError, ValueError):
         for line in incoming:
             yield json.loads(line)

@@ -1,7 +1,7 @@
 """A process that draws pages for a server: pages come as lines of JSON on stdin, pictures go to stdout.
 
 It opens files that nobody can vouch for, so whoever started it watches its time and memory and may kill it at any
-moment. It ends when stdin does, also in the middle of a page. Messages, the ones out each a line of JSON:
+moment. It ends when stdin does, on Linux also in the middle of a page. Messages, the ones out each a line of JSON:
 
     in:  {"documents": {…}, "dpi": …, "password": …, "path": …, "media_type": …, "content_hash": …, "page": …}
     out: {"ready": true}                  once, when the libraries are loaded

@@ -1,6 +1,6 @@
 """A process that embeds texts for a server, whose own Python then has its time for requests.
 
-It ends when stdin does, also in the middle of texts. Messages, each a line of JSON:
+It ends when stdin does, on Linux also in the middle of texts. Messages, each a line of JSON:
 
     in:  the settings of the embedder                        the first line
          {"ask": "queries" or "passages", "texts": […]}

@@ -18,9 +18,9 @@ from ragkit.retrievers.levels import Level
 T = TypeVar("T")
 # Searches of a corpus that run at once.
 NUM_WORKERS = 2
-# Threads of a corpus beside those that search: they go on with what they found, in the place of waking another.
+# Further threads of a corpus, so that as many that have searched may go on with what they found.
 _NUM_SPARE = 2
-# Of all corpora: they go on with what was found together, or load models.
+# For all corpora: these go on with what others found, or load models.
 _NUM_THREADS = 64
 
 SearchMany = Callable[[Sequence[Query], int, Level, Filter | None], list[list[Hit]]]
@@ -37,7 +37,10 @@ class _Group:
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """One query, and what is to be done with its hits. group: None until a thread has had time to tell it."""
+    """One query, and what is to be done with its hits.
+
+    group: None until a thread has had time to tell it. finished: held by who finishes it.
+    """
 
     query: Query
     k: int
@@ -47,11 +50,13 @@ class _Waiting:
     future: Future[Any] = field(default_factory=Future)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     group: _Group | None = None
+    finished: threading.Lock = field(default_factory=threading.Lock)
 
     def finish(self, found: list[Hit] | BaseException) -> None:
-        """Go on with the hits, or tell the error of the search."""
+        """Go on with the hits, or tell the error of the search; once."""
         future = self.future
-        if not future.set_running_or_notify_cancel():
+        # An executor may take what it said it could not.
+        if not self.finished.acquire(blocking=False) or not future.set_running_or_notify_cancel():
             return
         if isinstance(found, BaseException):
             future.set_exception(found)
@@ -60,8 +65,8 @@ class _Waiting:
             future.set_result(self.context.run(self.then, found))
         except BaseException as error:
             future.set_exception(error)
-            # Or the error's frames would keep all this, and this the error.
-            del self
+            # Or the frames of the error would keep all this, and this the error.
+            del self, future, found
 
 
 class SearchBatches:
@@ -78,7 +83,7 @@ class SearchBatches:
     def __init__(self, search_many: SearchMany, num_workers: int = NUM_WORKERS, max_queries: int = 16) -> None:
         self._search_many = search_many
         self._num_workers = num_workers
-        # Models and databases keep memory for each thread that uses them: a few threads do all searches.
+        # A few, for models and databases keep memory for each thread that uses them.
         self._workers = ThreadPoolExecutor(num_workers + _NUM_SPARE, "ragkit-search-worker")
         self._max_queries = max_queries
         self._lock = threading.Lock()
@@ -101,20 +106,17 @@ class SearchBatches:
         try:
             self._workers.submit(self._work)
         except RuntimeError as error:
-            # Python is ending, or there may be no more threads.
-            self._withdraw(one, error)
+            # Python is ending, or there may be no more threads. Whoever searches takes it all the same.
+            with self._lock:
+                is_left = not self._running and one in self._waiting
+                if is_left:
+                    self._waiting.remove(one)
+            if is_left:
+                one.finish(error)
         return one.future
-
-    def _withdraw(self, one: _Waiting, error: RuntimeError) -> None:
-        with self._lock:
-            if one not in self._waiting:
-                return
-            self._waiting.remove(one)
-        one.finish(error)
 
     def _work(self) -> None:
         """Search what waits, unless as many do so as may."""
-        take_share()
         with self._lock:
             if self._running == self._num_workers:
                 return
@@ -123,7 +125,7 @@ class SearchBatches:
             first, *others = zip(batch, self._found(batch), strict=True)
             for one, hits in others:
                 _hand_on(one, hits)
-            if self._begin_finishing():
+            if self._leave_turn():
                 # In this thread: to wake another one takes as long as many a search.
                 first[0].finish(first[1])
                 with self._lock:
@@ -131,8 +133,8 @@ class SearchBatches:
                 return
             _hand_on(*first)
 
-    def _begin_finishing(self) -> bool:
-        """Leave the turn, where nobody waits for it and there are threads enough for whoever comes."""
+    def _leave_turn(self) -> bool:
+        """Whether this thread may go on with what it found: nobody waits, and who comes finds another thread."""
         with self._lock:
             if self._waiting or self._finishing == _NUM_SPARE:
                 return False
@@ -143,7 +145,7 @@ class SearchBatches:
     def _batch(self) -> list[_Waiting]:
         """The query that has waited longest and those of its kind; none where none waits, and the turn is left."""
         while True:
-            self._tell_groups()
+            self._name_groups()
             with self._lock:
                 self._waiting = [one for one in self._waiting if not one.future.cancelled()]
                 if not self._waiting:
@@ -157,17 +159,24 @@ class SearchBatches:
                 self._waiting = [one for one in self._waiting if id(one) not in taken]
                 return alike
 
-    def _tell_groups(self) -> None:
+    def _name_groups(self) -> None:
         """Outside of the lock, for which event loops wait: a filter may name very many documents."""
         with self._lock:
-            untold = [one for one in self._waiting if one.group is None]
-        for one in untold:
-            one.group = _Group(one.k, one.level, "" if one.where is None else repr(one.where))
+            unnamed = [one for one in self._waiting if one.group is None]
+        for one in unnamed:
+            try:
+                one.group = _Group(one.k, one.level, "" if one.where is None else repr(one.where))
+            except Exception as error:
+                # Of a filter that is nested without end.
+                with self._lock:
+                    self._waiting = [other for other in self._waiting if other is not one]
+                one.finish(error)
 
     def _found(self, batch: Sequence[_Waiting]) -> list[list[Hit] | BaseException]:
         """The hits of each. What one query breaks is not the others' fault: they are searched alone."""
         first = batch[0]
         try:
+            take_share()
             found = self._search_many([one.query for one in batch], first.k, first.level, first.where)
             if len(found) != len(batch):
                 raise RuntimeError(f"{len(found)} lists of hits for {len(batch)} queries")

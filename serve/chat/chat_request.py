@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 MOST_CHOICES = 16
 _TEXTS = frozenset({"text", "refusal"})
-# What is read on an event loop, in a millisecond.
-_MOST_PLAIN_MESSAGES = 40
-_MOST_PLAIN_CHARACTERS = 50_000
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
@@ -103,11 +99,13 @@ class ChatBody(ChatSamplingFields):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is some texts and no more, so that an event loop has time for `ask_request`."""
-        wishes = (self.filters, self.ragkit, self.tools, self.response_format)
-        if any(wish is not None for wish in wishes) or len(self.messages) > _MOST_PLAIN_MESSAGES:
-            return False
-        return sum(map(_plain_size, self.messages)) <= _MOST_PLAIN_CHARACTERS
+        """Whether it has neither images nor filters: nothing to decode, to fetch or to look up."""
+        pieces = (part for message in self.messages for part in _parts(message))
+        return (
+            self.filters is None
+            and self.ragkit is None
+            and all(part.type in _TEXTS and part.image_url is None for part in pieces)
+        )
 
     @property
     def number(self) -> int:
@@ -116,7 +114,7 @@ class ChatBody(ChatSamplingFields):
 
 
 def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
-    """The last user message is the question, what stands before it the history. It decodes images: not in a loop.
+    """The last user message is the question, what stands before it the history. Not on an event loop, but what is plain.
 
     Raises:
         HttpProblem: 400, naming the field that is not supported, not known, no text or no image.
@@ -130,16 +128,6 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     if body.ragkit is None:
         return ask
     return replace(ask, num_passages=body.ragkit.num_passages, min_score=body.ragkit.min_score)
-
-
-def _plain_size(message: ApiMessage) -> float:
-    """Characters; of what is not text alone without end."""
-    if message.tool_calls:
-        return math.inf
-    parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
-    if any(part.type not in _TEXTS or part.image_url is not None for part in parts):
-        return math.inf
-    return sum(1 + len(part.text) + len(part.refusal) for part in parts)
 
 
 def _urls(messages: list[ApiMessage]) -> list[tuple[str, str]]:
@@ -156,7 +144,7 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
         "system" if message.role == "developer" else message.role
     )
     place = f"messages[{index}].content"
-    parts = message.content if isinstance(message.content, list) else [_text_part(message.content or "")]
+    parts = _parts(message)
     said = _TEXTS if role == "assistant" else {"text"}
     content = "\n".join(part.refusal or part.text for part in parts if part.type in said)
     check_text(place, content)
@@ -164,8 +152,12 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
     return ChatMessage(role, content, tuple(images), _calls(index, message), _call_id(index, message))
 
 
-def _text_part(text: str) -> ContentPart:
-    return ContentPart(type="text", text=text)
+def _parts(message: ApiMessage) -> list[ContentPart]:
+    return (
+        message.content
+        if isinstance(message.content, list)
+        else [ContentPart(type="text", text=message.content or "")]
+    )
 
 
 def _calls(index: int, message: ApiMessage) -> tuple[ToolCall, ...]:

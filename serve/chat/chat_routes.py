@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+# Of a body that is judged on the event loop, within some milliseconds whatever it holds.
+_MOST_BYTES_AT_ONCE = 16_384
 _Asked = tuple[AskRequest, str, Answerer]
 
 
@@ -39,7 +41,7 @@ def add_chat_routes(app: "FastAPI", parts: ServerParts) -> None:
 async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Response":
     from starlette.responses import Response, StreamingResponse
 
-    asked = _asked_at_once(parts, body)
+    asked = _asked_at_once(parts, body, request)
     if asked is None:
         # In a thread: images are decoded there, and a corpus may be opened.
         asked = await asyncio.to_thread(_asked, parts, body)
@@ -61,9 +63,12 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
     return Response(json_bytes(whole), media_type="application/json")
 
 
-def _asked_at_once(parts: ServerParts, body: ChatBody) -> _Asked | None:
-    """Of most requests: to wake a thread takes longer. None where something may take time."""
-    corpus = parts.library.at_hand(body.model) if body.is_plain else None
+def _asked_at_once(parts: ServerParts, body: ChatBody, request: "Request") -> _Asked | None:
+    """Of short requests: to wake a thread takes longer. None where something may take time."""
+    size = request.headers.get("content-length", "")
+    if not size.isdecimal() or int(size) > _MOST_BYTES_AT_ONCE or not body.is_plain:
+        return None
+    corpus = parts.library.at_hand(body.model)
     return None if corpus is None else _asked(parts, body, corpus)
 
 

@@ -15,13 +15,15 @@ from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
 
-# What may be done before an answer is there: it takes four milliseconds at most. Lines are often rows, each of
-# which is read with those above it.
+# Of the sources and their pages, what is made ready before an answer is there: some milliseconds' work. Lines are often
+# rows, each of which is read with those above it.
 _MOST_AHEAD_CHARACTERS = 12_000
 _MOST_AHEAD_LINES = 60
-# What may be done on an event loop, within three milliseconds: pieces of sources are looked at anew for each mark.
-_MOST_PIECES = 1000
+_MOST_PAGE_CHARACTERS = 100_000
+# Of an answer, what is cited on an event loop, within some milliseconds: each mark has its whole source looked through.
 _MOST_CHARACTERS = 4000
+_MOST_MARKS = 40
+_MOST_LOOKED_THROUGH = 40_000
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
@@ -75,6 +77,7 @@ class Citer:
 
     def __init__(self, sources: Sequence[Source], store: PassageStore, embedder: Embedder | None = None) -> None:
         self._sources = sources
+        self._is_ready = False
         self._pages = _Pages(store)
         self._pictured = {source.marker for source in sources if source.hit.passage.image is not None}
         known = [self._pages.with_text(s) if s.marker in self._pictured else s for s in sources]
@@ -95,8 +98,8 @@ class Citer:
         if sum(passage.text.count("\n") for passage in passages) > _MOST_AHEAD_LINES:
             return None
         citer = cls(sources, store, embedder)
-        citer._pages.read(sources)
-        return citer
+        citer._is_ready = citer._pages.read(sources)
+        return citer if citer._is_ready else None
 
     def cite(self, text: str, evidence: Sequence[Evidence] = ()) -> CitedText:
         """As the function `cite`."""
@@ -120,10 +123,11 @@ class Citer:
 
         So it is for all but short texts with marks whose words the sources have.
         """
-        markers = marks_in(text)
-        if not markers or len(text) > _MOST_CHARACTERS:
+        if not self._is_ready or len(text) > _MOST_CHARACTERS:
             return None
-        if sum(text.count(f"[{marker}]") * self._support.num_units(marker) for marker in markers) > _MOST_PIECES:
+        times = {marker: text.count(f"[{marker}]") for marker in marks_in(text)}
+        looked = sum(count * len(self._known[marker].hit.passage.text) for marker, count in times.items())
+        if not times or sum(times.values()) > _MOST_MARKS or looked > _MOST_LOOKED_THROUGH:
             return None
         try:
             return self._of_marks(text, self._held)
@@ -215,10 +219,15 @@ class _Pages:
             boxes=self._boxes(passage, text, page_start, page_end),
         )
 
-    def read(self, sources: Iterable[Source]) -> None:
-        """Before they are needed."""
+    def read(self, sources: Iterable[Source]) -> bool:
+        """Before they are needed; False where they are long, as of a text file, which is one page."""
+        left = _MOST_PAGE_CHARACTERS
         for source in sources:
-            self._page(source.hit.passage.document, source.hit.passage.page)
+            page = self._page(source.hit.passage.document, source.hit.passage.page)
+            left -= len(page.text) if page else 0
+            if left < 0:
+                return False
+        return True
 
     def with_text(self, source: Source) -> Source:
         """A page's picture as a source of the page's text, as far as it is known."""

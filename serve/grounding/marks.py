@@ -22,7 +22,8 @@ def marks_in(text: str) -> list[int]:
 
 def without_marks(text: str) -> str:
     """The text without its marks and the space before them."""
-    return re.sub(r"\s*\[\d{1,3}\]", "", text)
+    # Spaces from the first one of them only: else a text of spaces is searched anew from each.
+    return re.sub(r"(?<!\s)\s*\[\d{1,3}\]", "", text)
 
 
 def defuse_marks(text: str) -> str:

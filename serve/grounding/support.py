@@ -48,10 +48,6 @@ class Support:
         self._weights = Weights(words for listed in self._words.values() for words in listed)
         self._embedder = embedder
 
-    def num_units(self, marker: int) -> int:
-        """Of a source."""
-        return len(self._units[marker])
-
     def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """As `held`; where no unit holds any of the sentence the nearest one, by the embedder.
 

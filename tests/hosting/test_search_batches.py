@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import random
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -98,6 +98,7 @@ def test_only_what_is_asked_alike_is_joined() -> None:
     got = ask_all(SearchBatches(search), asked * 2)
     assert got == [f"{text}|{k}|{level}|{where!r}" for text, k, level, where in asked * 2]
     assert all(len(batch) <= 2 for batch in search.batches)
+    assert any(len(batch) == 2 for batch in search.batches)
 
 
 def test_what_one_query_breaks_is_not_the_others_fault() -> None:
@@ -152,7 +153,7 @@ def test_what_goes_on_with_hits_holds_up_no_search_and_keeps_its_error_to_itself
     assert isinstance(waiting.exception(20), KeyError)
 
 
-def test_no_number_of_those_that_go_on_slowly_holds_up_a_search() -> None:
+def test_many_that_go_on_slowly_hold_up_no_search() -> None:
     batches, is_searched = SearchBatches(Search(), 1), threading.Event()
 
     def wait(hits: list[Hit]) -> bool:
@@ -162,51 +163,86 @@ def test_no_number_of_those_that_go_on_slowly_holds_up_a_search() -> None:
     assert ask_all(batches, [("quick", 1, "passage", None)]) == ["quick|1|passage|None"]
     is_searched.set()
     assert all(one.result(20) for one in waiting)
+    wait_until(lambda: not batches._finishing)
 
 
-def test_searches_are_done_by_few_threads() -> None:
-    names: set[str] = set()
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container has as many as it may."""
 
-    def search(queries: Sequence[Query], *_: object) -> list[list[Hit]]:
-        names.add(threading.current_thread().name)
-        time.sleep(0.001)
-        return [[] for _ in queries]
-
-    batches = SearchBatches(search, 2)
-    with ThreadPoolExecutor(30) as threads:
-        list(
-            threads.map(
-                lambda i: batches.submit(Query(str(i)), i % 3 + 1, "passage", None, len).result(20), range(300)
-            )
-        )
-    assert 1 <= len(names) <= 4
-
-
-class Refusing(ThreadPoolExecutor):
-    """Has no threads any more."""
-
-    def submit(self, *_: Any, **__: Any) -> Any:
+    def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
 
 
 def test_who_cannot_be_searched_for_is_told() -> None:
     batches = SearchBatches(Search(), 1)
-    workers, batches._workers = batches._workers, Refusing(1)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        ask(batches, "a").result(20)
-    batches._workers = workers
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        refuse_threads(monkeypatch)
+        assert outcome(ask(batches, "a")) == "can't start new thread"
     assert ask_all(batches, [("b", 1, "passage", None)]) == ["b|1|passage|None"]
+    wait_until(lambda: not batches._running)
 
 
-def test_where_there_are_no_more_threads_the_searching_one_goes_on_with_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(search_batches, "_threads", lambda: Refusing(1))
-    search = Search()
+def test_where_there_are_no_more_threads_the_searching_one_goes_on_with_all() -> None:
+    search, finishers = Search(), ThreadPoolExecutor(4)
     batches, first = held(search)
     others = [ask(batches, name) for name in "abc"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(search_batches, "_threads", lambda: finishers)
+        refuse_threads(monkeypatch)
+        search.go_on.set()
+        expected = [f"{name}|1|passage|None" for name in ("held", "a", "b", "c")]
+        assert [outcome(one) for one in [first, *others]] == expected
+    # What it said it could not take it takes now, to no effect.
+    assert finishers.submit(lambda: "well").result(20) == "well"
+    assert [outcome(one) for one in [first, *others]] == expected
+
+
+def test_a_filter_without_end_is_an_error_of_its_own_query_alone() -> None:
+    condition = parse_filter("a = 1")
+    for _ in range(10_000):
+        condition = ~condition
+    search = Search()
+    batches, first = held(search)
+    endless, other = ask(batches, "a", where=Filter(condition=condition)), ask(batches, "b")
     search.go_on.set()
-    assert [outcome(one)[0] for one in [first, *others]] == ["h", "a", "b", "c"]
+    with pytest.raises(RecursionError):
+        endless.result(20)
+    assert [outcome(first), outcome(other)] == ["held|1|passage|None", "b|1|passage|None"]
+    wait_until(lambda: not batches._running)
+
+
+def test_a_task_that_is_cancelled_leaves_the_others_alone() -> None:
+    search, is_going_on, go_on = Search(), threading.Event(), threading.Event()
+    batches, first = held(search)
+
+    def wait(_: list[Hit]) -> bool:
+        is_going_on.set()
+        return go_on.wait(20)
+
+    async def main() -> str:
+        waiting = asyncio.ensure_future(asyncio.wrap_future(ask(batches, "gone")))
+        going_on = asyncio.ensure_future(
+            asyncio.wrap_future(batches.submit(Query("slow"), 2, "passage", None, wait))
+        )
+        kept = asyncio.wrap_future(ask(batches, "kept"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0)
+        search.go_on.set()
+        await asyncio.to_thread(is_going_on.wait, 20)
+        going_on.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going_on
+        go_on.set()
+        return await kept
+
+    assert asyncio.run(main()) == "kept|1|passage|None"
+    assert outcome(first) == "held|1|passage|None"
+    assert all("gone" not in batch for batch in search.batches)
 
 
 def test_too_few_lists_of_hits_are_an_error() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,8 @@ from ragkit.records import (
     Source,
     WordBoxes,
 )
-from ragkit.serve.generate import generate_answer, stream_answer
+from ragkit.serve.generate import streamed_answer, whole_answer
+from ragkit.serve.generation import Generation
 
 LAKE = "Lake Ohm lies in the north. It is 41 metres deep. Pike and perch live in it."
 BRIDGE = "The Stone Bridge was opened in 1874. Clara Venn designed it. It has five arches."
@@ -91,6 +93,36 @@ def two_page_store() -> FakeStore:
     return FakeStore({("lake.txt", 1): make_page(LAKE), ("bridge.txt", 3): make_page(BRIDGE, 3)})
 
 
+async def planned(
+    request: AskRequest,
+    hits: Sequence[Hit],
+    engine: Engine,
+    store: PassageStore,
+    embedder: Embedder | None = None,
+    timings_ms: Mapping[str, float] | None = None,
+    settings: GenerationConfig | None = None,
+) -> Generation:
+    """An answer that is ready to be asked for; planned in a thread, as it is by a pipeline."""
+    generation = Generation(request, hits, engine, store, embedder, timings_ms, settings)
+    await asyncio.to_thread(generation.plan)
+    return generation
+
+
+async def generate_answer(*asked: Any) -> Answer:
+    """The whole answer to what `planned` takes."""
+    return await whole_answer(await planned(*asked))
+
+
+async def stream_answer(*asked: Any) -> AsyncGenerator[AnswerEvent]:
+    """Likewise in pieces."""
+    events = streamed_answer(await planned(*asked))
+    try:
+        async for event in events:
+            yield event
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+
+
 @dataclass
 class FakeAnswerer:
     """Answers every question from the two hits by an engine."""
@@ -115,7 +147,7 @@ class FakeAnswerer:
             async for event in events:
                 yield event
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
 
 @dataclass

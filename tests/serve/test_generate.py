@@ -21,10 +21,10 @@ from ragkit.records import (
 )
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
-from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
+from ragkit.serve.generate import UNSUPPORTED_TEXT
 from ragkit.serve.prompting.packing import build_request
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import LAKE, FakeStore, make_hit, two_hits, two_page_store
+from tests.serve.house import LAKE, FakeStore, generate_answer, make_hit, stream_answer, two_hits, two_page_store
 
 ASK = AskRequest("How deep is Lake Ohm?")
 

@@ -16,7 +16,6 @@ from ragkit.serve.chat.chat_request import ChatBody, ask_request
 
 USER_PART = {"type": "text", "text": "this?"}
 USER = {"role": "user", "content": "How deep?"}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "depth"}}
 DEFAULT = Sampling(max_tokens=99, temperature=0.25)
 
 
@@ -354,11 +353,6 @@ def test_functions_have_fields_of_the_right_types(field: str, value: Any) -> Non
         ({"messages": [{"role": "user", "content": [USER_PART, {"type": "image_url"}]}]}, False),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, False),
         ({"messages": [{"role": "user", "content": [{**USER_PART, "image_url": {"url": "data:,"}}]}]}, False),
-        ({"messages": [USER] * 41}, False),
-        ({"messages": [{"role": "user", "content": "deep? " * 10_000}]}, False),
-        ({"messages": [{"role": "assistant", "tool_calls": [CALL]}, USER]}, False),
-        ({"tools": []}, False),
-        ({"response_format": {"type": "text"}}, False),
         ({"filters": "year > 2020"}, False),
         ({"ragkit": {"documents": ["a.pdf"]}}, False),
     ],

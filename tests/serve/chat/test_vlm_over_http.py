@@ -27,10 +27,9 @@ from ragkit.records import (
 from ragkit.serve.chat.image_url import image_of_url
 from ragkit.serve.engines.openai_engine import OpenAIEngine
 from ragkit.serve.engines.transformers_engine import TransformersEngine
-from ragkit.serve.generate import generate_answer, stream_answer
 from ragkit.serve.prompting.page_concatenation import concatenate_horizontally
 from ragkit.serve.prompting.weighted_selection import mean_logprob, select_answer
-from tests.serve.house import running
+from tests.serve.house import generate_answer, running, stream_answer
 from tests.serve.picture_house import picture_store, three_pictures
 from tests.serve.tiny_vlm import make_tiny_vlm
 

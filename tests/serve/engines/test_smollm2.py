@@ -12,8 +12,7 @@ from ragkit.errors import MissingExtraError
 from ragkit.records import AskRequest, ChatMessage, ChatRequest, Sampling
 from ragkit.serve.engines import smollm2
 from ragkit.serve.engines.smollm2 import convert_smollm2, load_smollm2
-from ragkit.serve.generate import generate_answer
-from tests.serve.house import two_hits, two_page_store
+from tests.serve.house import generate_answer, two_hits, two_page_store
 
 
 def slow_convert(_: Path, target: Path) -> None:

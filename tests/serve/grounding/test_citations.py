@@ -167,16 +167,27 @@ def test_what_takes_time_is_not_cited_at_once(text: str) -> None:
     assert ready().cite_at_once(text) is None
 
 
-def test_many_marks_of_a_source_of_many_pieces_are_not_cited_at_once() -> None:
-    citer = ready([make_source(1, "It is deep. " * 200, document="lake.txt")])
-    assert citer.cite_at_once("It is deep [1]. " * 5) is not None
-    assert citer.cite_at_once("It is deep [1]. " * 6) is None
+def test_many_marks_of_a_long_source_are_not_cited_at_once() -> None:
+    citer = ready([make_source(1, "It is deep. " * 1000, document="lake.txt")])
+    assert citer.cite_at_once("It is deep [1]. " * 3) is not None
+    assert citer.cite_at_once("It is deep [1]. " * 4) is None
 
 
 @pytest.mark.parametrize("text", ["It is deep. " * 1001, "41 metres\n" * 61])
 def test_long_sources_and_many_lines_are_not_made_ready_ahead(text: str) -> None:
     source = make_source(1, text, document="lake.txt")
     assert Citer.ahead([source], two_page_store(), None) is None
+
+
+@pytest.mark.parametrize(("times", "is_ready"), [(600, True), (1200, False)])
+def test_long_pages_are_not_kept_ahead(times: int, is_ready: bool) -> None:
+    page = make_page(f"{LAKE} " * times)
+    store = FakeStore({("lake.txt", 1): page, ("bridge.txt", 3): page})
+    assert (Citer.ahead(SOURCES, store, None) is not None) is is_ready
+
+
+def test_what_was_not_made_ahead_is_not_cited_at_once() -> None:
+    assert Citer(SOURCES, two_page_store()).cite_at_once("It is 41 metres deep [1].") is None
 
 
 def test_pictured_pages_are_not_made_ready_ahead() -> None:

@@ -12,10 +12,10 @@ from ragkit.protocols import Engine
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
-from ragkit.serve.generate import UNSUPPORTED_TEXT, generate_answer, stream_answer
+from ragkit.serve.generate import UNSUPPORTED_TEXT
 from ragkit.serve.prompting.evidence_style import AnswerFilter, Evidence, parse_evidence
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import FakeStore, two_hits, two_page_store
+from tests.serve.house import FakeStore, generate_answer, stream_answer, two_hits, two_page_store
 from tests.serve.picture_house import SeeingEngine, picture_store, three_pictures
 
 ASK = AskRequest("How deep is Lake Ohm?")

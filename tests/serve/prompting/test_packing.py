@@ -18,12 +18,11 @@ from ragkit.errors import ContextLengthError
 from ragkit.records import Answer, AskRequest, ChatMessage, Hit, ImageLimits, Readiness, Sampling
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.engines.token_estimate import estimate_tokens
-from ragkit.serve.generate import generate_answer
 from ragkit.serve.prompting.packing import MOST_SOURCES, build_request
 from ragkit.serve.prompting.prompts import Layout
 from ragkit.serve.prompting.request_plan import plan_requests
 from ragkit.serve.prompting.text_cuts import largest_that_fits, longest, sentence_cuts, word_cuts
-from tests.serve.house import FakeStore, make_hit, two_hits, two_page_store
+from tests.serve.house import FakeStore, generate_answer, make_hit, two_hits, two_page_store
 from tests.serve.picture_house import RED, SeeingEngine, page_image, picture_hit
 
 

@@ -13,10 +13,17 @@ from ragkit.config import GenerationConfig
 from ragkit.errors import ConfigError, ImageInputError
 from ragkit.records import Answer, AnswerEvent, AskRequest, ChatMessage, Hit, ImageLimits, Usage
 from ragkit.serve.engines.extractive_engine import ExtractiveEngine
-from ragkit.serve.generate import generate_answer, stream_answer
 from ragkit.serve.prompting.page_concatenation import concatenate_horizontally
 from ragkit.serve.prompting.prompts import NOT_FOUND_TEXT
-from tests.serve.house import FakeStore, make_hit, make_page, two_hits, two_page_store
+from tests.serve.house import (
+    FakeStore,
+    generate_answer,
+    make_hit,
+    make_page,
+    stream_answer,
+    two_hits,
+    two_page_store,
+)
 from tests.serve.picture_house import (
     BLUE,
     GREEN,

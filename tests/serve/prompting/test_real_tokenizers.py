@@ -12,9 +12,8 @@ from ragkit.config import GenerationConfig
 from ragkit.devices import Placement
 from ragkit.records import AskRequest, ChatMessage, ImageLimits, Sampling
 from ragkit.serve.engines.transformers_engine import TransformersEngine
-from ragkit.serve.generate import generate_answer
 from ragkit.serve.prompting.request_plan import plan_requests
-from tests.serve.house import LAKE, FakeStore, make_hit, two_page_store
+from tests.serve.house import LAKE, FakeStore, generate_answer, make_hit, two_page_store
 from tests.serve.picture_house import RED, page_image, picture_hit
 from tests.serve.tiny_llm import make_tiny_llama
 

@@ -27,8 +27,7 @@ from ragkit.records import (
     Usage,
 )
 from ragkit.serve.engines.chat_json import joined_calls
-from ragkit.serve.generate import generate_answer, stream_answer
-from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page
+from tests.serve.house import BRIDGE, LAKE, FakeStore, generate_answer, make_page, stream_answer
 
 SAID = "It is 41 metres deep. [1]"
 RIVER = "The river Ohm is 90 kilometres long. It springs in the hills."
