@@ -49,8 +49,8 @@ class Generation:
     """What whole and streamed answers have in common.
 
     `plan` comes first, off the event loop: it tokenizes and reads pages. requests: the prompts that it built; none
-    where the engine would see no source and has nothing else to go by. timings_ms: of earlier stages. settings: what
-    of the hits is shown (show, num_pages) and in which style the engine answers.
+    where the engine would see no source and has nothing else to go by. timings_ms: of earlier stages. settings:
+    what of the hits is shown (show, num_pages) and in which style the engine answers.
     """
 
     request: AskRequest

@@ -114,7 +114,7 @@ class ChatBody(ChatSamplingFields):
 
 
 def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
-    """The last user message is the question, what stands before it the history. Not on an event loop, but what is plain.
+    """The last user message is the question, what stands before it the history. On an event loop only if plain.
 
     Raises:
         HttpProblem: 400, naming the field that is not supported, not known, no text or no image.

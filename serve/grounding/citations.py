@@ -15,12 +15,12 @@ from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
 
-# Of the sources and their pages, what is made ready before an answer is there: some milliseconds' work. Lines are often
-# rows, each of which is read with those above it.
+# Of the sources and their pages, what is made ready before an answer is there: some milliseconds' work. Lines are
+# often rows, each of which is read with those above it.
 _MOST_AHEAD_CHARACTERS = 12_000
 _MOST_AHEAD_LINES = 60
 _MOST_PAGE_CHARACTERS = 100_000
-# Of an answer, what is cited on an event loop, within some milliseconds: each mark has its whole source looked through.
+# Of an answer, what is cited on an event loop within some milliseconds: each mark has its source looked through.
 _MOST_CHARACTERS = 4000
 _MOST_MARKS = 40
 _MOST_LOOKED_THROUGH = 40_000

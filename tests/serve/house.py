@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 
+from ragkit.config import GenerationConfig
 from ragkit.errors import CorpusError
 from ragkit.protocols import Answerer, Embedder, Engine, PassageStore, Reranker, ServedCorpus
 from ragkit.records import (
