@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from ragkit.config import GenerationConfig
-from ragkit.hosting.search_batches import in_search_thread
+from ragkit.hosting.search_batches import in_loading_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
 from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
 from ragkit.serve.generate import streamed_answer, whole_answer
@@ -110,13 +110,13 @@ class Pipeline:
     async def _find(self, request: AskRequest) -> _Found:
         """What is found by the last message, or by what the settings make of the conversation, and planned."""
         if request.found is not None:
-            return await in_search_thread(partial(self._found_before, request))
+            return await in_loading_thread(partial(self._found_before, request))
         if not self._is_loaded():
             # The clock of the search begins behind them.
-            await in_search_thread(self._models)
+            await in_loading_thread(self._models)
         if not looks_back(request, self._settings.condense):
             return await self._searched(request, SearchText(request.question), {})
-        engine, _ = await in_search_thread(self._models)
+        engine, _ = await in_loading_thread(self._models)
         started = time.perf_counter()
         searched = await search_text(request, engine, self._settings.condense)
         return await self._searched(request, searched, {"condense": _milliseconds_since(started)})

@@ -79,7 +79,7 @@ def test_a_short_answer_wakes_no_thread_but_that_of_its_search(monkeypatch: pyte
         raise AssertionError("another thread")
 
     monkeypatch.setattr(asyncio, "to_thread", refuse)
-    monkeypatch.setattr("ragkit.pipeline.in_search_thread", refuse)
+    monkeypatch.setattr("ragkit.pipeline.in_loading_thread", refuse)
     engine = SeeingEngine(["It is 41 metres deep [1]."] * 2)
 
     def search(request: AskRequest, then: Callable[[list[Hit]], T]) -> Future[T]:

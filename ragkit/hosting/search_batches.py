@@ -20,8 +20,10 @@ T = TypeVar("T")
 NUM_WORKERS = 2
 # Further threads of a corpus, so that as many that have searched may go on with what they found.
 _NUM_SPARE = 2
-# For all corpora: these go on with what others found, or load models.
-_NUM_THREADS = 64
+# For all corpora: these go on with what others found. Few, for each may come to hold a connection to the database.
+_NUM_FINISHERS = 8
+# Likewise: these wait for models that are loaded.
+_NUM_LOADERS = 64
 
 SearchMany = Callable[[Sequence[Query], int, Level, Filter | None], list[list[Hit]]]
 
@@ -189,18 +191,23 @@ class SearchBatches:
 
 def _hand_on(one: _Waiting, hits: list[Hit] | BaseException) -> None:
     try:
-        _threads().submit(one.finish, hits)
+        _finishers().submit(one.finish, hits)
     except RuntimeError:
         # Python is ending, or there may be no more threads.
         one.finish(hits)
 
 
-async def in_search_thread(work: Callable[[], T]) -> T:
-    """As `asyncio.to_thread`, in threads for what takes long, so that those of other work are free."""
+async def in_loading_thread(work: Callable[[], T]) -> T:
+    """As `asyncio.to_thread`, in threads for what may take minutes, so that those of other work are free."""
     run = partial(contextvars.copy_context().run, work)
-    return await asyncio.get_running_loop().run_in_executor(_threads(), run)
+    return await asyncio.get_running_loop().run_in_executor(_loaders(), run)
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_NUM_THREADS, "ragkit-search")
+def _finishers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_NUM_FINISHERS, "ragkit-search")
+
+
+@cache
+def _loaders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_NUM_LOADERS, "ragkit-load")

@@ -154,15 +154,18 @@ def test_what_goes_on_with_hits_holds_up_no_search_and_keeps_its_error_to_itself
 
 
 def test_many_that_go_on_slowly_hold_up_no_search() -> None:
-    batches, is_searched = SearchBatches(Search(), 1), threading.Event()
+    search, is_searched = Search(), threading.Event()
+    batches = SearchBatches(search, 1)
 
     def wait(hits: list[Hit]) -> bool:
         return is_searched.wait(20)
 
-    waiting = [batches.submit(Query("slow"), 1, "passage", None, wait) for _ in range(20)]
-    assert ask_all(batches, [("quick", 1, "passage", None)]) == ["quick|1|passage|None"]
+    waiting = [batches.submit(Query("slow"), 1, "passage", None, wait) for _ in range(80)]
+    quick = ask(batches, "quick", k=2)
+    wait_until(lambda: ["quick"] in search.batches)
     is_searched.set()
     assert all(one.result(20) for one in waiting)
+    assert outcome(quick) == "quick|2|passage|None"
     wait_until(lambda: not batches._finishing)
 
 
@@ -189,7 +192,7 @@ def test_where_there_are_no_more_threads_the_searching_one_goes_on_with_all() ->
     batches, first = held(search)
     others = [ask(batches, name) for name in "abc"]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(search_batches, "_threads", lambda: finishers)
+        monkeypatch.setattr(search_batches, "_finishers", lambda: finishers)
         refuse_threads(monkeypatch)
         search.go_on.set()
         expected = [f"{name}|1|passage|None" for name in ("held", "a", "b", "c")]
