@@ -19,13 +19,12 @@ from ragkit.serve.generation import Generation
 from ragkit.serve.prompting.condense import SearchText, looks_back, search_text
 from ragkit.serve.search_notes import search_notes
 
+T = TypeVar("T")
+
 _UNSEARCHED_NOTE = (
     "What the question shows as an image was not searched with: this corpus has no page pictures that a model "
     "compares with images."
 )
-
-
-T = TypeVar("T")
 
 
 class Search(Protocol):
