@@ -132,7 +132,7 @@ class TextEmbedder:
 def _widened(features: Mapping[str, Any], tokenizer: Any, limit: int) -> Mapping[str, Any]:
     """Tokens (n, width) filled up to a width of which there are few; as they are where it is not known how.
 
-    On a CPU torch compiles its operations for each number of tokens, and keeps hundreds of megabytes of them.
+    On a CPU torch compiles its operations for each number of tokens, and keeps a good many of them.
     """
     tensors = {name: value for name, value in features.items() if getattr(value, "ndim", 0) == _TOKENS_NDIM}
     filling = {"input_ids": tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}

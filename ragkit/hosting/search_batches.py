@@ -41,7 +41,7 @@ class _Group:
 class _Waiting:
     """One query, and what is to be done with its hits.
 
-    group: None until a thread has had time to tell it. finished: held by who finishes it.
+    group: None until a thread has had time to name it. finished: held by who finishes it.
     """
 
     query: Query
@@ -128,7 +128,7 @@ class SearchBatches:
             for one, hits in others:
                 _hand_on(one, hits)
             if self._leave_turn():
-                # In this thread: to wake another one takes as long as many a search.
+                # In this thread: to wake another one may take longer.
                 first[0].finish(first[1])
                 with self._lock:
                     self._finishing -= 1

@@ -153,11 +153,9 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
 
 
 def _parts(message: ApiMessage) -> list[ContentPart]:
-    return (
-        message.content
-        if isinstance(message.content, list)
-        else [ContentPart(type="text", text=message.content or "")]
-    )
+    """Its pieces; a content that is one text is one of them."""
+    content = message.content
+    return content if isinstance(content, list) else [ContentPart(type="text", text=content or "")]
 
 
 def _calls(index: int, message: ApiMessage) -> tuple[ToolCall, ...]:
