@@ -26,7 +26,11 @@ def search_notes(
 
 
 def _unread(text: str, embedder: Tokenizer) -> tuple[str, ...]:
-    spans, most = embedder.token_spans([text])[0], embedder.max_tokens
+    most = embedder.max_tokens
+    if text.isascii() and len(text) <= most:
+        # No token is shorter than a character: it need not be cut into them.
+        return ()
+    spans = embedder.token_spans([text])[0]
     if len(spans) <= most:
         return ()
     read = int(spans[most - 1, 1]) if most > 0 else 0

@@ -10,9 +10,10 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,7 +119,7 @@ class _Generator:
 
         async def client() -> None:
             while time.perf_counter() < end:
-                pause_s = await self._ask(time.perf_counter())
+                pause_s = await self._ask(time.perf_counter(), self._body())
                 if pause_s:
                     await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
 
@@ -126,23 +127,37 @@ class _Generator:
 
     async def by_the_clock(self) -> None:
         """Questions come as those of many who do not know of one another; each counts from when it was due."""
+        loop = asyncio.get_running_loop()
         asked: list[asyncio.Task[float]] = []
+
+        def ask(due: float, body: bytes) -> None:
+            asked.append(loop.create_task(self._ask(due, body)))
+
+        # In a thread: a loop's own timer is exact to a millisecond, which each answer would seem to take longer.
+        await asyncio.to_thread(self._tell_the_time, partial(loop.call_soon_threadsafe, ask))
+        await asyncio.gather(*asked)
+
+    def _tell_the_time(self, ask: Callable[[float, bytes], object]) -> None:
+        """Call `ask` whenever a question is due."""
         due = started = time.perf_counter()
         while due < started + self._plan.seconds:
-            await asyncio.sleep(due - time.perf_counter())
-            asked.append(asyncio.create_task(self._ask(due)))
+            body = self._body()
+            time.sleep(max(due - time.perf_counter(), 0))
+            ask(due, body)
             due += self._chance.expovariate(self._plan.rate)
-        await asyncio.gather(*asked)
 
     async def close(self) -> None:
         """End the connections."""
         await asyncio.gather(*(connection.close() for connection in self._free))
 
-    async def _ask(self, started: float) -> float:
+    def _body(self) -> bytes:
+        return json.dumps(self._plan.body(self._chance)).encode()
+
+    async def _ask(self, started: float, body: bytes) -> float:
         """Ask one question; returns the seconds of retry-after, or 0."""
         connection = self._connection()
         try:
-            reply = await connection.post(_CHAT, json.dumps(self._plan.body(self._chance)).encode())
+            reply = await connection.post(_CHAT, body)
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             await connection.close()
             self._count(0)
