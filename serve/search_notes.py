@@ -27,7 +27,7 @@ def search_notes(
 
 def _unread(text: str, embedder: Tokenizer) -> tuple[str, ...]:
     most = embedder.max_tokens
-    if text.isascii() and len(text) <= most:
+    if text.isascii() and len(text) < most:
         # No token is shorter than a character: it need not be cut into them.
         return ()
     spans = embedder.token_spans([text])[0]

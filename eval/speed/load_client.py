@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -134,7 +133,7 @@ class _Generator:
             asked.append(loop.create_task(self._ask(due, body)))
 
         # In a thread: a loop's own timer is exact to a millisecond, which each answer would seem to take longer.
-        await asyncio.to_thread(self._tell_the_time, partial(loop.call_soon_threadsafe, ask))
+        await asyncio.to_thread(self._tell_the_time, lambda *due: loop.call_soon_threadsafe(ask, *due))
         await asyncio.gather(*asked)
 
     def _tell_the_time(self, ask: Callable[[float, bytes], object]) -> None:

@@ -103,7 +103,9 @@ class TextEmbedder:
 
     def _embed(self, texts: list[str], prompt: str) -> FloatArray:
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        for batch in batches_by_length(self._lengths(texts), self._batch_tokens):
+        # One text, such as a question, need not be cut into tokens to be put in order.
+        lengths = self._lengths(texts) if len(texts) > 1 else [1] * len(texts)
+        for batch in batches_by_length(lengths, self._batch_tokens):
             vectors[batch] = self._encode([texts[i] for i in batch], prompt)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(norms, np.finfo(np.float32).tiny)

@@ -12,6 +12,7 @@ It ends when stdin does, on Linux also in the middle of texts. Messages, each a 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ from ragkit.hosting.search_batches import NUM_WORKERS
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import Passage
 
+_NICE = 5
 _log = logging.getLogger("ragkit.hosting.embedding_worker")
 
 
@@ -67,8 +69,9 @@ def main() -> None:
         told = str(error) if isinstance(error, RagkitError) else f"{type(error).__name__}: {error}"
         tell(outgoing, {"problem": told, "is_setting": isinstance(error, ConfigError)})
         return
-    # The other cores are the server's.
+    # The other cores are the server's, and so is this one for the moments in which it answers.
     share_cores(NUM_WORKERS)
+    os.nice(_NICE)
     tell(outgoing, {"facts": facts})
     for request in requests:
         try:

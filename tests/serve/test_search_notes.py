@@ -45,6 +45,9 @@ def test_a_question_longer_than_the_embedder_reads_is_noted() -> None:
         "40 characters or so."
     )
     assert search_notes(LONG[:40], two_hits(), two_page_store(), WordEmbedder()) == ()
+    assert search_notes("x x x x x ", two_hits(), two_page_store(), WordEmbedder()) == ()
+    (note,) = search_notes("x " * 11, two_hits(), two_page_store(), WordEmbedder())
+    assert "has 11 tokens" in note
     assert search_notes(LONG, two_hits(), two_page_store(), HashEmbedder()) == ()
 
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,6 +86,14 @@ def load(address: str, **fields: object) -> LoadSeen:
     return asyncio.run(generate_load(plan))
 
 
+def asked_by_the_clock(seed: int, rate: float, seconds: float) -> list[str]:
+    chance, due, asked = random.Random(seed), 0.0, []
+    while due < seconds:
+        asked.append(chance.choice(("How deep?", "Who designed it?")))
+        due += chance.expovariate(rate)
+    return asked
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_clients_in_circles_and_by_the_clock(stream: bool) -> None:
     answerer = FakeAnswerer("papers", EchoEngine())
@@ -97,6 +107,8 @@ def test_clients_in_circles_and_by_the_clock(stream: bool) -> None:
         seen = load(address, seconds=1.0, rate=20.0, stream=stream, seed=3)
         # Of 20 that are expected the number is off by more than 12 once in hundreds; the seed is fixed.
         assert 8 <= len(seen.latencies_s) == len(answerer.asked) <= 32
+        # Those that bare searches are asked with the same seed.
+        assert Counter(request.question for request in answerer.asked) == Counter(asked_by_the_clock(3, 20.0, 1.0))
 
 
 class _Breaking(EchoEngine):
