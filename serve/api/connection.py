@@ -66,21 +66,13 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        self.close()
 
-    async def close(self) -> None:
-        """Stop watching."""
-        await _cancel(self._gone)
+    def close(self) -> None:
+        """Stop watching. It is not waited for: it holds nothing, and the reply would come later."""
+        self._gone.cancel()
 
 
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    """Cancel and wait until the work behind it has let go."""
-    if task.done():
-        return
-    task.cancel()
-    await asyncio.wait({task})

@@ -89,7 +89,7 @@ class EventStream:
         close: Any = getattr(self._events, "aclose", None)
         if close is not None:
             await close()
-        await self._connection.close()
+        self._connection.close()
 
 
 async def _next_or_none(events: AsyncIterator[ChoiceEvent]) -> ChoiceEvent | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 
 import Stemmer
 
@@ -113,11 +114,22 @@ def _language(counts: Counter[str]) -> str:
     cjk_characters = sum(len(word) * count for word, count in counts.items() if _is_cjk(word))
     if cjk_characters > counts.total():
         return "cjk"
-    uses = {
-        language: sum(counts[word] for word in words.intersection(counts))
-        for language, words in _STOP_WORDS.items()
-    }
+    uses = dict.fromkeys(_STOP_WORDS, 0)
+    languages = _languages()
+    for word in languages.keys() & counts.keys():
+        for language in languages[word]:
+            uses[language] += counts[word]
     return max(uses, key=uses.__getitem__) if any(uses.values()) else "english"
+
+
+@cache
+def _languages() -> dict[str, list[str]]:
+    """Of each stop word the languages that have it."""
+    languages: defaultdict[str, list[str]] = defaultdict(list)
+    for language, words in _STOP_WORDS.items():
+        for word in words:
+            languages[word].append(language)
+    return dict(languages)
 
 
 def _runs(text: str) -> list[str]:

@@ -130,6 +130,9 @@ class Support:
         best, window = -1.0, (0, 0, 0.0)
         for length in range(1, _MOST_UNITS + 1):
             for first in range(len(held) - length + 1):
+                if length > 1 and not (held[first] and held[first + length - 1]):
+                    # A shorter window has the same words.
+                    continue
                 joined = frozenset().union(*held[first : first + length])
                 coverage = self._weights.total(joined) / total if total else 0.0
                 value = coverage - _UNIT_COST * (length - 1)

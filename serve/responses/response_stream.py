@@ -84,7 +84,7 @@ class ResponseStream:
         close: Any = getattr(self._answer, "aclose", None)
         if close is not None:
             await close()
-        await self._connection.close()
+        self._connection.close()
 
 
 def _all(events: Iterable[Event]) -> list[Event]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from ragkit.assemble import make_engine
 from ragkit.config import Config, parse_config
@@ -23,6 +25,8 @@ from ragkit.serve.engines.chat_json import message_json
 
 # Both ways take turns so often: a busy moment of the machine meets both.
 _ROUNDS = 4
+_METRICS_S = 10.0
+_CACHE_HITS = re.compile(r"^vllm:prefix_cache_hits_total(?:\{.*\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ def measure_upstream(
     """Ask the server at `url` directly, and through `ragkit serve` with the same prompts, in turns.
 
     Retrieval is as good as off: BM25 over a small corpus, without an embedder. The prompts are those that ragkit
-    makes of each question; directly they are sent as they are.
+    makes of each question; directly they are sent as they are. A server with a prefix cache answers whoever asks
+    second faster: how many tokens it found there is told where it is vLLM.
 
     Args:
         url: of an OpenAI-compatible API that knows vLLM's field `ignore_eos`, so that answers are equally long.
@@ -63,10 +68,12 @@ def measure_upstream(
         past = replace(past, conversations=prompts)
         with start_server(folder) as server:
             through = replace(past, address=server.address, model="load", conversations=())
+            cached = cached_tokens(url)
             seen = _in_turns(past, through, scale.seed, tell)
     facts = {**machine_facts(), "model": model, "clients": scale.num_clients, "tokens": scale.num_tokens}
+    figures = [*_figures(*seen), *_cache_figures(cached, cached_tokens(url))]
     facts |= {"questions": len(questions), "generator": "a process of its own on the same cores"}
-    return LoadReport(tuple(_figures(*seen)), facts)
+    return LoadReport(tuple(figures), facts)
 
 
 def prepared_prompts(
@@ -83,6 +90,18 @@ def prepared_prompts(
                 raise RagkitError(f"{question!r} made {len(recorder.asked)} prompts and not one")
             prompts.append(tuple(message_json(message) for message in recorder.asked[0].messages))
     return tuple(prompts)
+
+
+def cached_tokens(url: str) -> float | None:
+    """Tokens of prompts that vLLM has found in its prefix cache since it started; None where nothing says so."""
+    try:
+        with urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=_METRICS_S) as reply:
+            text = reply.read().decode("utf-8", "replace")
+    except OSError:
+        # Of another server: it need have no such page.
+        return None
+    counts = _CACHE_HITS.findall(text)
+    return sum(map(float, counts)) if counts else None
 
 
 class _Recorder:
@@ -160,6 +179,12 @@ def _figures(direct: LoadSeen, served: LoadSeen) -> list[LoadFigure]:
         LoadFigure("whole answer p50 through ragkit", 1000 * percentile(served.latencies_s, 0.5), "ms"),
         LoadFigure("errors", _errors(direct) + _errors(served), "", "= 0"),
     ]
+
+
+def _cache_figures(before: float | None, behind: float | None) -> list[LoadFigure]:
+    if before is None or behind is None:
+        return []
+    return [LoadFigure("prompt tokens found in the prefix cache", behind - before, "", "= 0")]
 
 
 def _errors(seen: LoadSeen) -> int:

@@ -12,7 +12,12 @@ import pytest
 from ragkit.config import parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import RagkitError
-from ragkit.evaluations.speed.upstream_check import UpstreamScale, measure_upstream, prepared_prompts
+from ragkit.evaluations.speed.upstream_check import (
+    UpstreamScale,
+    cached_tokens,
+    measure_upstream,
+    prepared_prompts,
+)
 from ragkit.records import TextRecord
 
 WORDS = 5
@@ -25,6 +30,8 @@ class FakeVllm(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        # As vLLM tells it, for each of its engines; or nothing where it is another server.
+        self.has_metrics = False
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -40,7 +47,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._send(self._metrics().encode(), "text/plain")
+            return
         self._send(json.dumps({"data": [{"id": "m", "max_model_len": 4096}]}).encode(), "application/json")
+
+    def _metrics(self) -> str:
+        if not self.server.has_metrics:
+            return ""
+        name, found = "vllm:prefix_cache_hits_total", 100.0 * len(self.server.asked)
+        engines = [f'{name}{{engine="0",model_name="m"}} {found}', f'{name}{{engine="1",model_name="m"}} 1e3']
+        return "\n".join([f"# TYPE {name} counter", *engines, ""])
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -90,6 +107,7 @@ def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
     assert figures["answers through ragkit"].value > 0
     ratio = figures["answers through ragkit"].value / figures["answers directly"].value
     assert figures["through a direct one"].value == pytest.approx(ratio)
+    assert "prompt tokens found in the prefix cache" not in figures
     through = [body for body in upstream.asked if "stream_options" in body]
     past = [body for body in upstream.asked if "stream_options" not in body]
     prompts = [{json.dumps(body["messages"]) for body in bodies} for bodies in (past, through)]
@@ -101,6 +119,17 @@ def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
     assert all("[1]" in prompt for prompt in prompts[0])
     sampling = {(body["max_tokens"], body["temperature"], body["ignore_eos"]) for body in upstream.asked}
     assert sampling == {(64, 0.0, True)}
+
+
+def test_what_the_prefix_cache_gave_is_told(upstream: FakeVllm) -> None:
+    assert cached_tokens(upstream.url) is None
+    assert cached_tokens("http://127.0.0.1:9/v1") is None
+    upstream.has_metrics = True
+    assert cached_tokens(upstream.url) == 1000.0
+    report = measure_upstream(upstream.url, "m", UpstreamScale(1.0, 1, documents=20), tell=lambda _: None)
+    (found,) = [figure for figure in report.figures if "prefix cache" in figure.name]
+    assert found.value == 100.0 * len(upstream.asked)
+    assert found.is_met is False
 
 
 def test_prompts_hold_the_passages_that_are_found(upstream: FakeVllm, tmp_path: Path) -> None:
