@@ -58,6 +58,8 @@ def main() -> None:
     # The server ends this process, by the end of stdin: what ends both would take it from whom is answered still.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
+    # The server wants a core for moments only, in which somebody waits. Threads that come later have it from this one.
+    os.nice(_NICE)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     requests = messages_of(incoming)
     try:
@@ -69,9 +71,8 @@ def main() -> None:
         told = str(error) if isinstance(error, RagkitError) else f"{type(error).__name__}: {error}"
         tell(outgoing, {"problem": told, "is_setting": isinstance(error, ConfigError)})
         return
-    # The other cores are the server's, and so is this one for the moments in which it answers.
+    # The other cores are the server's.
     share_cores(NUM_WORKERS)
-    os.nice(_NICE)
     tell(outgoing, {"facts": facts})
     for request in requests:
         try:

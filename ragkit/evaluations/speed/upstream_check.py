@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -70,10 +71,10 @@ def measure_upstream(
             through = replace(past, address=server.address, model="load", conversations=())
             cached = cached_tokens(url)
             seen = _in_turns(past, through, scale.seed, tell)
+    figures = (*_figures(*seen), *_cache_figures(cached, cached_tokens(url)))
     facts = {**machine_facts(), "model": model, "clients": scale.num_clients, "tokens": scale.num_tokens}
-    figures = [*_figures(*seen), *_cache_figures(cached, cached_tokens(url))]
     facts |= {"questions": len(questions), "generator": "a process of its own on the same cores"}
-    return LoadReport(tuple(figures), facts)
+    return LoadReport(figures, facts)
 
 
 def prepared_prompts(
@@ -97,7 +98,7 @@ def cached_tokens(url: str) -> float | None:
     try:
         with urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=_METRICS_S) as reply:
             text = reply.read().decode("utf-8", "replace")
-    except OSError:
+    except (OSError, HTTPException):
         # Of another server: it need have no such page.
         return None
     counts = _CACHE_HITS.findall(text)
