@@ -58,7 +58,7 @@ def main() -> None:
     # The server ends this process, by the end of stdin: what ends both would take it from whom is answered still.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
-    # The server wants a core for moments only, in which somebody waits. Threads that come later have it from this one.
+    # The server wants a core for moments only, in which somebody waits. Before any thread: each inherits it.
     os.nice(_NICE)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     requests = messages_of(incoming)
