@@ -27,8 +27,8 @@ def search_notes(
 
 def _unread(text: str, embedder: Tokenizer) -> tuple[str, ...]:
     most = embedder.max_tokens
-    if text.isascii() and len(text) < most:
-        # No token is shorter than a character: it need not be cut into them.
+    if text.isascii() and 2 * len(text) < most:
+        # At most a token a character, and one for a space that some models put before a piece.
         return ()
     spans = embedder.token_spans([text])[0]
     if len(spans) <= most:

@@ -133,7 +133,7 @@ class _Generator:
             asked.append(loop.create_task(self._ask(due, body)))
 
         # In a thread: a loop's own timer is exact to a millisecond, which each answer would seem to take longer.
-        await asyncio.to_thread(self._tell_the_time, lambda *due: loop.call_soon_threadsafe(ask, *due))
+        await asyncio.to_thread(self._tell_the_time, lambda *one: loop.call_soon_threadsafe(ask, *one))
         await asyncio.gather(*asked)
 
     def _tell_the_time(self, ask: Callable[[float, bytes], object]) -> None:

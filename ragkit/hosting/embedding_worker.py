@@ -12,7 +12,6 @@ It ends when stdin does, on Linux also in the middle of texts. Messages, each a 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Sequence
 
@@ -27,7 +26,6 @@ from ragkit.hosting.search_batches import NUM_WORKERS
 from ragkit.indexers.models.text_embedder import TextEmbedder
 from ragkit.records import Passage
 
-_NICE = 5
 _log = logging.getLogger("ragkit.hosting.embedding_worker")
 
 
@@ -58,8 +56,6 @@ def main() -> None:
     # The server ends this process, by the end of stdin: what ends both would take it from whom is answered still.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
-    # The server wants a core for moments only, in which somebody waits. Before any thread: each inherits it.
-    os.nice(_NICE)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     requests = messages_of(incoming)
     try:

@@ -69,7 +69,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Stop watching. It is not waited for: it holds nothing, and the reply would come later."""
+        """Stop watching. That is not waited for, which would delay the reply: the watcher holds nothing."""
         self._gone.cancel()
 
 

@@ -137,9 +137,6 @@ def test_it_is_the_packaged_model_as_it_is_in_this_process() -> None:
         assert isinstance(there, Tokenizer)
         assert there.token_spans([]) == []
         assert there.embed_queries([]).shape == (0, 384)
-        # Whoever answers goes before it.
-        mine = os.getpriority(os.PRIO_PROCESS, 0)
-        assert os.getpriority(os.PRIO_PROCESS, pid_of(there)) == min(mine + 5, 19)
     finally:
         there.close()
 

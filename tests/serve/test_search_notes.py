@@ -45,10 +45,38 @@ def test_a_question_longer_than_the_embedder_reads_is_noted() -> None:
         "40 characters or so."
     )
     assert search_notes(LONG[:40], two_hits(), two_page_store(), WordEmbedder()) == ()
-    assert search_notes("x x x x x ", two_hits(), two_page_store(), WordEmbedder()) == ()
-    (note,) = search_notes("x " * 11, two_hits(), two_page_store(), WordEmbedder())
-    assert "has 11 tokens" in note
     assert search_notes(LONG, two_hits(), two_page_store(), HashEmbedder()) == ()
+
+
+class _PieceEmbedder(WordEmbedder):
+    """Each character is so many tokens."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self.cut: list[str] = []
+
+    def token_spans(self, texts: Sequence[str]) -> list[SpanArray]:
+        self.cut += texts
+        return [
+            np.array([(i, i + 1) for i in range(len(text)) for _ in range(self._pieces)], np.int32).reshape(-1, 2)
+            for text in texts
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "is_cut", "is_noted"),
+    [
+        ("abcd", 2, False, False),
+        ("abcde", 2, True, False),
+        ("abcdef", 2, True, True),
+        ("ab湖", 4, True, True),
+    ],
+)
+def test_short_questions_are_not_cut_into_tokens(text: str, pieces: int, is_cut: bool, is_noted: bool) -> None:
+    embedder = _PieceEmbedder(pieces)
+    assert bool(search_notes(text, two_hits(), two_page_store(), embedder)) is is_noted
+    assert embedder.cut == [text] * is_cut
 
 
 @pytest.mark.parametrize(("method", "is_noted"), [("hybrid", True), ("dense", True), ("bm25", False)])

@@ -48,7 +48,7 @@ def measure_upstream(
 
     Retrieval is as good as off: BM25 over a small corpus, without an embedder. The prompts are those that ragkit
     makes of each question; directly they are sent as they are. A server with a prefix cache answers whoever asks
-    second faster: how many tokens it found there is told where it is vLLM.
+    second faster: how many tokens it found there meanwhile, for anybody, is told where it is vLLM and says so.
 
     Args:
         url: of an OpenAI-compatible API that knows vLLM's field `ignore_eos`, so that answers are equally long.
