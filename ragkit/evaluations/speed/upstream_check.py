@@ -69,6 +69,7 @@ def measure_upstream(
         past = replace(past, conversations=prompts)
         with start_server(folder) as server:
             through = replace(past, address=server.address, model="load", conversations=())
+            _warm_up(past, through, scale.seed, tell)
             cached = cached_tokens(url)
             seen = _in_turns(past, through, scale.seed, tell)
     figures = (*_figures(*seen), *_cache_figures(cached, cached_tokens(url)))
@@ -148,13 +149,16 @@ def _toml(url: str, model: str) -> str:
     return f'[generation]\nengine = "openai"\nurl = {json.dumps(url)}\nmodel = {json.dumps(model)}\n'
 
 
+def _warm_up(past: LoadPlan, through: LoadPlan, seed: int, tell: Callable[[str], None]) -> None:
+    tell("both ways once, uncounted")
+    for plan in (past, through):
+        run_load(replace(plan, seconds=max(plan.seconds / 2, 1.0), seed=seed + 1000))
+
+
 def _in_turns(
     past: LoadPlan, through: LoadPlan, seed: int, tell: Callable[[str], None]
 ) -> tuple[LoadSeen, LoadSeen]:
     """What was seen past ragkit and through it, of all turns."""
-    tell("both ways once, uncounted")
-    for plan in (past, through):
-        run_load(replace(plan, seconds=max(plan.seconds / 2, 1.0), seed=seed + 1000))
     direct, served = LoadSeen(), LoadSeen()
     for turn in range(_ROUNDS):
         tell(f"turn {turn + 1} of {_ROUNDS}")
