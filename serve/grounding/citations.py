@@ -119,10 +119,8 @@ class Citer:
         return CitedText(text, (), _unattributed(self._unread))
 
     def cite_at_once(self, text: str) -> CitedText | None:
-        """As `cite`, on an event loop, of what was made `ahead`; None where that takes time or needs the embedder.
-
-        So it is for all but short texts with marks whose words the sources have.
-        """
+        """As `cite`, on an event loop, of what was made `ahead`; None for all but short texts with marks that the
+        sources have word for word: others take time, or need the embedder."""
         if not self._is_ready or len(text) > _MOST_CHARACTERS:
             return None
         times = {marker: text.count(f"[{marker}]") for marker in marks_in(text)}
@@ -130,8 +128,8 @@ class Citer:
         if not times or sum(times.values()) > _MOST_MARKS or looked > _MOST_LOOKED_THROUGH:
             return None
         try:
-            return self._of_marks(text, self._held)
-        except _NotHeldError:
+            return self._of_marks(text, self._word_for_word)
+        except _NotFoundError:
             return None
 
     def _quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
@@ -140,11 +138,11 @@ class Citer:
             return self._support.find(sentence, marker) or Quote(self._known[marker], 0, 0)
         return self._support.quote(sentence, marker, before)
 
-    def _held(self, sentence: str, marker: int, before: int | None = None) -> Quote:
-        """As `_quote`, where the source has words of the sentence."""
-        quote = self._support.held(sentence, marker, before)
+    def _word_for_word(self, sentence: str, marker: int, before: int | None = None) -> Quote:
+        """As `_quote`, where the source has the sentence as it is."""
+        quote = self._support.word_for_word(sentence, marker, before)
         if quote is None:
-            raise _NotHeldError
+            raise _NotFoundError
         return quote
 
     def _of_marks(self, text: str, find: Callable[[str, int, int | None], Quote]) -> CitedText:
@@ -177,8 +175,8 @@ class Citer:
         return CitedText(whole, tuple(citations), note)
 
 
-class _NotHeldError(Exception):
-    """The source has no word of a sentence."""
+class _NotFoundError(Exception):
+    """The source does not have a sentence word for word."""
 
 
 def _unattributed(unread: Sequence[Source]) -> str:

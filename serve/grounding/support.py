@@ -22,6 +22,10 @@ MIN_SIMILARITY = 0.75
 _UNIT_COST = 0.12
 _MOST_UNITS = 3
 _FEWEST_WORDS = 2
+# Fewer words in a row may stand anywhere and say nothing of where they were taken from.
+_FEWEST_IN_A_ROW = 4
+# Each character of white space as a space, so that all others keep their places.
+_SPACES = dict.fromkeys(filter(lambda code: chr(code).isspace(), range(0x3001)), " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +47,25 @@ class Support:
     def __init__(self, sources: Sequence[Source], embedder: Embedder | None = None) -> None:
         self._units = {source.marker: units_of(source) for source in sources}
         self._sources = {source.marker: source for source in sources}
-        self._content = ContentWords(source.hit.passage.text for source in sources)
-        self._words = {marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()}
-        self._weights = Weights(words for listed in self._words.values() for words in listed)
         self._embedder = embedder
 
     def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
-        """As `held`; where no unit holds any of the sentence the nearest one, by the embedder.
+        """Where one source has the sentence word for word, else its units in a row that hold most of it.
 
-        The whole passage where there is no embedder.
+        Where no unit holds any of it the nearest one, by the embedder; the whole passage where there is none.
+        before: as of `word_for_word`.
         """
-        return self.held(sentence, marker, before) or self._nearest(sentence, marker)
+        return (
+            self.word_for_word(sentence, marker, before)
+            or self._held(sentence, marker)
+            or self._nearest(sentence, marker)
+        )
 
-    def held(self, sentence: str, marker: int, before: int | None = None) -> Quote | None:
-        """The unit of one source that is the sentence, else the units in a row that hold most of it.
+    def word_for_word(self, sentence: str, marker: int, before: int | None = None) -> Quote | None:
+        """The unit of one source that is the sentence, else the units in which it stands as it is.
 
-        None where none holds any. before: of several that are the sentence the last one before this character is
-        taken, as of heads of a table's columns; else the first.
+        before: of several that are the sentence the last one before this character is taken, as of heads of a
+        table's columns; else the first.
         """
         units, source = self._units[marker], self._sources[marker]
         said = one_line(sentence)
@@ -67,11 +73,11 @@ class Support:
             above = [unit for unit in same if before is not None and unit.end <= before]
             unit = above[-1] if above else same[0]
             return Quote(source, unit.start, unit.end)
-        wanted = self._content.of(sentence)
-        first, last, coverage = self._best_window(wanted, marker)
-        if not coverage:
+        start = _place_of(said, source.hit.passage.text, before)
+        if start is None:
             return None
-        return Quote(source, units[first].start, units[last].end)
+        inside = [unit for unit in units if unit.end > start and unit.start < start + len(said)]
+        return Quote(source, inside[0].start, inside[-1].end)
 
     def find(self, sentence: str, marker: int) -> Quote | None:
         """The place in one source that holds `MIN_COVERAGE` of the sentence's words, or None.
@@ -95,12 +101,31 @@ class Support:
         ]
 
     @cached_property
+    def _content(self) -> ContentWords:
+        return ContentWords(source.hit.passage.text for source in self._sources.values())
+
+    @cached_property
+    def _words(self) -> dict[int, list[Words]]:
+        """Of each unit of each source; what is said word for word needs none of them."""
+        return {marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()}
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return Weights(words for listed in self._words.values() for words in listed)
+
+    @cached_property
     def _similarity(self) -> Similarity | None:
         similarity = Similarity(self._embedder) if self._embedder is not None else None
         return similarity if similarity is None or similarity.is_trusted(self._content.language) else None
 
     def _of_unit(self, unit: Unit) -> Words:
         return self._content.of(f"{unit.source.hit.passage.title} {unit.full_text}")
+
+    def _held(self, sentence: str, marker: int) -> Quote | None:
+        """The units of one source that hold most of the sentence's words; None where none holds any."""
+        first, last, coverage = self._best_window(self._content.of(sentence), marker)
+        units = self._units[marker]
+        return Quote(self._sources[marker], units[first].start, units[last].end) if coverage else None
 
     def _best_place(self, sentence: str) -> Quote | None:
         wanted = self._content.of(sentence)
@@ -155,3 +180,17 @@ class Support:
         place = Unit(quote.source, quote.start, quote.end, text)
         near = self._similarity.of_sentence(sentence, [place], self._content.language)
         return bool(near[0] >= MIN_SIMILARITY)
+
+
+def _place_of(said: str, text: str, before: int | None) -> int | None:
+    """Where a text, as a prompt shows it, has all that is said: words in a row, as of `word_for_word`."""
+    if said.count(" ") + 1 < _FEWEST_IN_A_ROW:
+        return None
+    shown = defuse_marks(text)
+    if len(shown) != len(text):
+        # Places in it are not those of the text.
+        shown = text
+    padded, wanted = f" {shown.translate(_SPACES)} ", f" {said} "
+    above = -1 if before is None else padded.rfind(wanted, 0, before + len("  "))
+    start = above if above >= 0 else padded.find(wanted)
+    return None if start < 0 else start

@@ -149,9 +149,16 @@ def test_what_is_cited_at_once_is_what_is_cited(pieces: list[tuple[str, str, str
     assert at_once is None or at_once == cite(text, SOURCES, two_page_store())
 
 
-def test_a_short_text_whose_words_the_sources_have_is_cited_at_once() -> None:
-    text = "It is deep: 41 metres [1]. Clara Venn designed it in 1870. [2]"
-    assert ready().cite_at_once(text) == cite(text, SOURCES, two_page_store())
+def test_a_short_text_that_the_sources_have_word_for_word_is_cited_at_once() -> None:
+    text = "It is 41 metres deep [1]. The Stone Bridge\nwas opened in [2]\nClara Venn designed it. [2]"
+    cited = ready().cite_at_once(text)
+    assert cited is not None
+    assert cited == cite(text, SOURCES, two_page_store())
+    assert [citation.quote for citation in cited.citations] == [
+        "It is 41 metres deep.",
+        "The Stone Bridge was opened in 1874.",
+        "Clara Venn designed it.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +166,7 @@ def test_a_short_text_whose_words_the_sources_have_is_cited_at_once() -> None:
     [
         "It is 41 metres deep.",
         "Volcanoes erupt [1].",
+        "It is deep: 41 metres [1].",
         "It is 41 metres deep [1]. " * 400,
         f"It is 41 metres deep{' indeed' * 1000} [1].",
     ],
