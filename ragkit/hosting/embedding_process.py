@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,10 @@ class EndedError(Exception):
     """The process has ended, or speaks as it should not and was ended; says how."""
 
 
+class LateError(Exception):
+    """The process gave no reply in the time that it has, and was ended."""
+
+
 class EmbeddingProcess:
     """What speaks as `ragkit.hosting.embedding_worker`; used by one thread at a time, but for `end`."""
 
@@ -36,6 +41,8 @@ class EmbeddingProcess:
         assert self._process.stdout is not None
         self._in: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._out: BinaryIO = self._process.stdout  # type: ignore[assignment]
+        self._replies = select.poll()
+        self._replies.register(self._out, select.POLLIN)
 
     @property
     def pid(self) -> int:
@@ -53,11 +60,12 @@ class EmbeddingProcess:
         facts: dict[str, Any] = reply["facts"]
         return facts
 
-    def ask(self, kind: str, texts: list[str], dim: int) -> FloatArray:
-        """float32 (len(texts), dim), which cannot be written to.
+    def ask(self, kind: str, texts: list[str], dim: int, limit_s: float) -> FloatArray:
+        """float32 (len(texts), dim), which cannot be written to. limit_s: until the reply begins.
 
         Raises:
             EndedError: there is no reply of that shape.
+            LateError: there is none in that time.
             RagkitError: the reply says what went wrong.
         """
         shape = [len(texts), dim]
@@ -67,7 +75,7 @@ class EmbeddingProcess:
                 raise ValueError(f"{reply['shape']} in place of {shape}")
             return 4 * len(texts) * dim
 
-        _, numbers = self._exchange({"ask": kind, "texts": texts}, size)
+        _, numbers = self._exchange({"ask": kind, "texts": texts}, size, limit_s)
         return np.frombuffer(numbers, np.float32).reshape(shape)
 
     def end(self) -> None:
@@ -82,12 +90,15 @@ class EmbeddingProcess:
                 channel.close()
 
     def _exchange(
-        self, message: Mapping[str, Any], size: Callable[[dict[str, Any]], int]
+        self, message: Mapping[str, Any], size: Callable[[dict[str, Any]], int], limit_s: float | None = None
     ) -> tuple[dict[str, Any], bytes]:
         """The line of the reply, and the bytes behind it, of a size that follows from it."""
         try:
             self._in.write(json.dumps(message).encode() + b"\n")
             self._in.flush()
+            # Nothing is left of the reply before: what comes is seen here. The end of the process is too.
+            if limit_s is not None and not self._replies.poll(limit_s * 1000):
+                raise LateError(f"no reply in {limit_s:g} seconds")
             reply = json.loads(self._out.readline())
             if "problem" not in reply:
                 content = self._out.read(wanted := size(reply))

@@ -21,7 +21,7 @@ from ragkit.config import Config, EmbedderConfig
 from ragkit.devices import Placement
 from ragkit.errors import RagkitError
 from ragkit.extras import require
-from ragkit.hosting.embedding_process import EmbeddingProcess, EndedError
+from ragkit.hosting.embedding_process import EmbeddingProcess, EndedError, LateError
 from ragkit.indexers.models.text_embedder import spans_of
 from ragkit.protocols import Embedder
 from ragkit.records import FloatArray, Passage, SpanArray
@@ -30,15 +30,20 @@ WORKER = (sys.executable, "-m", "ragkit.hosting.embedding_worker")
 # Texts of a request: a question need not wait for many passages; a GPU is fast with many.
 _AT_ONCE = {"cpu": 16}
 _AT_ONCE_ELSEWHERE = 256
+# Far beyond what a slow model takes with so many texts: what has hung is told from it by nothing else.
+_LIMIT_S = 600.0
 _ENDING = "the server is ending and embeds nothing more"
 _log = logging.getLogger("ragkit.serve")
 
 
 class EmbeddingProcesses:
-    """Makes the embedders of a server's corpora; those of the same settings share a process. A context manager."""
+    """Makes the embedders of a server's corpora; those of the same settings share a process. A context manager.
 
-    def __init__(self, command: Sequence[str] = WORKER) -> None:
-        self._command = command
+    limit_s: as of `ProcessEmbedder`.
+    """
+
+    def __init__(self, command: Sequence[str] = WORKER, limit_s: float = _LIMIT_S) -> None:
+        self._command, self._limit_s = command, limit_s
         self._lock = threading.Lock()
         # One whose corpora Python has collected ends by itself.
         self._made: weakref.WeakValueDictionary[str, ProcessEmbedder] = weakref.WeakValueDictionary()
@@ -59,7 +64,7 @@ class EmbeddingProcesses:
                 raise RagkitError(_ENDING)
             embedder = self._made.get(key)
             if embedder is None:
-                embedder = self._made[key] = ProcessEmbedder(config.embedder, self._command)
+                embedder = self._made[key] = ProcessEmbedder(config.embedder, self._command, self._limit_s)
         # Outside of the lock: loading may take minutes, in which the others are to be had.
         embedder.start()
         return embedder
@@ -80,7 +85,8 @@ class EmbeddingProcesses:
 class ProcessEmbedder:
     """An `Embedder` and `Tokenizer` of texts whose model is in another process. Threads may share it.
 
-    A process that ends is started anew; what it was asked for when it ended is asked once more.
+    A process that ends is started anew; what it was asked for when it ended is asked once more. One that takes
+    longer than limit_s with some texts is ended, or all others would wait for it for ever; the next texts start it.
     """
 
     name: str
@@ -90,10 +96,12 @@ class ProcessEmbedder:
     max_tokens: int
     placement: Placement
 
-    def __init__(self, settings: EmbedderConfig, command: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self, settings: EmbedderConfig, command: Sequence[str] = WORKER, limit_s: float = _LIMIT_S
+    ) -> None:
         """`start` comes first."""
         self._settings = settings
-        self._command = command
+        self._command, self._limit_s = command, limit_s
         # Of what the process is asked; and of which one it is.
         self._asking, self._choosing = threading.Lock(), threading.Lock()
         self._process: EmbeddingProcess | None = None
@@ -146,21 +154,31 @@ class ProcessEmbedder:
 
     def _ask(self, kind: str, texts: list[str]) -> FloatArray:
         with self._asking:
-            assert self._process is not None, "start comes first"
             try:
-                return self._process.ask(kind, texts, self.dim)
+                return self._asked(kind, texts)
             except EndedError as error:
                 self._check_open()
                 _log.warning("the process that embeds by %s ended (%s) and is started again", self.name, error)
             self._begin_again()
             try:
-                return self._process.ask(kind, texts, self.dim)
+                return self._asked(kind, texts)
             except EndedError as error:
                 self._check_open()
                 raise RagkitError(
                     f"the process that embeds by {self.name} ended twice with the same {len(texts)} {kind} "
                     f"({error}); what it wrote to stderr says more"
                 ) from error
+
+    def _asked(self, kind: str, texts: list[str]) -> FloatArray:
+        assert self._process is not None, "start comes first"
+        try:
+            return self._process.ask(kind, texts, self.dim, self._limit_s)
+        except LateError as error:
+            # Not asked once more: these texts may be why.
+            raise RagkitError(
+                f"the process that embeds by {self.name} gave {error} for {len(texts)} {kind} and was ended; "
+                "the next question starts it again"
+            ) from error
 
     def _begin_again(self) -> None:
         if not self._changed:

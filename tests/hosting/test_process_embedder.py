@@ -299,6 +299,18 @@ def test_whoever_waits_when_the_server_ends_is_told(pool: EmbeddingProcesses) ->
         embedder.embed_queries(["abc"])
 
 
+def test_one_that_hangs_is_ended_and_the_next_question_starts_it_again(command: Sequence[str]) -> None:
+    with EmbeddingProcesses(command, limit_s=0.5) as pool:
+        embedder = pool.make(named("m"))
+        assert isinstance(embedder, ProcessEmbedder)
+        hanging = pid_of(embedder)
+        with pytest.raises(RagkitError, match=r"gave no reply in 0\.5 seconds for 1 queries and was ended"):
+            embedder.embed_queries(["hang"])
+        assert not is_alive(hanging)
+        np.testing.assert_array_equal(embedder.embed_queries(["abc"]), [[3, 3]])
+        assert starts(command) == 2
+
+
 def test_a_server_that_ends_while_one_is_started_again_leaves_none(pool: EmbeddingProcesses) -> None:
     embedder = pool.make(named("slow again"))
     assert isinstance(embedder, ProcessEmbedder)
