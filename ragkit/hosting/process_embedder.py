@@ -86,7 +86,7 @@ class ProcessEmbedder:
     """An `Embedder` and `Tokenizer` of texts whose model is in another process. Threads may share it.
 
     A process that ends is started anew; what it was asked for when it ended is asked once more. One that takes
-    longer than limit_s with some texts is ended, or all others would wait for it for ever; the next texts start it.
+    longer than limit_s with some texts is ended, or all others would wait for it for ever; the next ones start it.
     """
 
     name: str

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
 from ragkit.protocols import Embedder
 from ragkit.records import Source
+from ragkit.sentences import Span
 from ragkit.serve.grounding.content_words import ContentWords, Weights, Words, numbers_in
 from ragkit.serve.grounding.marks import defuse_marks
 from ragkit.serve.grounding.similarity import Similarity
@@ -24,8 +27,9 @@ _MOST_UNITS = 3
 _FEWEST_WORDS = 2
 # Fewer words in a row may stand anywhere and say nothing of where they were taken from.
 _FEWEST_IN_A_ROW = 4
-# Each character of white space as a space, so that all others keep their places.
-_SPACES = dict.fromkeys(filter(lambda code: chr(code).isspace(), range(0x3001)), " ")
+_TOKEN = re.compile(r"\S+")
+# What may end a sentence of an answer where the source goes on.
+_CLOSING = ".!?…,;: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Support:
         self._units = {source.marker: units_of(source) for source in sources}
         self._sources = {source.marker: source for source in sources}
         self._embedder = embedder
+        self._told: _Telling | None = None
 
     def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """Where one source has the sentence word for word, else its units in a row that hold most of it.
@@ -62,10 +67,11 @@ class Support:
         )
 
     def word_for_word(self, sentence: str, marker: int, before: int | None = None) -> Quote | None:
-        """The unit of one source that is the sentence, else the units in which it stands as it is.
+        """The unit of one source that is the sentence, else the units in which its words first stand in a row.
 
-        before: of several that are the sentence the last one before this character is taken, as of heads of a
-        table's columns; else the first.
+        Words are what stands between white space, `_FEWEST_IN_A_ROW` at least; behind the source's last one other
+        punctuation may stand. before: of several units that are the sentence the last one before this character
+        is taken, as of heads of a table's columns; else the first.
         """
         units, source = self._units[marker], self._sources[marker]
         said = one_line(sentence)
@@ -73,10 +79,10 @@ class Support:
             above = [unit for unit in same if before is not None and unit.end <= before]
             unit = above[-1] if above else same[0]
             return Quote(source, unit.start, unit.end)
-        start = _place_of(said, source.hit.passage.text, before)
-        if start is None:
+        place = _place_of(said, source.hit.passage.text)
+        if place is None:
             return None
-        inside = [unit for unit in units if unit.end > start and unit.start < start + len(said)]
+        inside = [unit for unit in units if unit.end > place[0] and unit.start < place[1]]
         return Quote(source, inside[0].start, inside[-1].end)
 
     def find(self, sentence: str, marker: int) -> Quote | None:
@@ -84,7 +90,7 @@ class Support:
 
         The source must hold all the sentence's numbers, and the sentence at least two content words.
         """
-        found = self._place(self._content.of(sentence), marker)
+        found = self._place(self._telling.content.of(sentence), marker)
         return found[1] if found else None
 
     def attribute(self, sentences: Sequence[str]) -> list[Quote | None]:
@@ -100,42 +106,33 @@ class Support:
             for sentence, place in zip(sentences, places, strict=True)
         ]
 
-    @cached_property
-    def _content(self) -> ContentWords:
-        return ContentWords(source.hit.passage.text for source in self._sources.values())
-
-    @cached_property
-    def _words(self) -> dict[int, list[Words]]:
-        """Of each unit of each source; what is said word for word needs none of them."""
-        return {marker: [self._of_unit(unit) for unit in units] for marker, units in self._units.items()}
-
-    @cached_property
-    def _weights(self) -> Weights:
-        return Weights(words for listed in self._words.values() for words in listed)
+    @property
+    def _telling(self) -> _Telling:
+        # Without a lock, as threads that find none would do the same work twice: what is made is the same.
+        if self._told is None:
+            self._told = _Telling(self._sources, self._units)
+        return self._told
 
     @cached_property
     def _similarity(self) -> Similarity | None:
         similarity = Similarity(self._embedder) if self._embedder is not None else None
-        return similarity if similarity is None or similarity.is_trusted(self._content.language) else None
-
-    def _of_unit(self, unit: Unit) -> Words:
-        return self._content.of(f"{unit.source.hit.passage.title} {unit.full_text}")
+        return similarity if similarity is None or similarity.is_trusted(self._telling.content.language) else None
 
     def _held(self, sentence: str, marker: int) -> Quote | None:
         """The units of one source that hold most of the sentence's words; None where none holds any."""
-        first, last, coverage = self._best_window(self._content.of(sentence), marker)
+        first, last, coverage = self._best_window(self._telling.content.of(sentence), marker)
         units = self._units[marker]
         return Quote(self._sources[marker], units[first].start, units[last].end) if coverage else None
 
     def _best_place(self, sentence: str) -> Quote | None:
-        wanted = self._content.of(sentence)
-        places = [place for marker in self._words if (place := self._place(wanted, marker))]
+        wanted = self._telling.content.of(sentence)
+        places = [place for marker in self._telling.words if (place := self._place(wanted, marker))]
         # The first of equals: max keeps it.
         return max(places, key=lambda place: place[0])[1] if places else None
 
     def _place(self, wanted: Words, marker: int) -> tuple[float, Quote] | None:
         """Coverage and place, where a source holds enough of the words."""
-        listed = self._words[marker]
+        listed = self._telling.words[marker]
         if len(wanted) < _FEWEST_WORDS or not numbers_in(wanted) <= frozenset().union(*listed):
             return None
         first, last, coverage = self._best_window(wanted, marker)
@@ -150,8 +147,8 @@ class Support:
         A unit more must add `_UNIT_COST`; among equals the earlier and shorter window is taken.
         """
         # Of each unit the wanted words alone: a window's are those of its units together.
-        held = [wanted & words for words in self._words[marker]]
-        total = self._weights.total(wanted)
+        held = [wanted & words for words in self._telling.words[marker]]
+        total = self._telling.weights.total(wanted)
         best, window = -1.0, (0, 0, 0.0)
         for length in range(1, _MOST_UNITS + 1):
             for first in range(len(held) - length + 1):
@@ -159,7 +156,7 @@ class Support:
                     # A shorter window has the same words.
                     continue
                 joined = frozenset().union(*held[first : first + length])
-                coverage = self._weights.total(joined) / total if total else 0.0
+                coverage = self._telling.weights.total(joined) / total if total else 0.0
                 value = coverage - _UNIT_COST * (length - 1)
                 if value > best:
                     best, window = value, (first, first + length - 1, coverage)
@@ -169,7 +166,7 @@ class Support:
         units, source = self._units[marker], self._sources[marker]
         if self._similarity is None or not units:
             return Quote(source, 0, len(source.hit.passage.text))
-        near = self._similarity.of_sentence(sentence, units, self._content.language)
+        near = self._similarity.of_sentence(sentence, units, self._telling.content.language)
         nearest = units[int(np.argmax(near))]
         return Quote(source, nearest.start, nearest.end)
 
@@ -178,19 +175,46 @@ class Support:
             return True
         text = quote.source.hit.passage.text[quote.start : quote.end]
         place = Unit(quote.source, quote.start, quote.end, text)
-        near = self._similarity.of_sentence(sentence, [place], self._content.language)
+        near = self._similarity.of_sentence(sentence, [place], self._telling.content.language)
         return bool(near[0] >= MIN_SIMILARITY)
 
 
-def _place_of(said: str, text: str, before: int | None) -> int | None:
-    """Where a text, as a prompt shows it, has all that is said: words in a row, as of `word_for_word`."""
-    if said.count(" ") + 1 < _FEWEST_IN_A_ROW:
+class _Telling:
+    """The content words of each unit of each source, and how telling each is; not made before it is asked for."""
+
+    def __init__(self, sources: Mapping[int, Source], units: Mapping[int, Sequence[Unit]]) -> None:
+        self.content = ContentWords(source.hit.passage.text for source in sources.values())
+        self.words = {marker: [self._of_unit(unit) for unit in listed] for marker, listed in units.items()}
+        self.weights = Weights(words for listed in self.words.values() for words in listed)
+
+    def _of_unit(self, unit: Unit) -> Words:
+        return self.content.of(f"{unit.source.hit.passage.title} {unit.full_text}")
+
+
+def _place_of(said: str, text: str) -> Span | None:
+    """Where a text first has all that is said, as of `Support.word_for_word`. said: on one line."""
+    bare = said.rstrip(_CLOSING)
+    count = bare.count(" ") + 1
+    if count < _FEWEST_IN_A_ROW:
         return None
-    shown = defuse_marks(text)
-    if len(shown) != len(text):
-        # Places in it are not those of the text.
-        shown = text
-    padded, wanted = f" {shown.translate(_SPACES)} ", f" {said} "
-    above = -1 if before is None else padded.rfind(wanted, 0, before + len("  "))
-    start = above if above >= 0 else padded.find(wanted)
-    return None if start < 0 else start
+    shown = _shown(text)
+    at = shown.find(f" {bare}")
+    while at >= 0 and not _is_end_of_word(shown, at + 1 + len(bare)):
+        at = shown.find(f" {bare}", at + 1)
+    if at < 0:
+        return None
+    first = shown.count(" ", 0, at)
+    tokens = list(islice(_TOKEN.finditer(text), first, first + count))
+    return tokens[0].start(), tokens[-1].end()
+
+
+def _shown(text: str) -> str:
+    """As a prompt shows it, with a space around each word of the text."""
+    plain = one_line(text)
+    defused = one_line(defuse_marks(plain))
+    # Where a mark of several words became one, the words of what is shown are not those of the text.
+    return f" {defused if defused.count(' ') == plain.count(' ') else plain} "
+
+
+def _is_end_of_word(text: str, place: int) -> bool:
+    return not any(map(str.isalnum, text[place : text.index(" ", place)]))

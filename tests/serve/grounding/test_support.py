@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ragkit.serve.grounding.content_words import ContentWords
 from ragkit.serve.grounding.support import Quote, Support
 from tests.serve.house import BRIDGE, LAKE, make_source
 
@@ -28,9 +29,9 @@ def test_a_sentence_without_a_shared_word_quotes_the_passage() -> None:
 
 
 TWICE = "The pump draws 40 watts at rest. At rest the pump draws 40 watts. It stands in hall 3."
+GOES_ON = "The pump draws 40 watts at rest. At rest the pump draws 40 watts, which is little."
 SPLIT = "It runs at 1.5 bar. It runs at 1. That is all there is."
-LAID_OUT = "First line.\nThe valve\tis opened\u3000by hand\nor by a motor. Last line."
-HEADED = "Year and sum of sales\n2019 5\nYear and sum of sales\n2020 6"
+LAID_OUT = "First line.\nThe valve\tis \u3000opened by hand \n or by a motor. Last line."
 MARKED = "See [12]. The rotor has three blades [3]. They turn."
 LONGER_MARK = "As [source 1] has it. The rotor has three blades. They turn."
 
@@ -39,9 +40,12 @@ LONGER_MARK = "As [source 1] has it. The rotor has three blades. They turn."
     ("text", "said", "quoted"),
     [
         (TWICE, "At rest the pump draws", "At rest the pump draws 40 watts."),
-        (TWICE, "40 watts at rest. At rest", "The pump draws 40 watts at rest. At rest the pump draws 40 watts."),
+        (TWICE, "at rest. At rest the", "The pump draws 40 watts at rest. At rest the pump draws 40 watts."),
+        (TWICE, "watts. It stands in hall 3", "At rest the pump draws 40 watts. It stands in hall 3."),
+        (GOES_ON, "At rest the pump draws 40 watts.", "At rest the pump draws 40 watts, which is little."),
         (SPLIT, "It runs at 1.", "It runs at 1."),
-        (LAID_OUT, "valve is opened by hand or", "The valve\tis opened\u3000by hand\nor by a motor."),
+        (SPLIT, "bar. It runs at 1!", "It runs at 1.5 bar. It runs at 1."),
+        (LAID_OUT, "valve is opened by hand or", "The valve\tis \u3000opened by hand \n or by a motor."),
         (MARKED, "rotor has three blades (3).", "The rotor has three blades [3]."),
         (LONGER_MARK, "rotor has three blades. They", "The rotor has three blades. They turn."),
     ],
@@ -52,20 +56,54 @@ def test_what_stands_in_the_source_word_for_word_is_quoted_from_there(text: str,
     assert text_of(support.quote(said, 1)) == quoted
 
 
-def test_of_two_places_the_one_before_a_character_is_taken() -> None:
-    support = Support([make_source(1, HEADED)])
-    second = HEADED.index("Year", 1)
-    for before, start in ((None, 0), (second, 0), (len(HEADED), second)):
-        quote = support.word_for_word("and sum of sales", 1, before)
-        assert quote is not None
-        assert quote.start == start
-
-
 @pytest.mark.parametrize(
-    "said", ["hall 3.", "", "At rest the pump draw", "t rest the pump draws", "draws at rest 40 watts"]
+    "said",
+    [
+        "hall 3.",
+        "draws 40 watts",
+        "",
+        "…",
+        "a b c .",
+        "At rest the pump draw",
+        "t rest the pump draws",
+        "the pump at rest",
+    ],
 )
 def test_few_words_parts_of_words_and_others_are_not_word_for_word(said: str) -> None:
-    assert Support([make_source(1, TWICE)]).word_for_word(said, 1) is None
+    assert Support([make_source(1, f"{TWICE} Then a b c are.")]).word_for_word(said, 1) is None
+
+
+def test_a_number_is_not_a_longer_one_that_begins_with_it() -> None:
+    assert Support([make_source(1, "Today it runs at 1.5 bar.")]).word_for_word("it runs at 1.", 1) is None
+
+
+HEADED = "Sum of all sales\n2019 5\nSum of all sales\n2020 6"
+
+
+def test_of_heads_the_one_above_is_quoted_and_of_words_in_a_row_the_first() -> None:
+    support, second = Support([make_source(1, HEADED)]), HEADED.index("Sum", 1)
+    for before, start in ((None, 0), (second, 0), (len(HEADED), second)):
+        quote = support.word_for_word("Sum of all sales", 1, before)
+        assert quote is not None
+        assert quote.start == start
+    twice = Support([make_source(1, TWICE.replace("At rest", "By night"))])
+    assert (
+        text_of(twice.word_for_word("the pump draws 40 watts", 1, len(TWICE)))
+        == "By night the pump draws 40 watts."
+    )
+    again = Support([make_source(1, f"So the pump draws 40 watts. {TWICE}")])
+    assert text_of(again.word_for_word("the pump draws 40 watts", 1, 100)) == "So the pump draws 40 watts."
+
+
+def test_what_is_said_word_for_word_needs_no_content_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> ContentWords:
+        raise AssertionError(given)
+
+    monkeypatch.setattr("ragkit.serve.grounding.support.ContentWords", refuse)
+    support = Support(SOURCES)
+    assert text_of(support.quote("It is 41 metres deep.", 1)) == "It is 41 metres deep."
+    with pytest.raises(AssertionError):
+        support.quote("Its depth is 41 metres.", 1)
 
 
 def test_sentences_are_attributed_to_what_supports_them() -> None:
