@@ -141,14 +141,14 @@ def ready(sources: Sequence[Source] = SOURCES) -> Citer:
 OF_LAKE = [
     "Lake Ohm lies in the north.",
     "It is 41 metres deep.",
-    "41 metres deep. Pike and perch",
+    "Pike and perch live",
     "Ohm lies in the",
 ]
 OF_BRIDGE = [
     "Clara Venn designed it.",
     "It has five arches.",
     "Bridge was\nopened in 1874",
-    "designed it. It has five",
+    "It\nhas five arches",
 ]
 HELD = st.sampled_from([*((text, "[1]") for text in OF_LAKE), *((text, "[2]") for text in OF_BRIDGE)])
 WRITTEN = st.sampled_from(
