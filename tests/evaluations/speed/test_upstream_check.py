@@ -12,6 +12,8 @@ import pytest
 from ragkit.config import parse_config
 from ragkit.corpus import Corpus
 from ragkit.errors import RagkitError
+from ragkit.eval.speed.load_client import LoadPlan, LoadSeen
+from ragkit.evaluations.speed.load_server import run_load
 from ragkit.evaluations.speed.upstream_check import (
     UpstreamScale,
     cached_tokens,
@@ -99,7 +101,16 @@ def upstream() -> Iterator[FakeVllm]:
         thread.join()
 
 
-def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
+def test_both_ways_send_the_same_prompts_at_the_same_times(
+    upstream: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[LoadPlan] = []
+
+    def load(plan: LoadPlan) -> LoadSeen:
+        plans.append(plan)
+        return run_load(plan)
+
+    monkeypatch.setattr("ragkit.evaluations.speed.upstream_check.run_load", load)
     report = measure_upstream(upstream.url, "m", UpstreamScale(2.0, 2, documents=20), tell=lambda _: None)
     figures = {figure.name: figure for figure in report.figures}
     assert figures["errors"].value == 0
@@ -107,6 +118,14 @@ def test_both_ways_send_the_same_prompts(upstream: FakeVllm) -> None:
     assert figures["answers through ragkit"].value > 0
     ratio = figures["answers through ragkit"].value / figures["answers directly"].value
     assert figures["through a direct one"].value == pytest.approx(ratio)
+    by_the_clock = [
+        (plan.address in upstream.url, plan.rate, plan.seed, plan.seconds) for plan in plans if plan.rate
+    ]
+    half = min(figures["answers directly"].value, figures["answers through ragkit"].value) / 2
+    assert sorted(timed) == [(past, half, turn, 2.0 / 16) for past in (False, True) for turn in range(4)]
+    added_ms = figures["first text p50 through ragkit"].value - figures["first text p50 directly"].value
+    assert figures["added to the first text, p50"].value == pytest.approx(added_ms)
+    assert figures["timed answers, each way"].value > 0
     assert "prompt tokens found in the prefix cache" not in figures
     through = [body for body in upstream.asked if "stream_options" in body]
     past = [body for body in upstream.asked if "stream_options" not in body]
