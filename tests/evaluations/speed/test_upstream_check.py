@@ -118,9 +118,7 @@ def test_both_ways_send_the_same_prompts_at_the_same_times(
     assert figures["answers through ragkit"].value > 0
     ratio = figures["answers through ragkit"].value / figures["answers directly"].value
     assert figures["through a direct one"].value == pytest.approx(ratio)
-    by_the_clock = [
-        (plan.address in upstream.url, plan.rate, plan.seed, plan.seconds) for plan in plans if plan.rate
-    ]
+    timed = [(plan.address in upstream.url, plan.rate, plan.seed, plan.seconds) for plan in plans if plan.rate]
     half = min(figures["answers directly"].value, figures["answers through ragkit"].value) / 2
     assert sorted(timed) == [(past, half, turn, 2.0 / 16) for past in (False, True) for turn in range(4)]
     added_ms = figures["first text p50 through ragkit"].value - figures["first text p50 directly"].value
