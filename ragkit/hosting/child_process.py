@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 Message = dict[str, Any]
+_AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def own_channels() -> tuple[BinaryIO, BinaryIO]:
@@ -51,6 +53,19 @@ def _end_behind(pipe: int) -> None:
     while not watch.poll():
         pass
     end_with_children()
+
+
+def give_way(nice: int) -> None:
+    """Let the server have the processor first, by as much as Unix's `nice` says, from a session of one's own.
+
+    Linux shares the processor among sessions before it looks at what `nice` says within one (sched_autogroup).
+    """
+    os.nice(nice)
+    if os.getsid(0) == os.getpid():
+        # There is no such file where the kernel makes no groups, and then `nice` is enough; elsewhere it may be
+        # read-only, or have been written to by another process a moment before.
+        with suppress(OSError):
+            _AUTOGROUP.write_text(str(nice), "ascii")
 
 
 def tell(outgoing: BinaryIO, message: Message, content: bytes = b"") -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import queue
 import signal
 import sys
@@ -33,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ragkit.errors import CorpusError, CorpusLockedError, DocumentError, MissingExtraError, RagkitError
-from ragkit.hosting.child_process import end_with_children, own_channels
+from ragkit.hosting.child_process import end_with_children, give_way, own_channels
 
 if TYPE_CHECKING:
     from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
@@ -244,7 +243,7 @@ def main() -> None:
     incoming, outgoing = (io.TextIOWrapper(channel, encoding="utf-8") for channel in own_channels())
     # Ctrl-C reaches the server, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICE)
+    give_way(_NICE)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     first = json.loads(incoming.readline())
     mailbox = Mailbox(incoming, outgoing)
