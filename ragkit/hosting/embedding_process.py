@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import select
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -18,6 +20,8 @@ from ragkit.errors import ConfigError, RagkitError
 from ragkit.records import FloatArray
 
 _END_S = 2.0
+# How often the time that an exchange has is looked at: a timer for each would be a thread for each.
+_LOOK_S = 0.5
 
 
 class EndedError(Exception):
@@ -25,7 +29,7 @@ class EndedError(Exception):
 
 
 class LateError(Exception):
-    """The process gave no reply in the time that it has, and was ended."""
+    """The process gave no whole reply in the time that it has, and was ended."""
 
 
 class EmbeddingProcess:
@@ -41,14 +45,21 @@ class EmbeddingProcess:
         assert self._process.stdout is not None
         self._in: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._out: BinaryIO = self._process.stdout  # type: ignore[assignment]
-        self._replies = select.poll()
-        self._replies.register(self._out, select.POLLIN)
+        self._has_ended = threading.Event()
+        # Until when it may go on with what it was told; and whether it did not come to an end by then.
+        self._due, self._is_late = math.inf, False
+        threading.Thread(target=self._watch, name="embedding-watch", daemon=True).start()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def load(self, settings: EmbedderConfig) -> dict[str, Any]:
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was ended here; one that ended by itself is found by asking it."""
+        return self._has_ended.is_set()
+
+    def load(self, settings: EmbedderConfig, limit_s: float = math.inf) -> dict[str, Any]:
         """Have it load the model; its facts. Raises as `ask`."""
 
         def nothing_behind(reply: dict[str, Any]) -> int:
@@ -56,12 +67,12 @@ class EmbeddingProcess:
                 raise ValueError(f"no facts in {reply}")
             return 0
 
-        reply, _ = self._exchange(settings.model_dump(mode="json"), nothing_behind)
+        reply, _ = self._exchange(settings.model_dump(mode="json"), nothing_behind, limit_s)
         facts: dict[str, Any] = reply["facts"]
         return facts
 
     def ask(self, kind: str, texts: list[str], dim: int, limit_s: float) -> FloatArray:
-        """float32 (len(texts), dim), which cannot be written to. limit_s: until the reply begins.
+        """float32 (len(texts), dim), which cannot be written to. limit_s: until all of the reply is there.
 
         Raises:
             EndedError: there is no reply of that shape.
@@ -80,6 +91,7 @@ class EmbeddingProcess:
 
     def end(self) -> None:
         """Kill it, and what it has started, whatever they do. Any thread may."""
+        self._has_ended.set()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -90,15 +102,13 @@ class EmbeddingProcess:
                 channel.close()
 
     def _exchange(
-        self, message: Mapping[str, Any], size: Callable[[dict[str, Any]], int], limit_s: float | None = None
+        self, message: Mapping[str, Any], size: Callable[[dict[str, Any]], int], limit_s: float
     ) -> tuple[dict[str, Any], bytes]:
         """The line of the reply, and the bytes behind it, of a size that follows from it."""
+        self._due = time.monotonic() + limit_s
         try:
             self._in.write(json.dumps(message).encode() + b"\n")
             self._in.flush()
-            # Nothing is left of the reply before: what comes is seen here. The end of the process is too.
-            if limit_s is not None and not self._replies.poll(limit_s * 1000):
-                raise LateError(f"no reply in {limit_s:g} seconds")
             reply = json.loads(self._out.readline())
             if "problem" not in reply:
                 content = self._out.read(wanted := size(reply))
@@ -107,12 +117,22 @@ class EmbeddingProcess:
                 return reply, content
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
             # Behind half a message, or what is none, nothing can be understood.
-            raise self._ended() from error
+            ended = self._ended()
+            raise (LateError(f"no reply in {limit_s:g} seconds") if self._is_late else ended) from error
         except BaseException:
             # What is left of the reply is none to the next message.
             self.end()
             raise
+        finally:
+            self._due = math.inf
         raise (ConfigError if reply.get("is_setting") else RagkitError)(reply["problem"])
+
+    def _watch(self) -> None:
+        """End it where it takes too long, whether it does not read, not reply or stops in the middle."""
+        while not self._has_ended.wait(_LOOK_S):
+            if time.monotonic() > self._due:
+                self._is_late = True
+                self.end()
 
     def _ended(self) -> EndedError:
         # It may have closed its channel a moment before.

@@ -7,6 +7,7 @@ moment, and what answers requests waits for them.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import weakref
@@ -86,7 +87,8 @@ class ProcessEmbedder:
     """An `Embedder` and `Tokenizer` of texts whose model is in another process. Threads may share it.
 
     A process that ends is started anew; what it was asked for when it ended is asked once more. One that takes
-    longer than limit_s with some texts is ended, or all others would wait for it for ever; the next ones start it.
+    longer than limit_s with some texts, or to load again, is ended, or all others would wait for it for ever; the
+    next texts start it.
     """
 
     name: str
@@ -154,6 +156,8 @@ class ProcessEmbedder:
 
     def _ask(self, kind: str, texts: list[str]) -> FloatArray:
         with self._asking:
+            if self._process is not None and self._process.has_ended:
+                self._begin_again()
             try:
                 return self._asked(kind, texts)
             except EndedError as error:
@@ -202,8 +206,9 @@ class ProcessEmbedder:
             # Also where this embedder is merely forgotten.
             self._finalizer = weakref.finalize(self, process.end)
         try:
-            return process.load(self._settings)
-        except EndedError as error:
+            # The first time it may have to be fetched from afar.
+            return process.load(self._settings, math.inf if self._tokenizer is None else self._limit_s)
+        except (EndedError, LateError) as error:
             self._check_open()
             raise RagkitError(
                 f"the process that embeds by {self._settings.name} did not start ({error}); what it wrote to "

@@ -30,6 +30,8 @@ _FEWEST_IN_A_ROW = 4
 _TOKEN = re.compile(r"\S+")
 # What may end a sentence of an answer where the source goes on.
 _CLOSING = ".!?…,;: "
+# What of the source's word may stand behind the last one that is said.
+_BEHIND = ".!?…,;:)]}\"'”’»›"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class Support:
     def word_for_word(self, sentence: str, marker: int, before: int | None = None) -> Quote | None:
         """The unit of one source that is the sentence, else the units in which its words first stand in a row.
 
-        Words are what stands between white space, `_FEWEST_IN_A_ROW` at least; behind the source's last one other
-        punctuation may stand. before: of several units that are the sentence the last one before this character
+        Words are what stands between white space, `_FEWEST_IN_A_ROW` at least; behind the source's last one others
+        of `_BEHIND` may stand. before: of several units that are the sentence the last one before this character
         is taken, as of heads of a table's columns; else the first.
         """
         units, source = self._units[marker], self._sources[marker]
@@ -217,4 +219,4 @@ def _shown(text: str) -> str:
 
 
 def _is_end_of_word(text: str, place: int) -> bool:
-    return not any(map(str.isalnum, text[place : text.index(" ", place)]))
+    return not text[place : text.index(" ", place)].strip(_BEHIND)

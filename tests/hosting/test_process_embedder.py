@@ -65,6 +65,9 @@ for line in sys.stdin:
     if "babble" in texts:
         print("Segmentation fault", flush=True)
         time.sleep(1000)
+    if "half a line" in texts:
+        print('{"shape": [1,', end="", flush=True)
+        time.sleep(1000)
     if "half" in texts:
         sys.stdout.buffer.write(b'{"shape": [1, 2]}\\n' + bytes(5))
         sys.stdout.buffer.flush()
@@ -299,16 +302,33 @@ def test_whoever_waits_when_the_server_ends_is_told(pool: EmbeddingProcesses) ->
         embedder.embed_queries(["abc"])
 
 
-def test_one_that_hangs_is_ended_and_the_next_question_starts_it_again(command: Sequence[str]) -> None:
+@pytest.mark.parametrize("texts", [["hang"], ["half a line"], ["unread " * 1000] * 16])
+def test_one_that_hangs_is_ended_and_the_next_question_starts_it_again(
+    texts: list[str], command: Sequence[str]
+) -> None:
     with EmbeddingProcesses(command, limit_s=0.5) as pool:
         embedder = pool.make(named("m"))
         assert isinstance(embedder, ProcessEmbedder)
         hanging = pid_of(embedder)
-        with pytest.raises(RagkitError, match=r"gave no reply in 0\.5 seconds for 1 queries and was ended"):
-            embedder.embed_queries(["hang"])
+        if len(texts) > 1:
+            # More than a pipe holds.
+            os.kill(hanging, signal.SIGSTOP)
+        told = rf"gave no reply in 0\.5 seconds for {len(texts)} queries and was ended"
+        with pytest.raises(RagkitError, match=told):
+            embedder.embed_queries(texts)
         assert not is_alive(hanging)
         np.testing.assert_array_equal(embedder.embed_queries(["abc"]), [[3, 3]])
         assert starts(command) == 2
+
+
+def test_one_that_hangs_as_it_is_started_again_is_ended_too(command: Sequence[str]) -> None:
+    with EmbeddingProcesses(command, limit_s=0.5) as pool:
+        embedder = pool.make(named("slow again"))
+        assert isinstance(embedder, ProcessEmbedder)
+        os.kill(pid_of(embedder), signal.SIGKILL)
+        with pytest.raises(RagkitError, match=r"did not start \(no reply in 0\.5 seconds\)"):
+            embedder.embed_queries(["abc"])
+        assert not is_alive(pid_of(embedder))
 
 
 def test_a_server_that_ends_while_one_is_started_again_leaves_none(pool: EmbeddingProcesses) -> None:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from ragkit.corpus import Corpus
 from ragkit.records import TextRecord
+from tests.processes import children
 from tests.vllm.served import wait_until
-from tests.warm_python import SERVER, WarmPython
+from tests.warm_python import SERVER, WarmProcess, WarmPython
 
 FAILING = """
 import socket
@@ -40,14 +46,13 @@ def test_a_server_that_does_not_start_is_an_error(warm_python: WarmPython) -> No
     assert "no disk" in done.stderr
 
 
-def test_ctrl_c_ends_a_server_quietly(tmp_path: Path, warm_python: WarmPython) -> None:
-    folder = tmp_path / "papers"
-    with Corpus.open(folder, config={"embedder": {"name": "none"}, "retrieval": {"method": "bm25"}}) as corpus:
-        corpus.add([TextRecord("a", "The crane was greased.")])
+@contextmanager
+def served(folder: Path, warm_python: WarmPython) -> Iterator[tuple[WarmProcess, Path]]:
+    """A server of a corpus, once it answers, and its log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path / "log.txt"
+    log = folder.with_suffix(".log")
     command = ["-m", "ragkit", "serve", "--corpus", str(folder), "--port", str(port)]
 
     def answers() -> bool:
@@ -59,9 +64,35 @@ def test_ctrl_c_ends_a_server_quietly(tmp_path: Path, warm_python: WarmPython) -
     with log.open("wb") as out, warm_python.start(command, libraries=SERVER, error=out) as process:
         try:
             wait_until(answers, 250, lambda: log.read_text("utf-8"))
+            yield process, log
         except BaseException:
             process.kill()
             raise
-        process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_a_server_quietly(
+    ending: signal.Signals, tmp_path: Path, warm_python: WarmPython
+) -> None:
+    folder = tmp_path / "papers"
+    with Corpus.open(folder, config={"embedder": {"name": "none"}, "retrieval": {"method": "bm25"}}) as corpus:
+        corpus.add([TextRecord("a", "The crane was greased.")])
+    with served(folder, warm_python) as (process, log):
+        process.send_signal(ending)
         assert process.wait() == 0
     assert "Traceback" not in log.read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_sigterm_ends_what_the_server_started_also_where_that_hangs(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
+    folder = tmp_path / "papers"
+    with Corpus.open(folder) as corpus:
+        corpus.add([TextRecord("a", "The crane was greased.")])
+    with served(folder, warm_python) as (process, _):
+        (embedding,) = children("embedding_worker", process.pid)
+        os.kill(embedding, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert not Path(f"/proc/{embedding}").exists()

@@ -45,6 +45,12 @@ LONGER_MARK = "As [source 1] has it. The rotor has three blades. They turn."
         (GOES_ON, "At rest the pump draws 40 watts.", "At rest the pump draws 40 watts, which is little."),
         (SPLIT, "It runs at 1.", "It runs at 1."),
         (SPLIT, "bar. It runs at 1!", "It runs at 1.5 bar. It runs at 1."),
+        ("It is about 5% of it. Now it is about 5.", "it is about 5.", "Now it is about 5."),
+        (
+            "So go to the expose\u0301. Then go to the expose, too.",
+            "go to the expose.",
+            "Then go to the expose, too.",
+        ),
         (LAID_OUT, "valve is opened by hand or", "The valve\tis \u3000opened by hand \n or by a motor."),
         (MARKED, "rotor has three blades (3).", "The rotor has three blades [3]."),
         (LONGER_MARK, "rotor has three blades. They", "The rotor has three blades. They turn."),
