@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -266,9 +267,16 @@ def serve(
     if store is not None:
         make_store_folder(store)
     with ExitStack() as running:
+        # By itself SIGTERM ends Python at once, and what was started is to end alone, which what hangs does not.
+        running.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _exit))
         sockets = [running.enter_context(one) for one in hold_address(host, port)]
         served = _served_app(settings, corpus or [], store, (vllm, vllm_python), running)
         run_server(served, sockets, ssl_certfile, ssl_keyfile)
+
+
+def _exit(number: int, _: object) -> None:
+    # As a shell tells the end by a signal.
+    sys.exit(128 + number)
 
 
 def _served_app(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
@@ -128,10 +126,8 @@ def run_server(
         server_header=False,
     )
     server = uvicorn.Server(config)
-    # Ctrl-C and SIGTERM, which the server has heeded, are raised once more behind it, and what was started with it
-    # is to be ended all the same; what keeps it from starting ends newer versions of it by an exit of their own.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Ctrl-C, which the server has heeded, is raised once more behind it; so is SIGTERM, which `ragkit serve` makes
+    # an exit. What keeps it from starting ends newer versions of it by an exit of their own.
     with suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets)
     if not server.started:

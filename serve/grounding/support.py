@@ -150,7 +150,8 @@ class Support:
         """
         # Of each unit the wanted words alone: a window's are those of its units together.
         held = [wanted & words for words in self._telling.words[marker]]
-        total = self._telling.weights.total(wanted)
+        weights = self._telling.weights
+        total = weights.total(wanted)
         best, window = -1.0, (0, 0, 0.0)
         for length in range(1, _MOST_UNITS + 1):
             for first in range(len(held) - length + 1):
@@ -158,7 +159,7 @@ class Support:
                     # A shorter window has the same words.
                     continue
                 joined = frozenset().union(*held[first : first + length])
-                coverage = self._telling.weights.total(joined) / total if total else 0.0
+                coverage = weights.total(joined) / total if total else 0.0
                 value = coverage - _UNIT_COST * (length - 1)
                 if value > best:
                     best, window = value, (first, first + length - 1, coverage)

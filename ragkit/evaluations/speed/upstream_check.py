@@ -48,9 +48,9 @@ def measure_upstream(
 ) -> LoadReport:
     """Ask the server at `url` directly, and through `ragkit serve` with the same prompts, in turns.
 
-    Throughput is of clients that ask one question after another. When their first texts come says little: such
-    clients fall into step, and their prompts are read one behind the other or apart from each other. So that is
-    looked at with questions that come at the same times both ways, half as many as are answered.
+    Throughput is of clients that ask one question after another. When their first texts come says little: whether
+    such clients ask together or apart from each other is left to chance. So that is looked at with questions that
+    come at the same times both ways, half as many as are answered.
 
     Retrieval is as good as off: BM25 over a small corpus, without an embedder. The prompts are those that ragkit
     makes of each question; directly they are sent as they are. A server with a prefix cache answers whoever asks

@@ -46,14 +46,19 @@ def test_a_server_that_does_not_start_is_an_error(warm_python: WarmPython) -> No
     assert "no disk" in done.stderr
 
 
-@contextmanager
-def served(folder: Path, warm_python: WarmPython) -> Iterator[tuple[WarmProcess, Path]]:
-    """A server of a corpus, once it answers, and its log."""
+def command_of(folder: Path) -> tuple[list[str], int]:
+    """What serves a corpus, and its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    return ["-m", "ragkit", "serve", "--corpus", str(folder), "--port", str(port)], port
+
+
+@contextmanager
+def served(folder: Path, warm_python: WarmPython) -> Iterator[tuple[WarmProcess, Path]]:
+    """A server of a corpus, once it answers, and its log."""
+    command, port = command_of(folder)
     log = folder.with_suffix(".log")
-    command = ["-m", "ragkit", "serve", "--corpus", str(folder), "--port", str(port)]
 
     def answers() -> bool:
         try:
@@ -96,3 +101,22 @@ def test_sigterm_ends_what_the_server_started_also_where_that_hangs(
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
         assert not Path(f"/proc/{embedding}").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_sigterm_ends_a_server_that_waits_for_a_model_that_does_not_load(
+    tmp_path: Path, warm_python: WarmPython
+) -> None:
+    folder = tmp_path / "papers"
+    with Corpus.open(folder) as corpus:
+        corpus.add([TextRecord("a", "The crane was greased.")])
+    command, _ = command_of(folder)
+    log = tmp_path / "log.txt"
+    with log.open("wb") as out, warm_python.start(command, libraries=SERVER, error=out) as process:
+        wait_until(lambda: children("embedding_worker", process.pid), 250, lambda: log.read_text("utf-8"))
+        (embedding,) = children("embedding_worker", process.pid)
+        os.kill(embedding, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+        assert not Path(f"/proc/{embedding}").exists()
+    assert "Traceback" not in log.read_text("utf-8")
