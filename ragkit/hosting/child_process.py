@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 Message = dict[str, Any]
 _AUTOGROUP = Path("/proc/self/autogroup")
+_TRIES = 20
 
 
 def own_channels() -> tuple[BinaryIO, BinaryIO]:
@@ -62,10 +64,21 @@ def give_way(nice: int) -> None:
     """
     os.nice(nice)
     if os.getsid(0) == os.getpid():
-        # There is no such file where the kernel makes no groups, and then `nice` is enough; elsewhere it may be
-        # read-only, or have been written to by another process a moment before.
-        with suppress(OSError):
+        _give_way_as_session(nice)
+
+
+def _give_way_as_session(nice: int) -> None:
+    for _ in range(_TRIES):
+        try:
             _AUTOGROUP.write_text(str(nice), "ascii")
+        except BlockingIOError:
+            # Of all that are not an administrator's, Linux takes one such write in a tenth of a second.
+            time.sleep(0.11)
+        except OSError:
+            # No such file, or nothing that may be written: sessions have no shares here, and `nice` is enough.
+            return
+        else:
+            return
 
 
 def tell(outgoing: BinaryIO, message: Message, content: bytes = b"") -> None:
