@@ -18,6 +18,7 @@ class ServeConfig(BaseModel):
     max_concurrent: asking requests that are worked on at a time; max_queue: that wait, each at most
     queue_timeout_s; whoever comes beyond that is told to come back later.
     request_timeout_s: from a request to the end of its reply.
+    shutdown_timeout_s: how long the requests under way have to be answered once the server is told to end.
     max_body_mb: of a request that is no upload, in millions of bytes.
     cors_origins: pages of these origins may call the server from a browser; "*" stands for all.
     image_hosts: image_url may name images on these hosts ("img.example.org", or with a port), which must have
@@ -43,6 +44,7 @@ class ServeConfig(BaseModel):
     max_queue: int = Field(default=64, ge=0)
     queue_timeout_s: float = Field(default=30, gt=0)
     request_timeout_s: float = Field(default=600, gt=0)
+    shutdown_timeout_s: float = Field(default=30, ge=0)
     max_body_mb: float = Field(default=64, gt=0)
     cors_origins: tuple[str, ...] = ()
     image_hosts: tuple[str, ...] = ()

@@ -76,6 +76,10 @@ class EmbeddingProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they do. Whoever waits for them, and whoever asks, gets a RagkitError."""
         with self._lock:
             self._is_closed = True
             made = list(self._made.values())

@@ -28,6 +28,7 @@ from ragkit.serve.chat.chat_routes import add_chat_routes
 from ragkit.serve.guards.access_log import start_logging
 from ragkit.serve.guards.guards import Guards
 from ragkit.serve.guards.head_limit import head_limited_protocol
+from ragkit.serve.guards.server_end import ServerEnd
 from ragkit.serve.pages.page_routes import add_page_routes
 from ragkit.serve.pages.web_routes import add_web_routes
 from ragkit.serve.responses.responses_routes import add_responses_routes
@@ -36,10 +37,13 @@ from ragkit.serve_config import ServeConfig
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from uvicorn import Config, Server
 
 # Longer than proxies keep an idle connection: one that closes first can lose a request that is on its way.
 _KEEP_ALIVE_S = 75
 _SWITCH_S = 0.001
+# For clients to take what they are told when the time of a server that ends is over.
+_TAKE_S = 2.0
 _ROUTES = (
     add_chat_routes,
     add_responses_routes,
@@ -62,11 +66,12 @@ def create_app(
     settings: ServeConfig | None = None,
     upstreams: Sequence[Upstream] = (),
     stores: ServerStores | None = None,
+    end: ServerEnd | None = None,
 ) -> FastAPI:
     """An ASGI application that answers from the corpora of `library`.
 
     sampling: what holds where a request does not say otherwise. upstreams: what /ready asks after.
-    stores: files and vector stores, indexed for as long as the application runs.
+    stores: files and vector stores, indexed for as long as the application runs. end: that of `run_server`.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
@@ -87,7 +92,7 @@ def create_app(
 
     app = FastAPI(title="ragkit", docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = settings or ServeConfig()
-    guards = Guards(settings)
+    guards = Guards(settings, end or ServerEnd())
     shown = guards.library(library)
     parts = ServerParts(
         shown, sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams, stores=stores
@@ -100,9 +105,15 @@ def create_app(
 
 
 def run_server(
-    app: FastAPI, sockets: list[socket.socket], ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None
+    app: FastAPI,
+    sockets: list[socket.socket],
+    ssl_certfile: Path | None = None,
+    ssl_keyfile: Path | None = None,
+    end: ServerEnd | None = None,
 ) -> None:
     """Serve on bound sockets until interrupted; with a certificate over TLS. It logs JSON lines to stderr.
+
+    end: what the application was made with.
 
     Raises:
         RagkitError: it did not start; the log says why.
@@ -114,21 +125,36 @@ def run_server(
     # through them all, and nobody is answered meanwhile.
     gc.collect()
     gc.freeze()
-    uvicorn = require("uvicorn")
-    config = uvicorn.Config(
+    config = require("uvicorn").Config(
         app,
         http=head_limited_protocol(),
         timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=None if end is None else end.seconds + _TAKE_S,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         log_config=None,
         access_log=False,
         server_header=False,
     )
-    server = uvicorn.Server(config)
+    server = _server_of(config, end or ServerEnd())
     # Ctrl-C, which the server has heeded, is raised once more behind it; so is SIGTERM, which `ragkit serve` makes
     # an exit. What keeps it from starting ends newer versions of it by an exit of their own.
     with suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets)
     if not server.started:
         raise RagkitError("the server did not start; its log says why")
+
+
+def _server_of(config: Config, end: ServerEnd) -> Server:
+    base: type[Server] = require("uvicorn").Server
+
+    async def shutdown(self: Server, sockets: list[socket.socket] | None = None) -> None:
+        end.begin()
+        try:
+            # It waits for requests under way, unless it is told to end once more.
+            await base.shutdown(self, sockets)
+        finally:
+            end.finish()
+
+    made: Server = type("HeedingServer", (base,), {"shutdown": shutdown})(config)
+    return made

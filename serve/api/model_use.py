@@ -30,4 +30,6 @@ class ModelUse:
             except asyncio.CancelledError:
                 # The thread cannot be stopped; the next call must not begin beside it.
                 await asyncio.wait({work})
+                # Or its error, which nobody is told any more, would be logged as one that was overlooked.
+                work.exception()
                 raise

@@ -21,6 +21,7 @@ from ragkit.serve.guards.observation import ObservationMiddleware
 from ragkit.serve.guards.observed_library import ObservedLibrary
 from ragkit.serve.guards.request_id import RequestIdMiddleware
 from ragkit.serve.guards.security_headers import SecurityHeadersMiddleware
+from ragkit.serve.guards.server_end import ServerEnd
 from ragkit.serve.guards.time_limit import TimeLimitMiddleware
 from ragkit.serve.guards.tracing import make_tracer
 from ragkit.serve.pages.link_secret import link_secret
@@ -38,15 +39,15 @@ _READABLE_ELSEWHERE = ("x-request-id", "retry-after")
 class Guards:
     """Keys, limits and figures of one application.
 
-    signer: of links to pages; None without API keys.
+    end: when its server is told to end. signer: of links to pages; None without API keys.
 
     Raises:
         ConfigError: the file of API keys, or that of the links' secret, cannot be read.
         MissingExtraError: traces are wanted, and the extra `otel` is not installed.
     """
 
-    def __init__(self, settings: ServeConfig) -> None:
-        self._settings = settings
+    def __init__(self, settings: ServeConfig, end: ServerEnd) -> None:
+        self._settings, self._end = settings, end
         self._keys = ApiKeys(Path(settings.api_keys_file)) if settings.api_keys_file else None
         self.signer = (
             LinkSigner(link_secret(settings.link_secret_file), settings.link_hours) if self._keys else None
@@ -68,7 +69,9 @@ class Guards:
             app.add_middleware(ImageFetchMiddleware, fetcher=ImageFetcher(settings.image_hosts))
         app.add_middleware(AdmissionMiddleware, admission=self.admission)
         app.add_middleware(BodyLimitMiddleware, max_mb=settings.max_body_mb, uploads=_UPLOADS)
-        app.add_middleware(TimeLimitMiddleware, seconds=settings.request_timeout_s, uploads=_UPLOADS)
+        app.add_middleware(
+            TimeLimitMiddleware, seconds=settings.request_timeout_s, uploads=_UPLOADS, end=self._end
+        )
         if self._keys is not None and self.signer is not None:
             app.add_middleware(
                 KeyCheckMiddleware, keys=self._keys, signer=self.signer, open_metrics=settings.open_metrics

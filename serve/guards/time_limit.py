@@ -11,6 +11,7 @@ from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.guards.body_limit import is_upload
 from ragkit.serve.guards.problem_reply import send_problem
 from ragkit.serve.guards.request_record import current_record
+from ragkit.serve.guards.server_end import ServerEnd
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,33 +22,33 @@ _log = logging.getLogger("ragkit.serve")
 class TimeLimitMiddleware:
     """Gives up a request after so many seconds: with 504, or with an error event where a stream has begun.
 
-    uploads: paths where multipart bodies may take as long as their senders need.
+    uploads: paths where multipart bodies may take as long as their senders need. end: with 503, what takes longer
+    than the server has when it is told to end.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, uploads: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, uploads: tuple[str, ...], end: ServerEnd) -> None:
         self._app = app
         self._seconds = seconds
         self._uploads = uploads
+        self._server_end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_upload(scope, self._uploads):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         reply = _Reply(send)
         try:
-            async with asyncio.timeout(self._seconds) as limit:
-                await self._app(scope, receive, reply)
+            async with asyncio.timeout(None if is_upload(scope, self._uploads) else self._seconds) as limit:
+                with self._server_end.heeded(limit):
+                    await self._app(scope, receive, reply)
         except TimeoutError:
             if not limit.expired():
                 raise
-            await self._end(reply, send)
+            await self._end(reply, send, self._problem(limit))
 
-    async def _end(self, reply: _Reply, send: Send) -> None:
+    async def _end(self, reply: _Reply, send: Send, problem: HttpProblem) -> None:
         record = current_record()
-        _log.error("%s: given up after %g s", record.request_id if record else "a request", self._seconds)
-        problem = HttpProblem(
-            504, f"the answer took more than {self._seconds:g} s", "server_error", code="request_timeout"
-        )
+        _log.error("%s was given up: %s", record.request_id if record else "a request", problem.message)
         if not reply.begun:
             await send_problem(send, problem)
         elif reply.is_stream and not reply.ended:
@@ -56,6 +57,18 @@ class TimeLimitMiddleware:
         elif not reply.ended:
             # Half of a reply cannot be mended; that the connection breaks says so.
             raise ConnectionAbortedError(problem.message)
+
+    def _problem(self, limit: asyncio.Timeout) -> HttpProblem:
+        if self._server_end.ended(limit):
+            return HttpProblem(
+                503,
+                f"the server ends, and the answer was not there within {self._server_end.seconds:g} s",
+                "server_error",
+                code="server_ending",
+            )
+        return HttpProblem(
+            504, f"the answer took more than {self._seconds:g} s", "server_error", code="request_timeout"
+        )
 
 
 class _Reply:
