@@ -20,11 +20,7 @@ from ragkit.config import Config, load_config
 from ragkit.errors import ConfigError, FilterError, RagkitError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from ragkit.assemble import EmbedderFactory
     from ragkit.corpus import Corpus
-    from ragkit.serve.guards.server_end import ServerEnd
 
 app = typer.Typer(
     add_completion=False,
@@ -257,10 +253,9 @@ def serve(
 
     Give at least one --corpus, or a --store.
     """
-    from ragkit.hosting.process_embedder import EmbeddingProcesses
+    from ragkit.hosting.served_app import served_app
     from ragkit.hosting.start_checks import check_certificate, check_settings, hold_address
     from ragkit.serve.api.app import run_server
-    from ragkit.serve.guards.server_end import ServerEnd
     from ragkit.serve.stores.state import make_store_folder
 
     if not corpus and store is None:
@@ -274,67 +269,13 @@ def serve(
         # By itself SIGTERM ends Python at once, and what was started is to end alone, which what hangs does not.
         running.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _exit))
         sockets = [running.enter_context(one) for one in hold_address(host, port)]
-        embedding = running.enter_context(EmbeddingProcesses())
-        end = ServerEnd(settings.serve.shutdown_timeout_s, embedding.close)
-        served = _served_app(settings, corpus or [], store, (vllm, vllm_python), embedding.make, end, running)
-        run_server(served, sockets, ssl_certfile, ssl_keyfile, end)
+        served = running.enter_context(served_app(settings, corpus or [], store, (vllm, vllm_python)))
+        run_server(served.app, sockets, ssl_certfile, ssl_keyfile, served.end)
 
 
 def _exit(number: int, _: object) -> None:
     # As a shell tells the end by a signal.
     sys.exit(128 + number)
-
-
-def _served_app(
-    settings: Config,
-    folders: list[Path],
-    store: Path | None,
-    vllm: tuple[str, str],
-    make_embedder: EmbedderFactory,
-    end: ServerEnd,
-    running: ExitStack,
-) -> FastAPI:
-    """The application over these corpora and the store, with models loaded. vllm: model and its Python.
-
-    running: closes what was started.
-    """
-    from ragkit.corpus import Corpus
-    from ragkit.devices import share_cores
-    from ragkit.hosting.drawing_pool import DrawingPool
-    from ragkit.hosting.library import FolderLibrary
-    from ragkit.hosting.search_batches import NUM_WORKERS
-    from ragkit.hosting.served_engine import served_engine
-    from ragkit.hosting.served_stores import served_stores
-    from ragkit.records import Sampling
-    from ragkit.serve.api.app import create_app
-
-    answering = running.enter_context(served_engine(settings, *vllm))
-    drawing = running.enter_context(DrawingPool.of(settings.serve))
-    opened = [
-        Corpus.open(
-            folder,
-            config=answering.config,
-            engine=answering.engine,
-            create=False,
-            redraw=drawing.draw,
-            make_embedder=make_embedder,
-        )
-        for folder in folders
-    ]
-    for one in opened:
-        one.load()
-    stores = None if store is None else served_stores(store, answering, drawing.draw, make_embedder)
-    kept = None if stores is None else running.enter_context(stores)
-    share_cores(NUM_WORKERS)
-    generation = (opened[0].config if opened else answering.config).generation
-    return create_app(
-        FolderLibrary(opened, kept.corpora if kept else None),
-        Sampling(generation.max_tokens, generation.temperature),
-        settings.serve,
-        answering.upstreams,
-        kept.stores if kept else None,
-        end,
-    )
 
 
 @app.command()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ragkit import cli
 from ragkit.config import Config
 from ragkit.corpus import Corpus
+from ragkit.hosting import served_app as served
 from ragkit.hosting.process_embedder import WORKER, ProcessEmbedder
 from ragkit.records import TextRecord
-from ragkit.serve.api import app as served
 from tests.processes import children, wait_until
 
 
@@ -26,9 +24,8 @@ def test_corpora_and_stores_of_the_same_settings_share_one_process_that_embeds(
     libraries: list[Any] = []
     monkeypatch.setattr(served, "create_app", lambda library, *_: libraries.append(library))
     # The test's own threads keep their cores.
-    monkeypatch.setattr("ragkit.devices.share_cores", lambda _: None)
-    with ExitStack() as running:
-        cli._served_app(Config(), [tmp_path / "papers"], tmp_path / "store", ("", ""), running)
+    monkeypatch.setattr(served, "share_cores", lambda _: None)
+    with served.served_app(Config(), [tmp_path / "papers"], tmp_path / "store"):
         (library,) = libraries
         embedder = library.corpus("papers").embedder
         assert isinstance(embedder, ProcessEmbedder)

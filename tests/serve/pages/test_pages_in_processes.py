@@ -12,9 +12,9 @@ import openai
 from PIL import Image
 
 from ragkit import Corpus
-from ragkit.cli import _served_app
 from ragkit.config import parse_config
 from ragkit.files import sha256_of
+from ragkit.hosting.served_app import served_app
 from ragkit.indexers.page_images import Drawing
 from tests.endless_pdf import make_forms_pdf
 from tests.fakes import ThumbnailEmbedder
@@ -38,8 +38,8 @@ def test_ragkit_serve_draws_pages_of_corpora_and_stores_within_limits(tmp_path: 
         expected = drawn.load()
     assert children(WORKER, os.getpid()) == []
     with ExitStack() as stack:
-        app = _served_app(config, [tmp_path / "port"], tmp_path / "store", ("", ""), stack)
-        url = stack.enter_context(running(app))
+        served = stack.enter_context(served_app(config, [tmp_path / "port"], tmp_path / "store"))
+        url = stack.enter_context(running(served.app))
         client = stack.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0))
         web = stack.enter_context(httpx.Client(base_url=f"{url}/v1/ragkit/pages/", timeout=60))
         for name, document in (("port", "small.pdf"), (store_of(client, small), "small.pdf")):
