@@ -25,6 +25,10 @@ _MOST_CHARACTERS = 4000
 _MOST_MARKS = 40
 _MOST_LOOKED_THROUGH = 40_000
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
+_WORD = re.compile(r"[^\W_]")
+_ANNOUNCING = re.compile(
+    r"\b(?:sources?|references?|citations?|see|cf|quellen?|siehe|vgl|fuentes?|fonti?)\b\s*[.:]?", re.IGNORECASE
+)
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
 )
@@ -107,7 +111,12 @@ class Citer:
         if evidence and not relevant:
             return CitedText(text, (), is_backed=False)
         if marks_in(text):
-            return self._of_marks(text, self._quote)
+            # Marks alone say nothing that a source could back.
+            return (
+                self._of_marks(text, self._quote)
+                if _says_something(text)
+                else CitedText(text, (), is_backed=False)
+            )
         if relevant:
             quotes = [self._quote(line.text, line.marker) for line in relevant]
             return self._behind(text, quotes, _EVIDENCE_NOTE)
@@ -259,11 +268,17 @@ def _sentences_with_marks(text: str) -> list[Span]:
     spans: list[Span] = []
     for left, right in pairwise(cuts):
         for start, end in sentence_spans(text[left:right]):
-            if spans and not without_marks(text[left + start : left + end]).strip():
-                spans[-1] = (spans[-1][0], left + end)
-            else:
+            piece = text[left + start : left + end]
+            if _says_something(piece) or (marks_in(piece) and not spans):
                 spans.append((left + start, left + end))
+            elif marks_in(piece):
+                spans[-1] = (spans[-1][0], left + end)
     return spans
+
+
+def _says_something(piece: str) -> bool:
+    """Whether there is more than marks, what stands around them, and a word that announces them."""
+    return _WORD.search(_ANNOUNCING.sub("", without_marks(piece))) is not None
 
 
 def _insert_marks(text: str, spans: Sequence[Span], quotes: Sequence[Quote | None], pages: _Pages) -> CitedText:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -56,17 +57,24 @@ class _Scale:
     discrimination: float
 
 
+# To try a model takes as long as to embed a long passage.
+_SCALES: WeakKeyDictionary[Embedder, dict[str, _Scale]] = WeakKeyDictionary()
+
+
 class Similarity:
     """Compares texts by an embedder: 0 as unrelated texts, 1 as a question and its answer.
 
     Languages are named as by `ContentWords`. Some models give unrelated texts a cosine of 0.7, and
     one trained on English finds any two Chinese texts alike; so each model is tried once on a few
     known pairs a language, and is not trusted where it cannot tell the pairs from the rest.
+
+    remembers: whether the vectors of sentences and units are kept, for as long as this is.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, *, remembers: bool = False) -> None:
         self._embedder = embedder
-        self._scales: dict[str, _Scale] = {}
+        self._scales = _SCALES.setdefault(embedder, {})
+        self._kept: dict[str, FloatArray] | None = {} if remembers else None
 
     def is_trusted(self, language: str) -> bool:
         """Whether unrelated texts of the language lie 4 standard deviations below related ones."""
@@ -79,6 +87,10 @@ class Similarity:
     def of_sentence(self, sentence: str, units: Sequence[Unit], language: str) -> FloatArray:
         """float32 (len(units),): how near each unit is to the sentence."""
         return self._scaled(self._sentences([sentence]), self._units(units), language)
+
+    def read(self, sentences: Sequence[str], units: Sequence[Unit]) -> None:
+        """Embed them together, which is faster than one by one, for one that remembers."""
+        self._rows([*map(_alone, sentences), *map(_with_heads, units)])
 
     def _scale(self, language: str) -> _Scale:
         kind = language if language in _PAIRS else "other"
@@ -101,12 +113,27 @@ class Similarity:
         return _unit_rows(self._embedder.embed_queries(texts))
 
     def _sentences(self, texts: Sequence[str]) -> FloatArray:
-        passages = [Passage(-1, "", 1, 0, len(text), text) for text in texts]
-        return _unit_rows(self._embedder.embed_passages(passages))
+        return self._rows([_alone(text) for text in texts])
 
     def _units(self, units: Sequence[Unit]) -> FloatArray:
-        passages = [replace(unit.source.hit.passage, text=unit.full_text) for unit in units]
-        return _unit_rows(self._embedder.embed_passages(passages))
+        return self._rows([_with_heads(unit) for unit in units])
+
+    def _rows(self, passages: Sequence[Passage]) -> FloatArray:
+        kept = self._kept
+        if kept is None:
+            return _unit_rows(self._embedder.embed_passages(passages))
+        new = {passage.titled_text: passage for passage in passages if passage.titled_text not in kept}
+        if new:
+            kept.update(zip(new, _unit_rows(self._embedder.embed_passages(list(new.values()))), strict=True))
+        return np.stack([kept[passage.titled_text] for passage in passages])
+
+
+def _alone(text: str) -> Passage:
+    return Passage(-1, "", 1, 0, len(text), text)
+
+
+def _with_heads(unit: Unit) -> Passage:
+    return replace(unit.source.hit.passage, text=unit.full_text)
 
 
 def _unit_rows(vectors: FloatArray) -> FloatArray:

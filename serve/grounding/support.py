@@ -21,6 +21,10 @@ from ragkit.serve.grounding.units import Unit, one_line, units_of
 # Calibrated on questions joined with right and wrong answers; see tests/serve/test_calibration.py.
 MIN_COVERAGE = 0.5
 MIN_SIMILARITY = 0.75
+# What is nearer to what has nothing to do with the sentence than to what has is not shown as its source.
+_LEAST_NEAR = 0.5
+# Each has the embedder read a sentence, and questions wait for it.
+_MOST_NEAREST = 64
 # Another sentence is quoted too where it adds this much of the sentence's words.
 _UNIT_COST = 0.12
 _MOST_UNITS = 3
@@ -55,16 +59,21 @@ class Support:
         self._sources = {source.marker: source for source in sources}
         self._embedder = embedder
         self._told: _Telling | None = None
+        self._near: dict[tuple[str, int], Quote] = {}
+        self._held: dict[tuple[str, int], Quote | None] = {}
+        self._lines: dict[int, list[str]] = {}
+        self._shown: dict[int, str] = {}
 
     def quote(self, sentence: str, marker: int, before: int | None = None) -> Quote:
         """Where one source has the sentence word for word, else its units in a row that hold most of it.
 
-        Where no unit holds any of it the nearest one, by the embedder; the whole passage where there is none.
+        Where no unit holds any of it the nearest one, by the embedder; the whole passage where none is near, and
+        of all but the first `_MOST_NEAREST` such sentences.
         before: as of `word_for_word`.
         """
         return (
             self.word_for_word(sentence, marker, before)
-            or self._held(sentence, marker)
+            or self._most_of(sentence, marker)
             or self._nearest(sentence, marker)
         )
 
@@ -77,11 +86,11 @@ class Support:
         """
         units, source = self._units[marker], self._sources[marker]
         said = one_line(sentence)
-        if same := [unit for unit in units if defuse_marks(one_line(unit.text)) == said]:
+        if same := [unit for unit, line in zip(units, self._lines_of(marker), strict=True) if line == said]:
             above = [unit for unit in same if before is not None and unit.end <= before]
             unit = above[-1] if above else same[0]
             return Quote(source, unit.start, unit.end)
-        place = _place_of(said, source.hit.passage.text)
+        place = _place_of(said, source.hit.passage.text, self._shown_of(marker))
         if place is None:
             return None
         inside = [unit for unit in units if unit.end > place[0] and unit.start < place[1]]
@@ -103,10 +112,24 @@ class Support:
         the language, sentence and place are at least `MIN_SIMILARITY` near.
         """
         places = [self._best_place(sentence) for sentence in sentences]
+        placed = [(sentence, place) for sentence, place in zip(sentences, places, strict=True) if place]
+        if placed and self._similarity is not None:
+            self._similarity.read([sentence for sentence, _ in placed], [_as_unit(place) for _, place in placed])
         return [
             place if place is not None and self._is_near(sentence, place) else None
             for sentence, place in zip(sentences, places, strict=True)
         ]
+
+    # An answer may have thousands of sentences with marks of the same source.
+    def _lines_of(self, marker: int) -> list[str]:
+        if marker not in self._lines:
+            self._lines[marker] = [defuse_marks(one_line(unit.text)) for unit in self._units[marker]]
+        return self._lines[marker]
+
+    def _shown_of(self, marker: int) -> str:
+        if marker not in self._shown:
+            self._shown[marker] = _shown(self._sources[marker].hit.passage.text)
+        return self._shown[marker]
 
     @property
     def _telling(self) -> _Telling:
@@ -117,14 +140,18 @@ class Support:
 
     @cached_property
     def _similarity(self) -> Similarity | None:
-        similarity = Similarity(self._embedder) if self._embedder is not None else None
+        similarity = Similarity(self._embedder, remembers=True) if self._embedder is not None else None
         return similarity if similarity is None or similarity.is_trusted(self._telling.content.language) else None
 
-    def _held(self, sentence: str, marker: int) -> Quote | None:
+    def _most_of(self, sentence: str, marker: int) -> Quote | None:
         """The units of one source that hold most of the sentence's words; None where none holds any."""
-        first, last, coverage = self._best_window(self._telling.content.of(sentence), marker)
-        units = self._units[marker]
-        return Quote(self._sources[marker], units[first].start, units[last].end) if coverage else None
+        key = (sentence, marker)
+        if key not in self._held:
+            first, last, coverage = self._best_window(self._telling.content.of(sentence), marker)
+            units = self._units[marker]
+            quote = Quote(self._sources[marker], units[first].start, units[last].end) if coverage else None
+            self._held[key] = quote
+        return self._held[key]
 
     def _best_place(self, sentence: str) -> Quote | None:
         wanted = self._telling.content.of(sentence)
@@ -166,20 +193,30 @@ class Support:
         return window
 
     def _nearest(self, sentence: str, marker: int) -> Quote:
+        key = (sentence, marker)
+        if key not in self._near:
+            self._near[key] = self._nearest_of(sentence, marker)
+        return self._near[key]
+
+    def _nearest_of(self, sentence: str, marker: int) -> Quote:
         units, source = self._units[marker], self._sources[marker]
-        if self._similarity is None or not units:
-            return Quote(source, 0, len(source.hit.passage.text))
-        near = self._similarity.of_sentence(sentence, units, self._telling.content.language)
-        nearest = units[int(np.argmax(near))]
-        return Quote(source, nearest.start, nearest.end)
+        if units and len(self._near) < _MOST_NEAREST and self._similarity is not None:
+            near = self._similarity.of_sentence(sentence, units, self._telling.content.language)
+            best = int(np.argmax(near))
+            if near[best] >= _LEAST_NEAR:
+                return Quote(source, units[best].start, units[best].end)
+        return Quote(source, 0, len(source.hit.passage.text))
 
     def _is_near(self, sentence: str, quote: Quote) -> bool:
         if self._similarity is None:
             return True
-        text = quote.source.hit.passage.text[quote.start : quote.end]
-        place = Unit(quote.source, quote.start, quote.end, text)
-        near = self._similarity.of_sentence(sentence, [place], self._telling.content.language)
+        near = self._similarity.of_sentence(sentence, [_as_unit(quote)], self._telling.content.language)
         return bool(near[0] >= MIN_SIMILARITY)
+
+
+def _as_unit(quote: Quote) -> Unit:
+    text = quote.source.hit.passage.text[quote.start : quote.end]
+    return Unit(quote.source, quote.start, quote.end, text)
 
 
 class _Telling:
@@ -194,13 +231,15 @@ class _Telling:
         return self.content.of(f"{unit.source.hit.passage.title} {unit.full_text}")
 
 
-def _place_of(said: str, text: str) -> Span | None:
-    """Where a text first has all that is said, as of `Support.word_for_word`. said: on one line."""
+def _place_of(said: str, text: str, shown: str) -> Span | None:
+    """Where a text first has all that is said, as of `Support.word_for_word`. said: on one line.
+
+    shown: `_shown` of the text.
+    """
     bare = said.rstrip(_CLOSING)
     count = bare.count(" ") + 1
     if count < _FEWEST_IN_A_ROW:
         return None
-    shown = _shown(text)
     at = shown.find(f" {bare}")
     while at >= 0 and not _is_end_of_word(shown, at + 1 + len(bare)):
         at = shown.find(f" {bare}", at + 1)

@@ -65,6 +65,33 @@ def test_marks_on_a_line_of_their_own_belong_to_the_sentence_before() -> None:
 
 
 @pytest.mark.parametrize(
+    "marks",
+    [
+        " [1].",
+        " ([1])",
+        " [1], [1].",
+        " **[1]**",
+        " _[1]_",
+        "\n\n- [1]",
+        "\n\nSources: [1]",
+        " [1];",
+        " —[1]",
+        " (see [1])",
+    ],
+)
+def test_marks_belong_to_the_sentence_before_whatever_stands_around_them(marks: str) -> None:
+    text = f"Lake Ohm lies in the north. It is 41 metres deep.{marks}"
+    cited = cite(text, SOURCES, two_page_store())
+    assert {(c.start, c.end, c.quote) for c in cited.citations} == {(28, len(text), "It is 41 metres deep.")}
+
+
+@pytest.mark.parametrize("text", ["[1]", "- [1], [2].", "Sources: [1][2]"])
+def test_marks_alone_are_backed_by_nothing(text: str) -> None:
+    cited = cite(text, SOURCES, two_page_store())
+    assert (cited.citations, cited.is_backed) == ((), False)
+
+
+@pytest.mark.parametrize(
     "second",
     ["pike and perch live in it. [1]", "Clara Venn designed it for the people of the northern town [2]"],
 )

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from ragkit.records import FloatArray
 from ragkit.serve.grounding.content_words import ContentWords
+from ragkit.serve.grounding.similarity import _PAIRS
 from ragkit.serve.grounding.support import Quote, Support
+from tests.serve.grounding.test_similarity import PlannedEmbedder
 from tests.serve.house import BRIDGE, LAKE, make_source
 
 SOURCES = (make_source(1, LAKE), make_source(2, BRIDGE))
@@ -123,3 +128,44 @@ def test_sentences_are_attributed_to_what_supports_them() -> None:
     found = Support(SOURCES).attribute(sentences)
     assert [quote and quote.source.marker for quote in found] == [1, 2, None, None, None]
     assert text_of(found[0]) == "Lake Ohm lies in the north. It is 41 metres deep."
+
+
+class CountingEmbedder(PlannedEmbedder):
+    """Counts the texts that it reads."""
+
+    num_read = 0
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        self.num_read += len(texts)
+        return super().embed_queries(texts)
+
+
+def test_many_sentences_that_share_no_word_have_the_embedder_read_few() -> None:
+    embedder = CountingEmbedder(0.0)
+    support = Support(SOURCES, embedder)
+    first = support.quote("Zebras graze.", 1)
+    # The sixteen texts by which the model is tried, the sentence, and the source's.
+    read = embedder.num_read
+    assert support.quote("Zebras graze.", 1, 7) == first
+    assert embedder.num_read == read
+    for number in range(300):
+        support.quote(f"Zebras{number} graze.", 1)
+    assert embedder.num_read <= read + 64
+    assert text_of(support.quote("Zebras300 graze.", 1)) == LAKE
+
+
+def test_a_model_is_tried_once() -> None:
+    embedder = CountingEmbedder(0.0)
+    for expected in (2 * len(_PAIRS["english"]), 0):
+        before = embedder.num_read
+        assert Support(SOURCES, embedder)._similarity is not None
+        assert embedder.num_read - before == expected
+
+
+def test_a_sentence_that_no_unit_is_near_to_quotes_the_passage() -> None:
+    (_, lake), (_, contract), (_, vaccine), *_ = _PAIRS["english"]
+    source = make_source(1, f"{lake} {contract}")
+    assert text_of(Support([source], PlannedEmbedder(0.0)).quote(vaccine, 1)) == source.hit.passage.text
+    source = make_source(1, f"{lake} Storks fly.")
+    # Texts that it does not know are alike to it.
+    assert text_of(Support([source], PlannedEmbedder(0.0)).quote("Zebras graze.", 1)) == "Storks fly."
