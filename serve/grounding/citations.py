@@ -10,7 +10,7 @@ from itertools import pairwise
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import Box, Citation, Page, Passage, Source
 from ragkit.sentences import Span, sentence_spans
-from ragkit.serve.grounding.marks import marks_in, without_marks
+from ragkit.serve.grounding.marks import code_blocks, hide_code, marks_in, show_code, without_marks
 from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
@@ -110,7 +110,7 @@ class Citer:
         relevant = [line for line in evidence if line.is_relevant]
         if evidence and not relevant:
             return CitedText(text, (), is_backed=False)
-        if marks_in(text):
+        if self._marks_in(hide_code(text)):
             # Marks alone say nothing that a source could back.
             return (
                 self._of_marks(text, self._quote)
@@ -132,7 +132,7 @@ class Citer:
         sources have word for word: others take time, or need the embedder."""
         if not self._is_ready or len(text) > _MOST_CHARACTERS:
             return None
-        times = {marker: text.count(f"[{marker}]") for marker in marks_in(text)}
+        times = {marker: text.count(f"[{marker}]") for marker in self._marks_in(hide_code(text))}
         looked = sum(count * len(self._known[marker].hit.passage.text) for marker, count in times.items())
         if not times or sum(times.values()) > _MOST_MARKS or looked > _MOST_LOOKED_THROUGH:
             return None
@@ -155,22 +155,33 @@ class Citer:
         return quote
 
     def _of_marks(self, text: str, find: Callable[[str, int, int | None], Quote]) -> CitedText:
+        bare = hide_code(text)
         marked = [
-            (span, marker) for span in _sentences_with_marks(text) for marker in marks_in(text[slice(*span)])
+            (span, marker) for span in _sentences_with_marks(bare) for marker in self._marks_in(bare[slice(*span)])
         ]
         quotes: list[Quote] = []
         below: dict[int, int] = {}
         # From the last to the first: a line that heads others stands above them in the source too.
         for span, marker in reversed(marked):
-            quotes.append(find(without_marks(text[slice(*span)]), marker, below.get(marker)))
+            quotes.append(find(show_code(without_marks(bare[slice(*span)])), marker, below.get(marker)))
             below[marker] = quotes[-1].start
         citations = tuple(
             self._pages.citation(quote, *span) for (span, _), quote in zip(marked, reversed(quotes), strict=True)
         )
         return CitedText(text, citations, is_backed=bool(citations))
 
+    def _marks_in(self, text: str) -> list[int]:
+        # Where something went between two runs of backticks, what was code may be none any more.
+        return [marker for marker in marks_in(text) if marker in self._known]
+
     def _of_sentences(self, text: str) -> CitedText:
-        spans = sentence_spans(text)
+        blocks = code_blocks(text)
+        # A mark in code would be a part of it.
+        spans = [
+            (start, end)
+            for start, end in sentence_spans(text)
+            if not any(start < last and first < end for first, last in blocks)
+        ]
         quotes = self._support.attribute([text[start:end] for start, end in spans])
         return _insert_marks(text, spans, quotes, self._pages)
 

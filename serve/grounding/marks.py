@@ -3,16 +3,59 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
-_NUMBERS = r"\d{1,3}(?:\s?[,;–-]\s?\d{1,3}){0,15}"
-_MARK = re.compile(rf"[\[【]\s?(?:\^|sources?\s)?({_NUMBERS})\s?[\]】]", re.IGNORECASE)
+from ragkit.sentences import Span
+
+_OPEN, _CLOSE = r"[\[【［]", r"[\]】］]"
+_LABEL = r"(?:\^|#|(?:sources?|docs?|documents?)\s?[:#]?\s?)"
+_ONE = rf"{_LABEL}?\d{{1,3}}"
+_NUMBERS = rf"{_ONE}(?:\s?(?:[,;–-]|&|\band\b)\s?{_ONE}){{0,15}}"
+# Behind a dagger some models write what kind of thing the source is.
+_KIND = rf"†[^{_CLOSE[1:-1]}\n]{{0,40}}"
+_MARK = re.compile(rf"{_OPEN}\s?({_NUMBERS})\s?(?:{_KIND})?{_CLOSE}", re.IGNORECASE)
+_WORD_BEGUN = r"(?:s(?:o(?:u(?:r(?:c(?:es?)?)?)?)?)?|d(?:o(?:c(?:s|u(?:m(?:e(?:n(?:ts?)?)?)?)?)?)?)?)\s?[:#]?"
 # The beginning of what may become a mark with the next piece of a stream.
-_UNFINISHED = re.compile(r"[\[【]\s?(?:\^|s[a-z]{0,6}\s?)?[\d\s,;–-]{0,110}\Z", re.IGNORECASE)
-_BRACKET = re.compile(r"[\[【]")
+_UNFINISHED = re.compile(
+    rf"{_OPEN}\s?(?:[\^#]?|{_WORD_BEGUN}\s?|{_LABEL}?\d(?:[\s\d,;–&#:^-]|(?<=[\s,;])(?:{_WORD_BEGUN}|an?d?)){{0,110}}"
+    rf"(?:{_KIND})?)\Z",
+    re.IGNORECASE,
+)
+# What may be code, and where a mark may stand.
+_STOP = re.compile(rf"`+|{_OPEN}")
 _RANGE = re.compile(r"(\d+)(?:\s?[–-]\s?(\d+))?")
 _PLAIN_MARK = re.compile(r"\[(\d{1,3})\]")
 # As long as the longest beginning of a mark.
 _TAIL = 120
+# Code in Markdown: lines between fences, and what stands between backticks on one line. A backtick alone is none,
+# nor a fence that has more on its line, as where a line of a source is quoted with a mark.
+_FENCE = re.compile(r"`{3,}[^\n`]{0,40}\n")
+_FENCE_BEGUN = re.compile(r"`{3,}[^\n`]{0,40}\Z")
+_FENCE_END = re.compile(r"(?<=\n)[^\S\n]*`{3,}[^\S\n]*$", re.MULTILINE)
+_FENCE_END_BEGUN = re.compile(r"(?<=\n)[^\S\n]*`+[^\S\n]*\Z")
+_INLINE = re.compile(r"(`{1,3})(?!`)[^`\n]{1,200}\1(?!`)")
+_INLINE_BEGUN = re.compile(r"`{1,3}(?:[^`\n]{1,200}`{0,3})?\Z")
+_CODE = re.compile(
+    rf"^[^\S\n]*{_FENCE.pattern}(?:[\s\S]*?{_FENCE_END.pattern}|[\s\S]*\Z)|(?<!`){_INLINE.pattern}", re.MULTILINE
+)
+# In place of a bracket in code: of the same length, and in no text.
+_HIDDEN = "\ufdd0"
+
+
+def hide_code(text: str) -> str:
+    """The text, in which no bracket of code reads as a mark; `show_code` undoes it. Places stay what they are."""
+    return _CODE.sub(lambda found: found.group().replace("[", _HIDDEN), text) if "`" in text else text
+
+
+def code_blocks(text: str) -> list[Span]:
+    """Start and end of the code between fences, with these."""
+    found = (match.span() for match in _CODE.finditer(text)) if "```" in text else ()
+    return [(start, end) for start, end in found if "\n" in text[start:end]]
+
+
+def show_code(text: str) -> str:
+    """What `hide_code` hid."""
+    return text.replace(_HIDDEN, "[")
 
 
 def marks_in(text: str) -> list[int]:
@@ -29,15 +72,16 @@ def without_marks(text: str) -> str:
 def defuse_marks(text: str) -> str:
     """Text of a source in which nothing reads as a mark: ``[3]`` becomes ``(3)``."""
     # Most texts have no bracket, which is faster found than a mark.
-    return _MARK.sub(r"(\1)", text) if "[" in text or "【" in text else text
+    return _MARK.sub(r"(\1)", text) if "[" in text or "【" in text or "［" in text else text
 
 
 class MarkFilter:
     """Passes a text on in pieces, with every mark written ``[n]`` and marks of no source taken out.
 
-    ``[1, 2]``, ``[1-3]``, ``[source 1]`` and ``【1】`` become ``[1][2]``, ``[1][2][3]``, ``[1]`` and ``[1]``.
-    Only an unfinished bracket and white space before it are held back. The pieces joined are the
-    same however the text was cut, without white space at both ends.
+    ``[1, 2]``, ``[1-3]``, ``[source 1]`` and ``【1】`` become ``[1][2]``, ``[1][2][3]``, ``[1]`` and ``[1]``. Code
+    stays as it is, and so do several numbers of which none is a source's or one is 0, such as intervals.
+    Only an unfinished bracket or code between backticks, and white space before it, are held back. The pieces
+    joined are the same however the text was cut, without white space at both ends.
     """
 
     def __init__(self, num_sources: int) -> None:
@@ -49,6 +93,7 @@ class MarkFilter:
         self._tail = ""
         self._begun = False
         self._unknown: dict[int, None] = {}
+        self._is_fenced = False
 
     @property
     def unknown(self) -> tuple[int, ...]:
@@ -69,44 +114,104 @@ class MarkFilter:
     def _release(self, *, final: bool) -> str:
         self._held += "".join(self._blanks)
         self._blanks.clear()
-        out = ""
-        position = 0
-        while bracket := _BRACKET.search(self._held, position):
-            mark = _MARK.match(self._held, bracket.start())
-            before = self._held[position : bracket.start()]
-            if mark is not None:
-                known = self._known(mark[1])
-                out = out + before + known if known else self._closed(out + before.rstrip())
-                position = mark.end()
-            elif not final and _UNFINISHED.match(self._held, bracket.start()):
-                break
-            else:
-                out += before + bracket.group()
-                position = bracket.end()
-        return self._trim(out, position, final=final)
+        out: list[str] = []
+        start, hold = 0, None
+        while hold is None:
+            start, hold = self._next(out, start, final=final)
+        out.append(self._held[start:hold])
+        return self._trim("".join(out), hold, final=final)
 
-    def _trim(self, out: str, position: int, *, final: bool) -> str:
-        """Release text up to the next possible mark; the white space before it stays."""
-        unfinished = None if final else _UNFINISHED.search(self._held, position)
-        end = unfinished.start() if unfinished else len(self._held)
-        self._is_blank = unfinished is None
-        ready = out + self._held[position:end]
+    # Each of these puts out what was read, and gives where the rest of `_held` begins and from where it has to
+    # wait for the next piece, if it must.
+
+    def _next(self, out: list[str], start: int, *, final: bool) -> tuple[int, int | None]:
+        if self._is_fenced:
+            return self._past_fence(out, start, final=final)
+        stop = _STOP.search(self._held, start)
+        if stop is None:
+            return start, len(self._held)
+        return (self._past_ticks if stop.group()[0] == "`" else self._past_bracket)(out, start, stop, final=final)
+
+    def _past_fence(self, out: list[str], start: int, *, final: bool) -> tuple[int, int | None]:
+        end = _FENCE_END.search(self._held, start)
+        if end is None or (end.end() == len(self._held) and not final):
+            begun = None if final else _FENCE_END_BEGUN.search(self._held, start)
+            return start, begun.start() if begun else len(self._held)
+        self._is_fenced = False
+        out.append(self._held[start : end.end()])
+        return end.end(), None
+
+    def _past_ticks(
+        self, out: list[str], start: int, stop: re.Match[str], *, final: bool
+    ) -> tuple[int, int | None]:
+        held, at, end = self._held, stop.start(), stop.end()
+        is_first = self._begins_line(out, held[start:at])
+        if not final and (
+            end == len(held) or _INLINE_BEGUN.match(held, at) or (is_first and _FENCE_BEGUN.match(held, at))
+        ):
+            return start, at
+        if is_first and (fence := _FENCE.match(held, at)):
+            self._is_fenced, end = True, fence.end()
+        elif code := _INLINE.match(held, at):
+            end = code.end()
+        out.append(held[start:end])
+        return end, None
+
+    def _begins_line(self, out: list[str], before: str) -> bool:
+        """Whether what follows `out` and `before` is the first on its line, white space aside."""
+        for piece in chain((before,), reversed(out)):
+            if piece.rpartition("\n")[2].strip():
+                return False
+            if "\n" in piece:
+                return True
+        return not self._begun
+
+    def _past_bracket(
+        self, out: list[str], start: int, stop: re.Match[str], *, final: bool
+    ) -> tuple[int, int | None]:
+        held, at = self._held, stop.start()
+        mark = _MARK.match(held, at)
+        if mark is None and not final and _UNFINISHED.match(held, at):
+            return start, at
+        known = self._known(mark) if mark else held[at]
+        if known:
+            out += (held[start:at], known)
+        else:
+            # Without empty pieces, for `_close` looks back over some characters.
+            out += filter(None, [held[start:at].rstrip()])
+            self._close(out)
+        return (mark.end() if mark else at + 1), None
+
+    def _trim(self, ready: str, hold: int, *, final: bool) -> str:
+        """Release what is ready; the white space at its end stays with what is held."""
+        rest = self._held[hold:]
+        self._is_blank = not rest
         kept = len(ready) if final else len(ready.rstrip())
-        self._held = ready[kept:] + self._held[end:]
+        self._held = ready[kept:] + rest
         ready = ready[:kept] if self._begun else ready[:kept].lstrip()
         self._begun = self._begun or bool(ready)
         self._tail = (self._tail + ready)[-_TAIL:]
         return ready
 
-    def _closed(self, out: str) -> str:
+    def _close(self, out: list[str]) -> None:
         """What stands before a mark that goes; with what follows it must not become another mark: ``[[9]9]``."""
-        return f"{out}…" if _UNFINISHED.search((self._tail + out)[-_TAIL:]) else out
+        tail = ""
+        for piece in chain(reversed(out), (self._tail,)):
+            tail = piece[-_TAIL:] + tail
+            if len(tail) >= _TAIL:
+                break
+        if _UNFINISHED.search(tail[-_TAIL:]):
+            out.append("…")
 
-    def _known(self, numbers: str) -> str:
+    def _known(self, mark: re.Match[str]) -> str:
+        """The mark with the numbers of sources alone; as it is where it is none."""
         known: dict[int, None] = {}
-        for first, last in _RANGE.findall(numbers):
-            low, high = sorted((int(first), int(last or first)))
-            for number in range(low, high + 1):
-                listed = known if 1 <= number <= self._num_sources else self._unknown
-                listed[number] = None
+        unknown: dict[int, None] = {}
+        ranges = [(int(first), int(last or first)) for first, last in _RANGE.findall(mark[1])]
+        for numbers in ranges:
+            for number in range(min(numbers), max(numbers) + 1):
+                (known if 1 <= number <= self._num_sources else unknown)[number] = None
+        if len({*sum(ranges, ())}) > 1 and (0 in unknown or not known):
+            return mark.group()
+        self._unknown |= unknown
         return "".join(f"[{number}]" for number in known)

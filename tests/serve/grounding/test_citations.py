@@ -131,6 +131,22 @@ def test_a_sentence_without_a_mark_stays_uncited_where_others_have_one() -> None
     assert cited.text.endswith("1874.")
 
 
+CODE = "It is 41 metres deep [1]:\n```python\nx = depth[2] + y[7]\n```\nSo `z[2]` is old."
+
+
+def test_code_has_no_marks() -> None:
+    cited = cite(CODE, SOURCES, two_page_store())
+    assert cited.text == CODE
+    assert [(c.marker, c.start, c.end) for c in cited.citations] == [(1, 0, 25)]
+
+
+def test_no_mark_is_put_into_code() -> None:
+    text = "```\nIt is 41 metres deep.\n```\nIt is 41 metres deep."
+    cited = cite(text, SOURCES, two_page_store())
+    assert cited.text == f"{text} [1]"
+    assert [(c.start, c.end) for c in cited.citations] == [(30, 55)]
+
+
 def test_text_that_no_source_supports_has_no_citations() -> None:
     cited = cite("Volcanoes erupt because of gas pressure.", SOURCES, two_page_store())
     assert (cited.text, cited.citations) == ("Volcanoes erupt because of gas pressure.", ())

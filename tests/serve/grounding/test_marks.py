@@ -38,16 +38,42 @@ def filtered(pieces: list[str], num_sources: int = 3) -> tuple[str, tuple[int, .
         ("It fell 【 [8][9]7】.", "It fell 【…7】.", (8, 9)),
         ("It fell [source [9] 1].", "It fell [source… 1].", (9,)),
         ("", "", ()),
+        ("It fell【1†source】, [Source: 2], [doc 3] and [#1].", "It fell[1], [2], [3] and [1].", ()),
+        ("It fell [1 and 2], [Source 1, Source 3] and［2］.", "It fell [1][2], [1][3] and[2].", ()),
+        ("In [0, 1] it rose by [10-20] to [5; 7].", "In [0, 1] it rose by [10-20] to [5; 7].", ()),
+        ("It fell [1, 7].", "It fell [1].", (7,)),
+        ("Use `a[0]` and ``b[2]`` [1].", "Use `a[0]` and ``b[2]`` [1].", ()),
+        (
+            "Use:\n```python\nx = a[0] + b[1][7]\n```\n[1] [7]",
+            "Use:\n```python\nx = a[0] + b[1][7]\n```\n[1]",
+            (7,),
+        ),
+        (
+            "A ` alone [9] is none, nor ``quotes'' [9].\nSo `it [9] is\nnot`.",
+            "A ` alone is none, nor ``quotes''.\nSo `it is\nnot`.",
+            (9,),
+        ),
+        ("```python x = 1 [9]", "```python x = 1", (9,)),
     ],
 )
 def test_marks_are_written_plainly_and_unknown_ones_go(text: str, expected: str, unknown: tuple[int, ...]) -> None:
     assert filtered([text]) == (expected, unknown)
 
 
-@given(st.text(st.sampled_from("[]12390 ,-–a.\nsource【】")), st.lists(st.integers(0, 40)))
+@given(st.text(st.sampled_from("[]12390 ,-–a.\nsource【】`")), st.lists(st.integers(0, 40)))
 def test_the_cuts_of_a_stream_change_nothing(text: str, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[start:end] for start, end in pairwise(places)]
+    assert filtered(pieces) == filtered([text])
+
+
+@given(
+    st.lists(st.sampled_from(["`", "``", "```", "\n", "```\n", "x", " ", "[9]", "[1]", "[", "9]"])),
+    st.integers(1, 9),
+)
+def test_the_cuts_of_a_stream_with_code_change_nothing(parts: list[str], size: int) -> None:
+    text = "".join(parts)
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
     assert filtered(pieces) == filtered([text])
 
 
