@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ragkit.corpus import Corpus
@@ -75,7 +76,8 @@ class StoreFolder:
                     raise KeyError(store)
                 path = self._folder / store
                 StoreCorpus.make(path, self._models)
-                self._open[store] = StoreCorpus(path, self._models)
+                due = partial(self.shelf.changes_due, store)
+                self._open[store] = StoreCorpus(path, self._models, changes_due=due)
             self._open.move_to_end(store)
             corpus = self._open[store]
             self._close_some()

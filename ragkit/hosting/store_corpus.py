@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 
 from ragkit import __version__, assemble
 from ragkit.assemble import EmbedderFactory
+from ragkit.attributes import checked_attributes
 from ragkit.config import Config
 from ragkit.corpus import Corpus
 from ragkit.embedder_set import make_embedders, with_pages_decided
 from ragkit.errors import CorpusDeletedError, CorpusError, CorpusLockedError
+from ragkit.filters import matches
 from ragkit.indexers import manifest
 from ragkit.indexers.catalogue import Catalogue
 from ragkit.indexers.create_corpus import create_corpus
@@ -26,9 +28,10 @@ from ragkit.indexers.migrate import migrate
 from ragkit.indexers.page_images import Drawing, Redraw
 from ragkit.indexers.split import WordTokenizer
 from ragkit.protocols import Answerer, Embedder, Engine, Reranker, TokenEmbedder, Tokenizer
-from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Query
+from ragkit.records import Answer, AnswerEvent, AskRequest, Filter, Hit, Query
 from ragkit.retrievers.levels import Level
-from ragkit.where import Where
+from ragkit.serve.stores.rows import ApiAttributes
+from ragkit.where import Where, as_filter
 
 FOLDER = "corpora"
 _ATTEMPTS = 100
@@ -73,9 +76,19 @@ class StoreModels:
 
 
 class StoreCorpus(Corpus):
-    """The corpus of one vector store. It counts who works with it, so that it is not deleted under them."""
+    """The corpus of one vector store. It counts who works with it, so that it is not deleted under them.
 
-    def __init__(self, path: Path, models: StoreModels, passages: Mapping[str, int] | None = None) -> None:
+    changes_due: what clients were told is changed, and waits for its turn, as of `StoreShelf.changes_due`. What
+    was taken out is found no more, and what was given other attributes only where a filter admits those too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        models: StoreModels,
+        passages: Mapping[str, int] | None = None,
+        changes_due: Callable[[], Mapping[str, ApiAttributes | None]] = dict,
+    ) -> None:
         config = models.config
         if passages is not None:
             sizes = config.passages.model_copy(update=_fitting(passages, models.embedders.texts))
@@ -91,6 +104,7 @@ class StoreCorpus(Corpus):
             redraw=models.redraw,
             make_embedder=models.make_embedder,
         )
+        self._changes_due = changes_due
         self._users, self._is_retired = 0, False
         self._counting = threading.Lock()
 
@@ -155,9 +169,25 @@ class StoreCorpus(Corpus):
         level: Level | None = None,
         where: Where | None = None,
     ) -> list[list[Hit]]:
-        """As of every corpus."""
+        """As of every corpus, without what is to be found no more: of that there may be fewer than k hits."""
+        only = as_filter(where)
         with self.in_use():
-            return super().search_many(queries, k, level=level, where=where)
+            # What becomes due, or is done, while it searches counts too.
+            due = self._changes_due()
+            found = super().search_many(queries, k, level=level, where=only)
+            due = {**due, **self._changes_due()}
+        if not due:
+            return found
+        return [[hit for hit in hits if _still_holds(hit.passage.document, due, only)] for hits in found]
+
+
+def _still_holds(document: str, due: Mapping[str, ApiAttributes | None], only: Filter | None) -> bool:
+    if document not in due:
+        return True
+    attributes = due[document]
+    if attributes is None or only is None or only.condition is None:
+        return attributes is not None
+    return matches(only.condition, checked_attributes(attributes))
 
 
 @dataclass(frozen=True)

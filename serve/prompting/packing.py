@@ -22,6 +22,8 @@ _MARGIN = 1.1
 # What an estimate is taken times where nothing is counted, and what a template may put around each message.
 _SURELY = 1.25
 _TEMPLATE_TOKENS = 32
+# Fewer characters of a source beside others tell nothing, and take the place of a source that is whole.
+_LEAST_CUT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ def build_request(
 ) -> Prompt:
     """Fit the hits, best first, into the context, and number them from 1 as they stand in the prompt.
 
-    Where all of it is too long, turns of the history that take more than half of the room go first, oldest first.
-    A text that would not fit alone is cut to half of what is left, or to what the others leave. Then the last
+    Where all of it is too long, turns of the history that take more than half of what question, images and
+    instructions leave go first, oldest first. A text that would not fit alone is cut to half of what is left, or
+    to what the others leave, unless that is next to nothing. Then the last
     sources of text go, and shorter ones behind the first that does not fit take its place. Texts are cut at a
     sentence, or at a word where not even a sentence fits. Each is noted. The layout's pages stay, in the order
     they are given in; order: of the texts behind them. Tokens are counted once where all fits, else some
@@ -96,7 +99,7 @@ class _Packer:
             return self._prompt(chosen, 0)
         num_turns, size = len(self._turns), self._size(chosen)
         if size > self._room:
-            bare = self._fit_turns()
+            bare = self._fit_turns(len(chosen) > len(self._pages))
             size = self._size(chosen) if len(self._turns) < num_turns else size
             chosen = chosen if size <= self._room else self._fit_sources(chosen, size, bare)
         return self._prompt(chosen, num_turns - len(self._turns))
@@ -109,8 +112,8 @@ class _Packer:
         estimated = sum(estimate_tokens(message.content) for message in messages)
         return estimated * _SURELY + _TEMPLATE_TOKENS * (len(messages) + 1) <= self._room
 
-    def _fit_turns(self) -> int:
-        """Leave out old turns; gives the tokens without sources.
+    def _fit_turns(self, has_texts: bool) -> int:
+        """Leave out old turns; gives the tokens without sources of text, which keep half of what is left.
 
         A question goes with its answer, which many templates want.
         """
@@ -120,7 +123,7 @@ class _Packer:
             raise self._too_long(bare)
         if not turns:
             return bare
-        most = min(self._room, bare + self._room // 2)
+        most = bare + (self._room - bare) // 2 if has_texts else min(self._room, bare + self._room // 2)
         # Counted from the end: how many of the last turns are kept.
         kept = [len(turns) - i for i, turn in enumerate(turns) if i and turn.role == "user"]
 
@@ -144,7 +147,7 @@ class _Packer:
             return self._filled(self._pages + texts[:number], texts[number + 1 :])
         if texts and not self._pages:
             return texts[:1] if self._cut(texts[0], lambda: self._fits(texts[:1])) else []
-        return list(self._pages)
+        return self._filled(list(self._pages), texts[1:])
 
     def _filled(self, chosen: list[int], rest: list[int]) -> list[int]:
         """With sources behind the first that is too long that are likely to fit, where they do."""
@@ -162,7 +165,7 @@ class _Packer:
         sizes = {i: self._estimate(i) * self._scale for i in texts}
         for i in [i for i in texts if sizes[i] > room]:
             most = max(room / 2, room - (sum(sizes.values()) - sizes[i]))
-            self._cut(i, partial(self._is_within, i, most / _MARGIN / self._scale))
+            self._cut(i, partial(self._is_within, i, most / _MARGIN / self._scale), _LEAST_CUT)
             sizes[i] = self._estimate(i) * self._scale
 
     def _estimate(self, index: int) -> int:
@@ -176,8 +179,8 @@ class _Packer:
     def _fits(self, chosen: Sequence[int]) -> bool:
         return self._size(chosen) <= self._room
 
-    def _cut(self, index: int, fits: Callable[[], bool]) -> bool:
-        """Shorten a source to its longest beginning that fits; False where none does."""
+    def _cut(self, index: int, fits: Callable[[], bool], least: int = 1) -> bool:
+        """Shorten a source to its longest beginning that fits; False where none of so many characters does."""
         hit, text = self._hits[index], self._hits[index].passage.text
 
         def shorten(length: int) -> bool:
@@ -189,12 +192,12 @@ class _Packer:
 
         before = hit, self._texts[index]
         length = longest(sentence_cuts(text), shorten) or longest(word_cuts(text), shorten)
-        if length:
+        if length >= least:
             shorten(length)
         else:
             self._hits[index], self._texts[index] = before
             self._estimates.pop(index, None)
-        return length > 0
+        return length >= least
 
     def _size(self, chosen: Sequence[int]) -> int:
         return self._engine.count_tokens(self._messages(self._arranged(chosen)))

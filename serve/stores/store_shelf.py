@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ragkit.serve.stores.ids import STORE
-from ragkit.serve.stores.rows import FileCounts, StoreRow
+from ragkit.serve.stores.rows import ApiAttributes, FileCounts, StoreRow
 from ragkit.serve.stores.rules import ChunkSizes, CreateStore, UpdateStore
 from ragkit.serve.stores.state import STORE_COLUMNS, ServerState, store_row
 
@@ -118,6 +118,19 @@ class StoreShelf:
             found[store][status] = count
             num_bytes[store] += size
         return {store: (FileCounts(**found[store]), num_bytes[store]) for store in stores}
+
+    def changes_due(self, store: str) -> dict[str, ApiAttributes | None]:
+        """By document what its corpus does not have yet: other attributes, or None where the document is to go."""
+        query = (
+            "SELECT jobs.document, jobs.kind, store_files.attributes FROM jobs LEFT JOIN store_files "
+            "ON store_files.store = jobs.store AND store_files.file = jobs.file "
+            "WHERE jobs.store = ? AND jobs.kind IN ('attributes', 'remove')"
+        )
+        due: dict[str, ApiAttributes | None] = {}
+        for document, kind, attributes in self._state.rows(query, [store]):
+            is_kept = kind == "attributes" and attributes and due.get(document, {}) is not None
+            due[document] = json.loads(attributes) if is_kept else None
+        return due
 
     def update(self, store: str, body: UpdateStore) -> StoreRow:
         """Change what the body says. Raises KeyError where there is no such store."""

@@ -170,6 +170,24 @@ def test_a_shorter_source_takes_the_place_of_one_that_does_not_fit() -> None:
     assert [hit.passage.document for hit in prompt.dropped] == ["long.txt"]
 
 
+def test_a_long_conversation_leaves_sources_half_of_what_the_question_leaves() -> None:
+    history = [ChatMessage(role, "turn " * 20) for _ in range(5) for role in ("user", "assistant")]
+    engine = engine_with_room_for(300)
+    prompt = build_request("why " * 180, numbered(4), engine, history, SHORT)
+    # 120 words are left: at most half for turns, of which there are two, and the rest for sources of 26.
+    assert shown(prompt.request.sources) == ["1.txt", "2.txt", "3.txt"]
+    assert {len(source.hit.passage.text.split()) for source in prompt.request.sources} == {20}
+    assert sum(message.content.startswith("turn") for message in prompt.request.messages) == 2
+
+
+def test_a_source_is_shown_rather_than_scraps_of_several() -> None:
+    prompt = build_request("Why?", numbered(3), engine_with_room_for(22), (), SHORT)
+    (source,) = prompt.request.sources
+    assert source.hit.passage.document == "1.txt"
+    assert len(source.hit.passage.text.split()) >= 14
+    assert [hit.passage.document for hit in prompt.dropped] == ["2.txt", "3.txt"]
+
+
 def test_marks_have_three_digits() -> None:
     engine = CountingEngine(context_tokens=1_000_000)
     prompt = build_request("Why?", numbered(1005, 2), engine, (), SHORT)

@@ -16,11 +16,14 @@ from ragkit.errors import CorpusDeletedError
 from ragkit.hosting.library import StoreFolder
 from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
 from ragkit.indexers.create_corpus import create_corpus
-from ragkit.records import AskRequest
+from ragkit.records import AskRequest, TextRecord
 from ragkit.serve.api.http_errors import problem_of
-from ragkit.serve.stores.rules import CreateStore
+from ragkit.serve.stores.rows import FileRow
+from ragkit.serve.stores.rules import AttachFile, CreateStore
 from ragkit.serve.stores.state import ServerState
+from ragkit.serve.stores.store_files import StoreFiles
 from ragkit.serve.stores.store_shelf import StoreShelf
+from ragkit.where import as_filter
 
 
 @pytest.fixture
@@ -153,3 +156,30 @@ def test_a_corpus_that_the_indexing_process_makes_and_fills_at_this_moment(
     monkeypatch.setattr("ragkit.hosting.store_corpus.create_corpus", late)
     store = corpora.shelf.create(CreateStore()).id
     assert corpora.open(store).store.documents() == []
+
+
+def test_what_waits_to_be_changed_is_not_found_by_what_it_was(corpora: StoreFolder, tmp_path: Path) -> None:
+    (store,) = stores_of(corpora, 1)
+    files = StoreFiles(corpora.shelf._state)
+    rows = [FileRow(id_, f"{id_}.txt", 9, "assistants", 1) for id_ in ("file-a", "file-b")]
+    with corpora.shelf._state.change() as connection:
+        for row in rows:
+            connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, NULL)", [row.id, row.filename, 9, "x", 1])
+    asked = AttachFile(file_id="file-a", attributes={"dept": "open"})
+    attached, _ = files.attach(store, [(row, asked) for row in rows])
+    with StoreCorpus(tmp_path / "corpora" / store, corpora._models) as corpus:
+        corpus.add([TextRecord(row.document, "The crane.", attributes={"dept": "open"}) for row in attached])
+    with corpora.shelf._state.change() as connection:
+        connection.execute("DELETE FROM jobs")
+
+    def found(where: str | None = None) -> list[str]:
+        (hits,) = corpora.open(store).search_many(["crane"], 9, where=as_filter(where))
+        return sorted(hit.passage.document for hit in hits)
+
+    assert found() == found("dept = open") == ["file-a.txt", "file-b.txt"]
+    files.set_attributes(store, "file-a", {"dept": "secret", "level": 3.0})
+    assert (found(), found("dept = open")) == (["file-a.txt", "file-b.txt"], ["file-b.txt"])
+    files.detach(store, "file-b")
+    assert (found(), found("dept = open")) == (["file-a.txt"], [])
+    files.detach(store, "file-a")
+    assert found() == []
