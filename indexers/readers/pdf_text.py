@@ -22,6 +22,11 @@ _LINE_END_HYPHEN = "\x02"
 # Not \s: to Python the control characters 1c-1f are white space too.
 _SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _WORD = re.compile(f"[^{_SPACE}]+")
+# Scripts without spaces would make one word of a line: there what ends a clause ends a word too.
+_CLAUSE_END = "。！？；：，、｡．"
+_CLOSING = "」』”’）》】〉〕"
+_WORD_OR_CLAUSE = re.compile(f"[^{_SPACE}{_CLAUSE_END}]*[{_CLAUSE_END}]+[{_CLOSING}]*|[^{_SPACE}{_CLAUSE_END}]+")
+_HAS_CLAUSE_END = re.compile(f"[{_CLAUSE_END}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MEANINGLESS = re.compile("[\x00-\x01\x03-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ue000-\uf8ff\ufff0-\uffff]")
 
@@ -126,7 +131,8 @@ def _is_readable(raw: str) -> bool:
 
 
 class _Parts(NamedTuple):
-    """Words, and the halves of words that are broken at the end of a line: raw[starts[i] : ends[i]].
+    """Words, clauses of scripts without spaces, and the halves of words that are broken at the end of a line:
+    raw[starts[i] : ends[i]].
 
     broken: whether the part goes on with the word that the part before began. A first half ends with
     the mark of the hyphen, whose place is on its line.
@@ -142,7 +148,7 @@ class _Parts(NamedTuple):
 
 def _find_parts(raw: str, handle: int | None, functions: _Functions) -> _Parts:
     bounds: list[tuple[int, int, bool]] = []
-    for match in _WORD.finditer(raw):
+    for match in (_WORD_OR_CLAUSE if _HAS_CLAUSE_END.search(raw) else _WORD).finditer(raw):
         start, end = match.span()
         broken = False
         mark = raw.find(_LINE_END_HYPHEN, start, end)
@@ -204,8 +210,8 @@ def _assemble(
             continue
         if not pieces:
             between = ""
-        elif broken and start == last_end:
-            between = hyphens.joint(pieces[-1], word)
+        elif start == last_end:
+            between = hyphens.joint(pieces[-1], word) if broken else ""
         else:
             between = _gap(raw[last_end:start])
         pieces += [between, word]

@@ -131,6 +131,18 @@ def test_characters_beyond_the_basic_plane(tmp_path: Path) -> None:
     page.text.encode()
 
 
+def test_clauses_of_a_script_without_spaces_have_boxes_of_their_own(tmp_path: Path) -> None:
+    mapping = {ord(letter): chr(0x4E00 + index) for index, letter in enumerate("abcdefghi")}
+    mapping |= {ord(","): "，", ord("."): "。", ord(")"): "」"}
+    page = only_page(make_pdf(tmp_path / "a.pdf", ["abc,def.)ghi. A1.5b, c"], unicode_map=mapping))
+    shown = "一丁丂，七丄丅。」丆万丈。 A1。5丁， 丂"
+    assert page.text == shown
+    assert words_of(page) == ["一丁丂，", "七丄丅。」", "丆万丈。", "A1。", "5丁，", "丂"]
+    lefts, rights = page.words.boxes[:, 0], page.words.boxes[:, 2]
+    assert (rights[:-1] <= lefts[1:] + 1e-3).all()
+    assert len(page.words.between(shown.index("丆"), shown.index("丈"))) == 1
+
+
 def test_words_outside_the_visible_part_are_left_out(tmp_path: Path) -> None:
     drawing = b"BT /F 12 Tf 72 700 Td (inside) Tj 300 0 Td (outside) Tj ET"
     page = only_page(make_pdf(tmp_path / "a.pdf", [PdfPage(drawing=drawing, crop=(0, 0, 200, 792))]))
