@@ -88,7 +88,9 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
     async with connection:
         answer = await connection.run(answerer.ask(prepared.ask))
     calls = (ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(answer.tool_calls))
-    piece = AnswerEvent(answer.text, reasoning=answer.reasoning, tool_calls=tuple(calls))
+    piece = AnswerEvent(
+        answer.text, reasoning=answer.reasoning, tool_calls=tuple(calls), logprobs=answer.logprobs or ()
+    )
 
     def whole() -> dict[str, Any]:
         *_, last = [*events.begin(answer.hits, answer.searched), *events.piece(piece), *events.end(answer)]

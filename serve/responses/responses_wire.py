@@ -137,27 +137,20 @@ class ResponseMaker:
         return found
 
 
-def message(
-    id_: str,
-    status: str,
-    text: str,
-    annotations: Sequence[dict[str, Any]],
-    logprobs: Sequence[TokenLogprob] | None,
-) -> dict[str, Any]:
+def message(id_: str, status: str, part: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message as an output item."""
-    part = text_part(text, annotations, logprobs)
     return {"id": id_, "type": "message", "status": status, "role": "assistant", "content": [part]}
 
 
 def text_part(
-    text: str, annotations: Sequence[dict[str, Any]] = (), logprobs: Sequence[TokenLogprob] | None = None
+    text: str, annotations: Sequence[dict[str, Any]], logprobs: Sequence[TokenLogprob]
 ) -> dict[str, Any]:
     """The one part of a message's content."""
     return {
         "type": "output_text",
         "text": text,
         "annotations": list(annotations),
-        "logprobs": logprobs_json(logprobs or ()),
+        "logprobs": logprobs_json(logprobs),
     }
 
 

@@ -16,14 +16,23 @@ from PIL import Image
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
-from ragkit.records import ChatMessage, TextRecord, ToolCall
+from ragkit.records import ChatDelta, ChatMessage, TextRecord, ToolCall, ToolCallDelta
 from ragkit.serve.api.app import create_app
+from ragkit.serve.engines.chat_json import joined_calls
 from ragkit.serve.engines.echo_engine import EchoEngine
 from ragkit.serve.stores.file_ids import external_file_id
 from tests.fakes import HashEmbedder
 from tests.serve.api.openai_shapes import check_shape
 from tests.serve.house import BRIDGE, LAKE, running, wait_until
-from tests.serve.responses.responses_house import SAID, SmallCorpus, SmallLibrary, small_library
+from tests.serve.responses.responses_house import (
+    CALLS,
+    END,
+    SAID,
+    SmallCorpus,
+    SmallLibrary,
+    TalkingEngine,
+    small_library,
+)
 
 QUESTION = "How deep is Lake Ohm?"
 SEARCH: Any = {"type": "file_search", "vector_store_ids": ["lakes"]}
@@ -141,12 +150,12 @@ def test_the_order_of_events(address: str) -> None:
         "content_part.added",
         "reasoning_text.delta",
         "reasoning_text.delta",
-        "output_item.added",
-        "content_part.added",
-        "output_text.delta",
         "reasoning_text.done",
         "content_part.done",
         "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
         "output_text.annotation.added",
         "output_text.annotation.added",
         "output_text.done",
@@ -160,6 +169,59 @@ def test_the_order_of_events(address: str) -> None:
     assert final["output"][1]["content"][0]["text"] == "Let me see."
     done = {event["output_index"]: event["item"] for event in events if event["type"].endswith("item.done")}
     assert [done[index] for index in sorted(done)] == final["output"]
+
+
+SAY = [ChatDelta("I look [1"), ChatDelta("] it up.")]
+THINK = [ChatDelta(reasoning="Hm."), ChatDelta(reasoning=" So.")]
+CUT = [
+    *SAY,
+    ChatDelta(tool_calls=(ToolCallDelta(0, "call_a", "clock", '{"p'),)),
+    ChatDelta(finish_reason="length"),
+]
+ONE = ChatDelta(tool_calls=(ToolCallDelta(0, "call_a", "clock", "{}"),))
+TWO = ChatDelta(tool_calls=(ToolCallDelta(1, "call_b", "weather", '{"place": 1}'),))
+ENDED = ChatDelta(finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "items"),
+    [
+        ([*THINK, *SAY, ONE, TWO, ENDED], ["reasoning", "message", "call_a", "call_b"]),
+        (CALLS, ["call_a", "call_b"]),
+        ([*SAY, *THINK, ONE, ENDED], ["message", "reasoning", "call_a"]),
+        ([*THINK, *SAY, *THINK, END], ["reasoning", "message", "reasoning"]),
+        ([ONE, *SAY, TWO, *THINK, ENDED], ["call_a", "message", "call_b", "reasoning"]),
+        ([*SAY, ChatDelta(" See [1"), ONE, ENDED], ["message", "call_a", "message"]),
+        (CUT, ["message", "call_a"]),
+        ([*THINK, ChatDelta(finish_reason="length")], ["reasoning", "message"]),
+    ],
+)
+def test_each_item_is_done_before_the_next_begins(
+    address: str, library: SmallLibrary, deltas: list[ChatDelta], items: list[str]
+) -> None:
+    library.corpora["any"] = SmallCorpus("any", {"lake.txt": LAKE}, TalkingEngine(deltas))
+    events = events_of(address, model="any", input=QUESTION, tools=[WEATHER])
+    steps = [
+        (event["type"].rpartition(".")[2], event["output_index"])
+        for event in events
+        if event["type"].startswith("response.output_item.")
+    ]
+    assert steps == [(step, index) for index in range(len(items) + 1) for step in ("added", "done")]
+    places = [event["output_index"] for event in events if "output_index" in event]
+    assert places == sorted(places)
+    output = events[-1]["response"]["output"]
+    assert [item.get("call_id", item["type"]) for item in output[1:]] == items
+    assert output == [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    for index, item in enumerate(output[1:], 1):
+        deltas_of = [event["delta"] for event in events if "delta" in event and event["output_index"] == index]
+        written = item["arguments"] if "arguments" in item else "".join(part["text"] for part in item["content"])
+        assert "".join(deltas_of) == written
+    assert {item["status"] for item in output[:-1]} == {"completed"}
+    assert output[-1]["status"] == ("incomplete" if deltas[-1].finish_reason == "length" else "completed")
+    calls = [item["arguments"] for item in output if item["type"] == "function_call"]
+    assert calls == [
+        call.arguments for call in joined_calls(call for delta in deltas for call in delta.tool_calls)
+    ]
 
 
 def test_the_clients_stream_helper(client: openai.OpenAI) -> None:
