@@ -19,7 +19,7 @@ _ERROR_CODES = {429: "rate_limit_exceeded", 400: "invalid_prompt"}
 
 @dataclass
 class ResponseEvents:
-    """Turns an answer's events into those of the responses API; `output` holds the items that are done.
+    """Turns an answer's events into those of the responses API.
 
     Items are numbered as they begin: the search, then reasoning, text and calls as the model writes them. Each is
     done before the next begins; what the model writes elsewhere while one may still go on is held back, such as
@@ -28,7 +28,7 @@ class ResponseEvents:
 
     maker: ResponseMaker
     query: str
-    output: list[dict[str, Any]] = field(default_factory=list)
+    _output: list[dict[str, Any]] = field(default_factory=list)
     _number: int = 0
     _text: str = ""
     _open: OutputItem | None = None
@@ -49,8 +49,8 @@ class ResponseEvents:
         yield self._event("response.output_item.added", output_index=0, item=item)
         for step in ("in_progress", "searching", "completed"):
             yield self._event(f"response.file_search_call.{step}", **where)
-        self.output.append(self.maker.search_call(id_, "completed", query, hits))
-        yield self._event("response.output_item.done", output_index=0, item=self.output[0])
+        self._output.append(self.maker.search_call(id_, "completed", query, hits))
+        yield self._event("response.output_item.done", output_index=0, item=self._output[0])
 
     def piece(self, event: AnswerEvent) -> Iterator[Event]:
         """A piece of reasoning, text or calls."""
@@ -70,14 +70,15 @@ class ResponseEvents:
                 self._open.annotations = self.maker.annotations(answer, self._text)
             yield from self._end_item(status)
             yield from self._write_held()
-        whole = self.maker.finished(answer, self.output, time.time())
+        whole = self.maker.finished(answer, self._output, time.time())
         yield self._event(f"response.{whole['status']}", response=whole)
 
-    def failed(self, problem: HttpProblem) -> Event:
-        """The response ends with an error; items that are done stay."""
+    def failed(self, problem: HttpProblem, number: int, output: list[dict[str, Any]]) -> Event:
+        """The response ends with an error, behind so many events that were sent; items that are done stay."""
         code = _ERROR_CODES.get(problem.status, "server_error")
         error = {"code": code, "message": problem.message}
-        return self._event("response.failed", response=self.maker.response("failed", self.output, error=error))
+        response = self.maker.response("failed", output, error=error)
+        return {"type": "response.failed", "sequence_number": number, "response": response}
 
     def _take(self, piece: Piece) -> Iterator[Event]:
         if self._is_open(piece.of):
@@ -111,7 +112,7 @@ class ResponseEvents:
             yield from self._write(piece)
 
     def _begin_item(self, first: Piece) -> Iterator[Event]:
-        self._open = new_item(len(self.output), first)
+        self._open = new_item(len(self._output), first)
         self._begun.add(first.of)
         yield from self._events(self._open.begin())
 
@@ -127,7 +128,7 @@ class ResponseEvents:
         self._open = None
         for event in self._events(item.end(status)):
             if event["type"] == "response.output_item.done":
-                self.output.append(event["item"])
+                self._output.append(event["item"])
             yield event
 
     def _events(self, steps: Iterable[Step]) -> Iterator[Event]:

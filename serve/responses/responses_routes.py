@@ -13,6 +13,7 @@ from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.chat.conversation import ask_of
 from ragkit.serve.guards.request_id import request_id_of
+from ragkit.serve.guards.time_limit import end_stream_with
 from ragkit.serve.responses.file_search import SearchPlan, plan_search
 from ragkit.serve.responses.found_files import FoundFiles
 from ragkit.serve.responses.response_events import ResponseEvents
@@ -83,6 +84,7 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
             answerer.stream(prepared.ask), connection, events, request_id_of(request), finished
         )
         await stream.begin()
+        end_stream_with(request.scope, stream.last_event)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
     async with connection:

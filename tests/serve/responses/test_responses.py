@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from PIL import Image
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
-from ragkit.records import ChatDelta, ChatMessage, TextRecord, ToolCall, ToolCallDelta
+from ragkit.records import ChatDelta, ChatMessage, ChatRequest, TextRecord, ToolCall, ToolCallDelta
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.chat_json import joined_calls
 from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.guards.server_end import ServerEnd
 from ragkit.serve.stores.file_ids import external_file_id
+from ragkit.serve_config import ServeConfig
 from tests.fakes import HashEmbedder
 from tests.serve.api.openai_shapes import check_shape
 from tests.serve.house import BRIDGE, LAKE, running, wait_until
@@ -408,6 +412,36 @@ def test_an_engine_that_fails_ends_the_stream_with_response_failed(
     with pytest.raises(openai.InternalServerError) as caught:
         client.responses.create(model=model, input=QUESTION)
     assert (caught.value.status_code, caught.value.code) == (502, "engine_error")
+
+
+@dataclass
+class StuckEngine(TalkingEngine):
+    """Says what it does, tells the server to end, where there is one, and hangs."""
+
+    end: ServerEnd | None = None
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        async for delta in TalkingEngine.stream(self, request):
+            yield delta
+        if self.end is not None:
+            self.end.begin()
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_stream_that_is_given_up_ends_with_response_failed(ends: bool) -> None:
+    end = ServerEnd(0.2) if ends else ServerEnd()
+    engine = StuckEngine([*THINK, ChatDelta("It is ")], end=end if ends else None)
+    library = SmallLibrary(SmallCorpus("stuck", {"lake.txt": LAKE}, engine))
+    settings = ServeConfig(request_timeout_s=30 if ends else 0.4)
+    with running(create_app(library, settings=settings, end=end)) as address:
+        *sent, last = events_of(address, input=QUESTION)
+        assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+        assert last["response"]["error"]["code"] == "server_error"
+        assert ("the server ends" if ends else "more than 0.4 s") in last["response"]["error"]["message"]
+        assert sent[-1]["delta"] == "It is"
+        assert last["response"]["id"] == sent[0]["response"]["id"]
+        assert [item["type"] for item in last["response"]["output"]] == ["file_search_call", "reasoning"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
