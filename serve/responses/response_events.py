@@ -53,7 +53,7 @@ class ResponseEvents:
         yield self._event("response.output_item.done", output_index=0, item=self._output[0])
 
     def piece(self, event: AnswerEvent) -> Iterator[Event]:
-        """A piece of reasoning, text or calls."""
+        """A piece of reasoning, text, refusal or calls."""
         for piece in pieces_of(event):
             if piece.text or piece.of != "message" or self._is_open(piece.of):
                 yield from self._take(piece)
@@ -95,7 +95,7 @@ class ResponseEvents:
     def _may_end(self) -> bool:
         """Whether what is held back may begin."""
         if isinstance(self._open, MessageItem):
-            # A reply of calls has no citations.
+            # A reply of calls has no citations, nor has a refusal.
             return any(of != "reasoning" for of in self._held)
         return self._open is None or self._open.is_whole
 

@@ -18,7 +18,10 @@ Step = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is written to an item. of: "reasoning", "message", or the number of a call, which has id and name."""
+    """What is written to an item.
+
+    of: "reasoning", "message", "refusal", or the number of a call, which has id and name.
+    """
 
     of: str | int
     text: str
@@ -33,6 +36,8 @@ def pieces_of(event: AnswerEvent) -> Iterator[Piece]:
         yield Piece("reasoning", event.reasoning)
     if event.delta or event.logprobs:
         yield Piece("message", event.delta, event.logprobs)
+    if event.refusal:
+        yield Piece("refusal", event.refusal)
     for call in event.tool_calls:
         yield Piece(call.index, call.arguments, call_id=call.id, name=call.name)
 
@@ -74,9 +79,10 @@ class OutputItem(ABC):
 
 
 class _TextItem(OutputItem):
-    """An item with one part of text. kind: the part's, by which its events are called too."""
+    """An item with one part of text, called `text_name` there. kind: the part's, and its events' too."""
 
     kind: ClassVar[str]
+    text_name: ClassVar[str] = "text"
 
     def begin(self) -> Iterator[Step]:
         yield self._added({**self._item("in_progress"), "content": []})
@@ -87,7 +93,7 @@ class _TextItem(OutputItem):
         yield f"{self.kind}.delta", {**self._at, "delta": piece.text}
 
     def end(self, status: str) -> Iterator[Step]:
-        yield f"{self.kind}.done", {**self._at, "text": self.text}
+        yield f"{self.kind}.done", {**self._at, self.text_name: self.text}
         yield "content_part.done", {**self._at, "part": self._part()}
         yield self._done(self._item(status))
 
@@ -96,7 +102,7 @@ class _TextItem(OutputItem):
         return {"item_id": self.id, "output_index": self.index, "content_index": 0}
 
     def _part(self) -> dict[str, Any]:
-        return {"type": self.kind, "text": self.text}
+        return {"type": self.kind, self.text_name: self.text}
 
     @abstractmethod
     def _item(self, status: str) -> dict[str, Any]: ...
@@ -149,6 +155,19 @@ class MessageItem(_TextItem):
         return wire.message(self.id, status, self._part())
 
 
+class _RefusalItem(_TextItem):
+    prefix = "msg"
+    kind = text_name = "refusal"
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is put in at its end."""
+        return True
+
+    def _item(self, status: str) -> dict[str, Any]:
+        return wire.message(self.id, status, self._part())
+
+
 class _CallItem(OutputItem):
     prefix = "fc"
 
@@ -184,7 +203,11 @@ class _CallItem(OutputItem):
         return wire.function_call(self.id, status, ToolCall(self.first.call_id, self.first.name, self.text))
 
 
-_TEXT_ITEMS: dict[str | int, type[OutputItem]] = {"reasoning": _ReasoningItem, "message": MessageItem}
+_TEXT_ITEMS: dict[str | int, type[OutputItem]] = {
+    "reasoning": _ReasoningItem,
+    "message": MessageItem,
+    "refusal": _RefusalItem,
+}
 
 
 def new_item(index: int, first: Piece) -> OutputItem:

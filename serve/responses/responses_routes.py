@@ -91,7 +91,11 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
         answer = await connection.run(answerer.ask(prepared.ask))
     calls = (ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(answer.tool_calls))
     piece = AnswerEvent(
-        answer.text, reasoning=answer.reasoning, tool_calls=tuple(calls), logprobs=answer.logprobs or ()
+        answer.text,
+        reasoning=answer.reasoning,
+        tool_calls=tuple(calls),
+        logprobs=answer.logprobs or (),
+        refusal=answer.refusal,
     )
 
     def whole() -> dict[str, Any]:
@@ -144,7 +148,8 @@ def _stored(kept: ResponseStore, response_id: str, param: str | None = None) -> 
 def _reply_of(response: dict[str, Any]) -> ChatMessage:
     """The assistant's turn that a response is."""
     output = response["output"]
-    text = "".join(item["content"][0]["text"] for item in output if item["type"] == "message")
+    parts = [item["content"][0] for item in output if item["type"] == "message"]
+    text = "".join(part["refusal" if part["type"] == "refusal" else "text"] for part in parts)
     calls = [item for item in output if item["type"] == "function_call"]
     made = tuple(ToolCall(item["call_id"], item["name"], item["arguments"]) for item in calls)
     return replace(ChatMessage("assistant", text), tool_calls=made)

@@ -141,6 +141,17 @@ def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True}
 
 
+def test_a_refusal_is_told_apart_from_text() -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot."}
+    completion = {**COMPLETION, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    reply = chat(Upstream(json.dumps(completion).encode()))
+    assert (reply.text, reply.refusal) == ("", "I cannot.")
+    choices = [{"index": 0, "delta": {"refusal": text}} for text in ("I ", "cannot.")]
+    pieces = [f"data: {json.dumps({**DELTA, 'choices': [choice]})}\n\n".encode() for choice in choices]
+    deltas = stream(stream_of(*pieces, chunk(None, "stop")))
+    assert [(delta.text, delta.refusal) for delta in deltas] == [("", "I "), ("", "cannot."), ("", "")]
+
+
 @pytest.mark.parametrize(
     ("upstream", "message"),
     [

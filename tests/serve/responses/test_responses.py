@@ -15,6 +15,7 @@ import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from PIL import Image
+from pydantic import BaseModel
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
@@ -39,6 +40,12 @@ from tests.serve.responses.responses_house import (
 )
 
 QUESTION = "How deep is Lake Ohm?"
+
+
+class Depth(BaseModel):
+    metres: int
+
+
 SEARCH: Any = {"type": "file_search", "vector_store_ids": ["lakes"]}
 WEATHER: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
 
@@ -111,7 +118,7 @@ def test_a_response_has_the_search_and_a_cited_message(client: openai.OpenAI, ad
     assert (record["found"], record["timings_ms"]["retrieve"]) == (True, 2.5)
 
 
-@pytest.mark.parametrize("model", ["lakes", "calling", "thinking", "sure", "cut"])
+@pytest.mark.parametrize("model", ["lakes", "calling", "thinking", "sure", "cut", "refusing"])
 def test_the_shape_is_openais_whatever_is_answered(address: str, model: str) -> None:
     asked = {
         "model": model,
@@ -184,6 +191,7 @@ CUT = [
 ]
 ONE = ChatDelta(tool_calls=(ToolCallDelta(0, "call_a", "clock", "{}"),))
 TWO = ChatDelta(tool_calls=(ToolCallDelta(1, "call_b", "weather", '{"place": 1}'),))
+REFUSE = ChatDelta(refusal="I cannot.")
 ENDED = ChatDelta(finish_reason="tool_calls")
 
 
@@ -196,6 +204,7 @@ ENDED = ChatDelta(finish_reason="tool_calls")
         ([*THINK, *SAY, *THINK, END], ["reasoning", "message", "reasoning"]),
         ([ONE, *SAY, TWO, *THINK, ENDED], ["call_a", "message", "call_b", "reasoning"]),
         ([*SAY, ChatDelta(" See [1"), ONE, ENDED], ["message", "call_a", "message"]),
+        ([*THINK, *SAY, REFUSE, ONE, ENDED], ["reasoning", "message", "message", "call_a"]),
         (CUT, ["message", "call_a"]),
         ([*THINK, ChatDelta(finish_reason="length")], ["reasoning", "message"]),
     ],
@@ -218,14 +227,47 @@ def test_each_item_is_done_before_the_next_begins(
     assert output == [event["item"] for event in events if event["type"] == "response.output_item.done"]
     for index, item in enumerate(output[1:], 1):
         deltas_of = [event["delta"] for event in events if "delta" in event and event["output_index"] == index]
-        written = item["arguments"] if "arguments" in item else "".join(part["text"] for part in item["content"])
-        assert "".join(deltas_of) == written
+        (written,) = item.get("content", [item])
+        assert "".join(deltas_of) in (written.get(name) for name in ("text", "refusal", "arguments"))
     assert {item["status"] for item in output[:-1]} == {"completed"}
     assert output[-1]["status"] == ("incomplete" if deltas[-1].finish_reason == "length" else "completed")
     calls = [item["arguments"] for item in output if item["type"] == "function_call"]
     assert calls == [
         call.arguments for call in joined_calls(call for delta in deltas for call in delta.tool_calls)
     ]
+
+
+def test_a_refusal_is_a_part_of_its_own(client: openai.OpenAI, address: str, library: SmallLibrary) -> None:
+    whole = post(address, model="refusing", input=QUESTION)
+    events = events_of(address, model="refusing", input=QUESTION)
+    assert [event["type"].removeprefix("response.") for event in events[7:-1]] == [
+        "output_item.added",
+        "content_part.added",
+        "refusal.delta",
+        "refusal.delta",
+        "refusal.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+    for response in (whole, events[-1]["response"]):
+        _, message = response["output"]
+        assert message["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+        record = response["ragkit"]
+        assert (record["answer"], record["found"], record["citations"]) == ("", False, [])
+        assert record["notes"] == ["The engine talking refused to answer: 'I cannot.'"]
+    client.responses.create(model="lakes", input="Why?", previous_response_id=whole["id"])
+    assert library.corpora["lakes"].asked[-1].history[-1] == ChatMessage("assistant", "I cannot.")
+
+
+def test_a_refusal_is_no_content_in_chat(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "refusing", "messages": [{"role": "user", "content": QUESTION}]}
+    message = client.chat.completions.create(**asked).choices[0].message
+    assert (message.content, message.refusal, message.annotations) == (None, "I cannot.", [])
+    parsed = client.chat.completions.parse(**asked, response_format=Depth).choices[0].message
+    assert (parsed.parsed, parsed.refusal) == (None, "I cannot.")
+    deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert [delta.refusal for delta in deltas if delta.refusal] == ["I ", "cannot."]
+    assert not any(delta.content for delta in deltas)
 
 
 def test_the_clients_stream_helper(client: openai.OpenAI) -> None:
