@@ -59,7 +59,12 @@ def end_of(chunk: Any) -> str | None:
 def usage_of(reply: Any) -> Usage:
     """Zeros where the server does not count."""
     usage = field_of(reply, "usage")
-    counts = (field_of(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    counts = (
+        field_of(usage, "prompt_tokens"),
+        field_of(usage, "completion_tokens"),
+        field_of(field_of(usage, "prompt_tokens_details"), "cached_tokens"),
+        field_of(field_of(usage, "completion_tokens_details"), "reasoning_tokens"),
+    )
     return Usage(*(count if isinstance(count, int) else 0 for count in counts))
 
 

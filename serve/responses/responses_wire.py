@@ -195,10 +195,11 @@ def _choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
 
 
 def _usage(used: Usage) -> dict[str, Any]:
+    """Details are 0 where nobody counts them, for they are required here."""
     return {
         "input_tokens": used.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": used.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": used.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": used.reasoning_tokens},
         "total_tokens": used.prompt_tokens + used.completion_tokens,
     }

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
-from ragkit.records import ChatDelta, ChatMessage, ChatRequest, TextRecord, ToolCall, ToolCallDelta
+from ragkit.records import ChatDelta, ChatMessage, ChatRequest, TextRecord, ToolCall, ToolCallDelta, Usage
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.chat_json import joined_calls
 from ragkit.serve.engines.echo_engine import EchoEngine
@@ -235,6 +235,20 @@ def test_each_item_is_done_before_the_next_begins(
     assert calls == [
         call.arguments for call in joined_calls(call for delta in deltas for call in delta.tool_calls)
     ]
+
+
+def test_usage_has_the_details_that_the_engine_tells(address: str, library: SmallLibrary) -> None:
+    end = ChatDelta(finish_reason="stop", usage=Usage(9, 8, 5, 3))
+    library.corpora["counted"] = SmallCorpus("counted", {"lake.txt": LAKE}, TalkingEngine([ChatDelta("Hm."), end]))
+    asked = {"model": "counted", "input": QUESTION}
+    for response in (post(address, **asked), events_of(address, **asked)[-1]["response"]):
+        assert response["usage"]["input_tokens_details"]["cached_tokens"] == 5
+        assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == 3
+    messages = [{"role": "user", "content": QUESTION}]
+    chat = {"model": "counted", "messages": messages, "n": 2}
+    usage = httpx.post(f"{address}/v1/chat/completions", json=chat).json()["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 10}
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 6}
 
 
 def test_a_refusal_is_a_part_of_its_own(client: openai.OpenAI, address: str, library: SmallLibrary) -> None:
