@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from ragkit.config import GenerationConfig
 from ragkit.hosting.search_batches import in_loading_thread
 from ragkit.protocols import Embedder, Engine, PassageStore
-from ragkit.records import Answer, AnswerEvent, AskRequest, Hit, Usage
+from ragkit.records import Answer, AnswerEvent, AskRequest, Hit
 from ragkit.serve.generate import streamed_answer, whole_answer
 from ragkit.serve.generation import Generation
 from ragkit.serve.prompting.condense import SearchText, looks_back, search_text
@@ -43,11 +43,7 @@ class _Found:
 
     def recorded(self, answer: Answer) -> Answer:
         """The answer with what was searched for, and with the tokens that went into that."""
-        before = self.searched.usage
-        usage = Usage(
-            answer.usage.prompt_tokens + before.prompt_tokens,
-            answer.usage.completion_tokens + before.completion_tokens,
-        )
+        usage = answer.usage + self.searched.usage
         notes = (*self.searched.notes, *self.notes, *answer.notes)
         return replace(answer, searched=self.searched.text, notes=notes, usage=usage)
 

@@ -230,10 +230,24 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written by the engine."""
+    """Tokens read and written by the engine.
+
+    cached_tokens, reasoning_tokens: those of the prompt that it had read before, and those of the completion that
+    it thought; 0 where it does not say.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +309,8 @@ class Answer:
     """An answer and what it rests on.
 
     found: False where the documents hold no answer; `text` then says so. True where there are `tool_calls`, or
-    where another form than text was asked for: such replies stand as they were written, without citations.
+    where another form than text was asked for: such replies stand as they were written, without citations. False
+    where the engine refused to answer; `refusal` is then what it said, and `text` what it wrote before.
     unknown_marks: numbers in square brackets that no source had; removed from `text`.
     notes: what a reader should know about how the answer came about, in plain sentences.
     timings_ms: milliseconds by stage (condense, retrieve, rerank, generate, cite).
@@ -319,6 +334,7 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] | None = None
     searched: str = ""
     packing: Packing = field(default_factory=Packing)
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +342,7 @@ class AnswerEvent:
     """A step of a streamed answer: what was found, pieces of the reply, then one last event with the answer.
 
     hits, and the text that was searched for where that is known: in the first event alone. reasoning, tool_calls,
-    logprobs: pieces as `ChatDelta` has them.
+    logprobs, refusal: pieces as `ChatDelta` has them.
     """
 
     delta: str = ""
@@ -336,6 +352,7 @@ class AnswerEvent:
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +426,7 @@ class ChatReply:
     logprobs: natural logarithm of the probability of each token written, where they were asked for
     and the engine has them; else None. tokens: the same with the tokens' texts, where `Sampling.logprobs`
     asked for them. reasoning: what the model thought before it answered, where a server tells it apart.
+    refusal: what it said in place of an answer, where a server tells that apart.
     """
 
     text: str
@@ -418,6 +436,7 @@ class ChatReply:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     tokens: tuple[TokenLogprob, ...] | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +452,7 @@ class ChatDelta:
     tool_calls: tuple[ToolCallDelta, ...] = ()
     reasoning: str = ""
     tokens: tuple[TokenLogprob, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ async def whole_answer(generation: Generation) -> Answer:
     """Ask the engine what was planned and turn its marks into citations.
 
     An answer that has no mark and that no source supports is replaced by `NOT_FOUND_TEXT`; what the
-    engine wrote is then in the notes. Calls of tools, and replies in JSON, stand as they were written, and so does
-    an answer to results of tools. Without hits the engine is not asked, but where it may call tools or has their
-    results.
+    engine wrote is then in the notes. Calls of tools, replies in JSON and refusals stand as they were
+    written, and so does an answer to results of tools. Without hits the engine is not asked, but where it may
+    call tools or has their results.
 
     Raises:
         ContextLengthError: the engine refuses the shortest prompt.
@@ -66,6 +66,6 @@ async def streamed_answer(generation: Generation) -> AsyncIterator[AnswerEvent]:
     if event := tally.last_event(reader.finish()):
         yield event
     answer = await generation.end(reader, tally.reply(reader.text))
-    if not answer.found and not says_not_found(reader.text):
+    if not (answer.found or answer.refusal or says_not_found(reader.text)):
         yield AnswerEvent(f"\n\n{UNSUPPORTED_TEXT}" if reader.text else NOT_FOUND_TEXT)
     yield AnswerEvent(answer=answer)

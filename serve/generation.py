@@ -175,7 +175,7 @@ class Generation:
     async def _chosen_deltas(self, requests: Sequence[ChatRequest]) -> AsyncIterator[ChatDelta]:
         reply = await self._chosen(requests)
         calls = [ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(reply.tool_calls)]
-        yield ChatDelta(reply.text, None, None, tuple(calls), reply.reasoning, reply.tokens or ())
+        yield ChatDelta(reply.text, None, None, tuple(calls), reply.reasoning, reply.tokens or (), reply.refusal)
         yield ChatDelta(finish_reason=reply.finish_reason, usage=reply.usage)
 
     def reader(self) -> ReplyReader:
@@ -194,6 +194,9 @@ class Generation:
         self._notes += notes
         if reply.finish_reason == "length":
             self._notes.append(f"The answer was cut off at max_tokens = {self._asked.sampling.max_tokens}.")
+        if reply.refusal:
+            self._notes.append(f"The engine {self.engine.name} refused to answer: {reply.refusal!r}")
+            return self._answer(CitedText(text, (), is_backed=False), reply, unknown)
         if reply.tool_calls or self._is_json:
             return self._answer(CitedText(text, ()), reply, unknown)
         if says_not_found(text):
@@ -248,6 +251,7 @@ class Generation:
             reasoning=reply.reasoning,
             logprobs=reply.tokens,
             packing=self._packing(),
+            refusal=reply.refusal,
         )
 
     def _packing(self) -> Packing:

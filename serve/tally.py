@@ -21,6 +21,7 @@ class Tally:
     """What the deltas of a reply say beside its text. Tokens wait for the next piece of text."""
 
     reasoning: str = ""
+    refusal: str = ""
     last: ChatDelta = field(default_factory=ChatDelta)
     calls: list[ToolCallDelta] = field(default_factory=list)
     tokens: list[TokenLogprob] = field(default_factory=list)
@@ -30,13 +31,18 @@ class Tally:
         """What a delta of which `piece` was passed on is to the asker; None for nothing."""
         self.last = delta if delta.finish_reason else self.last
         self.reasoning += delta.reasoning
+        self.refusal += delta.refusal
         self.calls += delta.tool_calls
         self.tokens += delta.tokens
         self.waiting += delta.tokens
-        if not (piece or delta.reasoning or delta.tool_calls):
+        if not (piece or delta.reasoning or delta.tool_calls or delta.refusal):
             return None
         return AnswerEvent(
-            piece, reasoning=delta.reasoning, tool_calls=delta.tool_calls, logprobs=self._passed(piece)
+            piece,
+            reasoning=delta.reasoning,
+            tool_calls=delta.tool_calls,
+            logprobs=self._passed(piece),
+            refusal=delta.refusal,
         )
 
     def last_event(self, piece: str) -> AnswerEvent | None:
@@ -47,7 +53,8 @@ class Tally:
         """The whole reply, read as `text`."""
         calls: tuple[ToolCall, ...] = joined_calls(self.calls)
         reason, used = self.last.finish_reason or "stop", self.last.usage or Usage()
-        return ChatReply(text, reason, used, None, calls, self.reasoning, tuple(self.tokens) or None)
+        tokens = tuple(self.tokens) or None
+        return ChatReply(text, reason, used, None, calls, self.reasoning, tokens, self.refusal)
 
     def _passed(self, piece: str) -> tuple[TokenLogprob, ...]:
         if not piece:

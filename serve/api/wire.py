@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from openai.types import Model
 
 
+# Of other tokens 0 may mean that nobody counts them.
+_COUNTED = ("prompt_tokens", "completion_tokens")
 _CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
@@ -37,7 +39,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "unknown_marks": list(answer.unknown_marks),
         "notes": list(answer.notes),
         "finish_reason": answer.finish_reason,
-        "usage": asdict(answer.usage),
+        "usage": {name: count for name, count in asdict(answer.usage).items() if count or name in _COUNTED},
         "timings_ms": dict(answer.timings_ms),
         "packing": asdict(answer.packing),
     }
@@ -50,15 +52,18 @@ def _citation_json(citation: Citation) -> dict[str, Any]:
 
 
 def usage_json(used: Sequence[Usage]) -> dict[str, Any]:
-    """Tokens of prompts and answers, summed; all of them text, none of them known to be cached."""
-    read, written = sum(one.prompt_tokens for one in used), sum(one.completion_tokens for one in used)
-    return {
-        "prompt_tokens": read,
-        "completion_tokens": written,
-        "total_tokens": read + written,
-        "prompt_tokens_details": {"cached_tokens": 0, "image_tokens": 0, "text_tokens": read},
-        "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": written},
+    """Tokens of prompts and answers, summed, with those details that the engine told."""
+    whole = sum(used, Usage())
+    body: dict[str, Any] = {
+        "prompt_tokens": whole.prompt_tokens,
+        "completion_tokens": whole.completion_tokens,
+        "total_tokens": whole.prompt_tokens + whole.completion_tokens,
     }
+    if whole.cached_tokens:
+        body["prompt_tokens_details"] = {"cached_tokens": whole.cached_tokens}
+    if whole.reasoning_tokens:
+        body["completion_tokens_details"] = {"reasoning_tokens": whole.reasoning_tokens}
+    return body
 
 
 # json.dumps makes a new one for each piece of a stream.

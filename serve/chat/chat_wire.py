@@ -71,6 +71,8 @@ class ChunkMaker:
         delta: dict[str, Any] = {}
         if event.delta or event.logprobs:
             delta["content"] = event.delta
+        if event.refusal:
+            delta["refusal"] = event.refusal
         if event.reasoning:
             delta["reasoning_content"] = event.reasoning
         if event.tool_calls:
@@ -113,8 +115,8 @@ def logprobs_json(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | Non
 def _message(answer: Answer, corpus: str, links: PageLinks) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": answer.text or None if answer.tool_calls else answer.text,
-        "refusal": None,
+        "content": answer.text or None if answer.tool_calls or answer.refusal else answer.text,
+        "refusal": answer.refusal or None,
         "annotations": wire.url_citations(answer, corpus, links),
     }
     if answer.tool_calls:

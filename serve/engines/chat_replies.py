@@ -22,17 +22,17 @@ def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
     message = field_of(choice, "message")
     if message is None:
         return None
-    text = field_of(message, "content") or field_of(message, "refusal")
     asked = request.logprobs or request.sampling.logprobs
     tokens = token_logprobs_of(choice) if asked else None
     return ChatReply(
-        text_of(text),
+        text_of(field_of(message, "content")),
         finish_reason_of(choice),
         usage_of(reply),
         tuple(token.logprob for token in tokens) if request.logprobs and tokens is not None else None,
         tool_calls_of(message),
         reasoning_of(message),
         tokens if request.sampling.logprobs else None,
+        text_of(field_of(message, "refusal")),
     )
 
 
@@ -40,12 +40,12 @@ def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
     """What a chunk of a stream adds to the reply; None for one that adds nothing."""
     choice = _first_choice(chunk)
     delta = field_of(choice, "delta")
-    text = field_of(delta, "content") or field_of(delta, "refusal")
     read = ChatDelta(
-        text_of(text),
+        text_of(field_of(delta, "content")),
         tool_calls=tool_call_deltas_of(delta),
         reasoning=reasoning_of(delta),
         tokens=(token_logprobs_of(choice) or ()) if request.sampling.logprobs else (),
+        refusal=text_of(field_of(delta, "refusal")),
     )
     return None if read == ChatDelta() else read
 
@@ -59,7 +59,12 @@ def end_of(chunk: Any) -> str | None:
 def usage_of(reply: Any) -> Usage:
     """Zeros where the server does not count."""
     usage = field_of(reply, "usage")
-    counts = (field_of(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    counts = (
+        field_of(usage, "prompt_tokens"),
+        field_of(usage, "completion_tokens"),
+        field_of(field_of(usage, "prompt_tokens_details"), "cached_tokens"),
+        field_of(field_of(usage, "completion_tokens_details"), "reasoning_tokens"),
+    )
     return Usage(*(count if isinstance(count, int) else 0 for count in counts))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ragkit.serve.api.http_errors import HttpProblem
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger("ragkit.serve")
+_LAST_EVENT = "ragkit_last_event"
+
+
+def end_stream_with(scope: Scope, last_event: Callable[[HttpProblem], bytes]) -> None:
+    """Has a request's stream, where it is given up, end with what this makes of the problem; else it is chat's."""
+    scope.setdefault("state", {})[_LAST_EVENT] = last_event
 
 
 class TimeLimitMiddleware:
@@ -44,16 +51,16 @@ class TimeLimitMiddleware:
         except TimeoutError:
             if not limit.expired():
                 raise
-            await self._end(reply, send, self._problem(limit))
+            await self._end(scope, reply, send, self._problem(limit))
 
-    async def _end(self, reply: _Reply, send: Send, problem: HttpProblem) -> None:
+    async def _end(self, scope: Scope, reply: _Reply, send: Send, problem: HttpProblem) -> None:
         record = current_record()
         _log.error("%s was given up: %s", record.request_id if record else "a request", problem.message)
         if not reply.begun:
             await send_problem(send, problem)
         elif reply.is_stream and not reply.ended:
-            event = f"data: {json.dumps(problem.body())}\n\n".encode()
-            await send({"type": "http.response.body", "body": event})
+            last_event = scope.get("state", {}).get(_LAST_EVENT, _chat_event)
+            await send({"type": "http.response.body", "body": last_event(problem)})
         elif not reply.ended:
             # Half of a reply cannot be mended; that the connection breaks says so.
             raise ConnectionAbortedError(problem.message)
@@ -69,6 +76,10 @@ class TimeLimitMiddleware:
         return HttpProblem(
             504, f"the answer took more than {self._seconds:g} s", "server_error", code="request_timeout"
         )
+
+
+def _chat_event(problem: HttpProblem) -> bytes:
+    return f"data: {json.dumps(problem.body())}\n\n".encode()
 
 
 class _Reply:

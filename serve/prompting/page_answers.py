@@ -43,10 +43,7 @@ async def answer_by_page(engine: Engine, requests: Sequence[ChatRequest], style:
     request, reply = requests[answering[chosen]], replies[answering[chosen]]
     passage = request.sources[0].hit.passage
     place = f"{passage.document} page {passage.page}"
-    usage = Usage(
-        sum(reply.usage.prompt_tokens for reply in replies),
-        sum(reply.usage.completion_tokens for reply in replies),
-    )
+    usage = sum((reply.usage for reply in replies), Usage())
     note = f"Of {len(replies)} pages asked one by one, the answer from {place} was kept: {why}."
     return PageAnswer(request, replace(reply, usage=usage), note)
 

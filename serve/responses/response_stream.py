@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from typing import Any
 
 from ragkit.errors import RagkitError
 from ragkit.records import AnswerEvent
 from ragkit.serve.api.connection import ClientGoneError, Connection
-from ragkit.serve.api.http_errors import internal_problem, problem_of
+from ragkit.serve.api.http_errors import HttpProblem, internal_problem, problem_of
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.responses.response_events import Event, ResponseEvents
 
@@ -33,6 +34,8 @@ class ResponseStream:
         self._events = events
         self._request_id = request_id
         self._finished = finished
+        self._num_sent = 0
+        self._items_sent: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
         """Wait until the search is over.
@@ -49,30 +52,45 @@ class ResponseStream:
 
     async def body(self) -> AsyncIterator[bytes]:
         """The events' bytes. Where the engine fails the last one is response.failed."""
+        async with aclosing(self._made()) as events:
+            async for event in events:
+                yield _bytes(event)
+                self._num_sent += 1
+                if event["type"] == "response.output_item.done":
+                    self._items_sent.append(event["item"])
+
+    def last_event(self, problem: HttpProblem) -> bytes:
+        """Goes on from the events that were sent, where no more are taken from `body`."""
+        return _bytes(self._failed(problem))
+
+    async def _made(self) -> AsyncGenerator[Event]:
         try:
             event = self._first
             found = event if event is not None else AnswerEvent()
             begun = self._events.begin(found.hits or (), found.searched)
             for made in await asyncio.to_thread(_all, begun):
-                yield _bytes(made)
+                yield made
             while event is not None:
                 for made in self._events.piece(event):
-                    yield _bytes(made)
+                    yield made
                 if event.answer is not None:
                     for made in await asyncio.to_thread(_all, self._events.end(event.answer)):
                         if "response" in made:
                             self._finished(made["response"])
-                        yield _bytes(made)
+                        yield made
                 event = await self._next()
         except RagkitError as error:
-            yield _bytes(self._events.failed(problem_of(error, self._request_id)))
+            yield self._failed(problem_of(error, self._request_id))
         except ClientGoneError:
             return
         except Exception as error:
-            yield _bytes(self._events.failed(internal_problem(error, self._request_id)))
+            yield self._failed(internal_problem(error, self._request_id))
             raise
         finally:
             await self._close()
+
+    def _failed(self, problem: HttpProblem) -> Event:
+        return self._events.failed(problem, self._num_sent, self._items_sent)
 
     async def _next(self) -> AnswerEvent | None:
         async def event() -> AnswerEvent | None:

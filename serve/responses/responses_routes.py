@@ -13,6 +13,7 @@ from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.chat.conversation import ask_of
 from ragkit.serve.guards.request_id import request_id_of
+from ragkit.serve.guards.time_limit import end_stream_with
 from ragkit.serve.responses.file_search import SearchPlan, plan_search
 from ragkit.serve.responses.found_files import FoundFiles
 from ragkit.serve.responses.response_events import ResponseEvents
@@ -83,12 +84,19 @@ async def _respond(parts: ServerParts, kept: ResponseStore, body: ResponsesBody,
             answerer.stream(prepared.ask), connection, events, request_id_of(request), finished
         )
         await stream.begin()
+        end_stream_with(request.scope, stream.last_event)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(stream.body(), media_type="text/event-stream", headers=headers)
     async with connection:
         answer = await connection.run(answerer.ask(prepared.ask))
     calls = (ToolCallDelta(i, call.id, call.name, call.arguments) for i, call in enumerate(answer.tool_calls))
-    piece = AnswerEvent(answer.text, reasoning=answer.reasoning, tool_calls=tuple(calls))
+    piece = AnswerEvent(
+        answer.text,
+        reasoning=answer.reasoning,
+        tool_calls=tuple(calls),
+        logprobs=answer.logprobs or (),
+        refusal=answer.refusal,
+    )
 
     def whole() -> dict[str, Any]:
         *_, last = [*events.begin(answer.hits, answer.searched), *events.piece(piece), *events.end(answer)]
@@ -140,7 +148,8 @@ def _stored(kept: ResponseStore, response_id: str, param: str | None = None) -> 
 def _reply_of(response: dict[str, Any]) -> ChatMessage:
     """The assistant's turn that a response is."""
     output = response["output"]
-    text = "".join(item["content"][0]["text"] for item in output if item["type"] == "message")
+    parts = [item["content"][0] for item in output if item["type"] == "message"]
+    text = "".join(part["refusal" if part["type"] == "refusal" else "text"] for part in parts)
     calls = [item for item in output if item["type"] == "function_call"]
     made = tuple(ToolCall(item["call_id"], item["name"], item["arguments"]) for item in calls)
     return replace(ChatMessage("assistant", text), tool_calls=made)

@@ -137,27 +137,20 @@ class ResponseMaker:
         return found
 
 
-def message(
-    id_: str,
-    status: str,
-    text: str,
-    annotations: Sequence[dict[str, Any]],
-    logprobs: Sequence[TokenLogprob] | None,
-) -> dict[str, Any]:
+def message(id_: str, status: str, part: dict[str, Any]) -> dict[str, Any]:
     """The assistant's message as an output item."""
-    part = text_part(text, annotations, logprobs)
     return {"id": id_, "type": "message", "status": status, "role": "assistant", "content": [part]}
 
 
 def text_part(
-    text: str, annotations: Sequence[dict[str, Any]] = (), logprobs: Sequence[TokenLogprob] | None = None
+    text: str, annotations: Sequence[dict[str, Any]], logprobs: Sequence[TokenLogprob]
 ) -> dict[str, Any]:
     """The one part of a message's content."""
     return {
         "type": "output_text",
         "text": text,
         "annotations": list(annotations),
-        "logprobs": logprobs_json(logprobs or ()),
+        "logprobs": logprobs_json(logprobs),
     }
 
 
@@ -202,10 +195,11 @@ def _choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
 
 
 def _usage(used: Usage) -> dict[str, Any]:
+    """Details are 0 where nobody counts them, for they are required here."""
     return {
         "input_tokens": used.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": used.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": used.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": used.reasoning_tokens},
         "total_tokens": used.prompt_tokens + used.completion_tokens,
     }

@@ -72,6 +72,7 @@ async function readAnswer(chunks, turn, started) {
   for await (const chunk of chunks) {
     const delta = chunk.choices[0]?.delta;
     if (delta?.content) turn.add(delta.content);
+    if (delta?.refusal) turn.add(delta.refusal);
     if (chunk.ragkit) finish(turn, chunk.ragkit, delta?.annotations ?? [], performance.now() - started);
   }
 }

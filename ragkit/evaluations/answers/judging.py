@@ -115,9 +115,10 @@ def _judge(
         except EngineError as error:
             failures[query] = str(error)
         else:
+            said = reply.text or reply.refusal
             row = {
-                "verdict": str(read_verdict(reply.text)),
-                "reply": reply.text,
+                "verdict": str(read_verdict(said)),
+                "reply": said,
                 "finish_reason": reply.finish_reason,
                 "seconds": time.perf_counter() - started,
                 "usage": {

@@ -80,6 +80,16 @@ def test_only_answers_with_a_gold_answer_are_judged_and_replies_are_kept(config:
     assert read_manifest(tmp_path / "judge").completed is not None
 
 
+def test_a_judge_that_refuses_is_no_verdict_and_its_words_are_kept(config: Config, tmp_path: Path):
+    class Refusing(Judge):
+        async def chat(self, request: ChatRequest) -> ChatReply:
+            return ChatReply("", refusal="I cannot judge.")
+
+    judge_answers(ROWS, config, tmp_path / "judge", engine=Refusing())
+    kept = read_finished(tmp_path / "judge").values()
+    assert {(row["verdict"], row["reply"]) for row in kept} == {("unreadable", "I cannot judge.")}
+
+
 def test_what_was_judged_is_not_judged_again_and_failures_are(config: Config, tmp_path: Path):
     first, second = Judge(fails_at="first?"), Judge()
     judge_answers(ROWS, config, tmp_path / "judge", engine=first)

@@ -77,7 +77,16 @@ def test_the_url_names_corpus_document_and_page() -> None:
 
 def test_usage_is_summed() -> None:
     body = usage_json([Usage(5, 6), Usage(7, 8)])
-    assert (body["prompt_tokens"], body["completion_tokens"], body["total_tokens"]) == (12, 14, 26)
+    assert body == {"prompt_tokens": 12, "completion_tokens": 14, "total_tokens": 26}
+
+
+def test_details_of_usage_are_told_where_the_engine_tells_them() -> None:
+    body = usage_json([Usage(5, 6, 4), Usage(7, 8, 3, 2)])
+    assert body["prompt_tokens_details"] == {"cached_tokens": 7}
+    assert body["completion_tokens_details"] == {"reasoning_tokens": 2}
+    record = answer_json(replace(ANSWER, usage=Usage(7, 8, 3)))
+    assert record["usage"] == {"prompt_tokens": 7, "completion_tokens": 8, "cached_tokens": 3}
+    assert answer_json(ANSWER)["usage"] == {"prompt_tokens": 5, "completion_tokens": 6}
 
 
 def test_json_has_neither_infinity_nor_halves_of_characters() -> None:

@@ -81,8 +81,6 @@ def test_a_completion_has_openais_shape() -> None:
             "prompt_tokens": 5,
             "completion_tokens": 6,
             "total_tokens": 11,
-            "prompt_tokens_details": {"cached_tokens": 0, "image_tokens": 0, "text_tokens": 5},
-            "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": 6},
         },
     }
 

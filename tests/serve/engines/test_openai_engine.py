@@ -141,6 +141,39 @@ def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True}
 
 
+DETAILED = {
+    "prompt_tokens": 9,
+    "completion_tokens": 8,
+    "prompt_tokens_details": {"cached_tokens": 5},
+    "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        (DETAILED, Usage(9, 8, 5, 3)),
+        ({**DETAILED, "prompt_tokens_details": None, "completion_tokens_details": {}}, Usage(9, 8)),
+        ({**DETAILED, "prompt_tokens_details": "none"}, Usage(9, 8, 0, 3)),
+    ],
+)
+def test_what_was_cached_and_what_was_thought_is_counted(told: dict[str, Any], usage: Usage) -> None:
+    assert chat(Upstream(json.dumps({**COMPLETION, "usage": told}).encode())).usage == usage
+    last = f"data: {json.dumps({**DELTA, 'choices': [], 'usage': told})}\n\n".encode()
+    assert stream(stream_of(chunk("Hi", "stop"), last))[-1].usage == usage
+
+
+def test_a_refusal_is_told_apart_from_text() -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot."}
+    completion = {**COMPLETION, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    reply = chat(Upstream(json.dumps(completion).encode()))
+    assert (reply.text, reply.refusal) == ("", "I cannot.")
+    choices = [{"index": 0, "delta": {"refusal": text}} for text in ("I ", "cannot.")]
+    pieces = [f"data: {json.dumps({**DELTA, 'choices': [choice]})}\n\n".encode() for choice in choices]
+    deltas = stream(stream_of(*pieces, chunk(None, "stop")))
+    assert [(delta.text, delta.refusal) for delta in deltas] == [("", "I "), ("", "cannot."), ("", "")]
+
+
 @pytest.mark.parametrize(
     ("upstream", "message"),
     [

@@ -73,6 +73,7 @@ class TalkingEngine:
             joined_calls(call for delta in deltas for call in delta.tool_calls),
             "".join(delta.reasoning for delta in deltas),
             tokens or None,
+            "".join(delta.refusal for delta in deltas),
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
@@ -188,5 +189,10 @@ def small_library() -> SmallLibrary:
             "cut", {"lake.txt": LAKE}, TalkingEngine([ChatDelta("It is 41 [1]"), ChatDelta("", "length")])
         ),
         SmallCorpus("empty", {}, TalkingEngine(CALLS)),
+        SmallCorpus(
+            "refusing",
+            {"lake.txt": LAKE},
+            TalkingEngine([ChatDelta(refusal="I "), ChatDelta(refusal="cannot."), END]),
+        ),
         SmallCorpus("json", {"lake.txt": LAKE}, TalkingEngine(text_deltas('{"depths": [41], "b": "x [7]"}'))),
     )

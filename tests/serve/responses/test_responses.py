@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,37 @@ import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from PIL import Image
+from pydantic import BaseModel
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
-from ragkit.records import ChatMessage, TextRecord, ToolCall
+from ragkit.records import ChatDelta, ChatMessage, ChatRequest, TextRecord, ToolCall, ToolCallDelta, Usage
 from ragkit.serve.api.app import create_app
+from ragkit.serve.engines.chat_json import joined_calls
 from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.guards.server_end import ServerEnd
 from ragkit.serve.stores.file_ids import external_file_id
+from ragkit.serve_config import ServeConfig
 from tests.fakes import HashEmbedder
 from tests.serve.api.openai_shapes import check_shape
 from tests.serve.house import BRIDGE, LAKE, running, wait_until
-from tests.serve.responses.responses_house import SAID, SmallCorpus, SmallLibrary, small_library
+from tests.serve.responses.responses_house import (
+    CALLS,
+    END,
+    SAID,
+    SmallCorpus,
+    SmallLibrary,
+    TalkingEngine,
+    small_library,
+)
 
 QUESTION = "How deep is Lake Ohm?"
+
+
+class Depth(BaseModel):
+    metres: int
+
+
 SEARCH: Any = {"type": "file_search", "vector_store_ids": ["lakes"]}
 WEATHER: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
 
@@ -98,7 +118,7 @@ def test_a_response_has_the_search_and_a_cited_message(client: openai.OpenAI, ad
     assert (record["found"], record["timings_ms"]["retrieve"]) == (True, 2.5)
 
 
-@pytest.mark.parametrize("model", ["lakes", "calling", "thinking", "sure", "cut"])
+@pytest.mark.parametrize("model", ["lakes", "calling", "thinking", "sure", "cut", "refusing"])
 def test_the_shape_is_openais_whatever_is_answered(address: str, model: str) -> None:
     asked = {
         "model": model,
@@ -141,12 +161,12 @@ def test_the_order_of_events(address: str) -> None:
         "content_part.added",
         "reasoning_text.delta",
         "reasoning_text.delta",
-        "output_item.added",
-        "content_part.added",
-        "output_text.delta",
         "reasoning_text.done",
         "content_part.done",
         "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
         "output_text.annotation.added",
         "output_text.annotation.added",
         "output_text.done",
@@ -160,6 +180,108 @@ def test_the_order_of_events(address: str) -> None:
     assert final["output"][1]["content"][0]["text"] == "Let me see."
     done = {event["output_index"]: event["item"] for event in events if event["type"].endswith("item.done")}
     assert [done[index] for index in sorted(done)] == final["output"]
+
+
+SAY = [ChatDelta("I look [1"), ChatDelta("] it up.")]
+THINK = [ChatDelta(reasoning="Hm."), ChatDelta(reasoning=" So.")]
+CUT = [
+    *SAY,
+    ChatDelta(tool_calls=(ToolCallDelta(0, "call_a", "clock", '{"p'),)),
+    ChatDelta(finish_reason="length"),
+]
+ONE = ChatDelta(tool_calls=(ToolCallDelta(0, "call_a", "clock", "{}"),))
+TWO = ChatDelta(tool_calls=(ToolCallDelta(1, "call_b", "weather", '{"place": 1}'),))
+REFUSE = ChatDelta(refusal="I cannot.")
+ENDED = ChatDelta(finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "items"),
+    [
+        ([*THINK, *SAY, ONE, TWO, ENDED], ["reasoning", "message", "call_a", "call_b"]),
+        (CALLS, ["call_a", "call_b"]),
+        ([*SAY, *THINK, ONE, ENDED], ["message", "reasoning", "call_a"]),
+        ([*THINK, *SAY, *THINK, END], ["reasoning", "message", "reasoning"]),
+        ([ONE, *SAY, TWO, *THINK, ENDED], ["call_a", "message", "call_b", "reasoning"]),
+        ([*SAY, ChatDelta(" See [1"), ONE, ENDED], ["message", "call_a", "message"]),
+        ([*THINK, *SAY, REFUSE, ONE, ENDED], ["reasoning", "message", "message", "call_a"]),
+        (CUT, ["message", "call_a"]),
+        ([*THINK, ChatDelta(finish_reason="length")], ["reasoning", "message"]),
+    ],
+)
+def test_each_item_is_done_before_the_next_begins(
+    address: str, library: SmallLibrary, deltas: list[ChatDelta], items: list[str]
+) -> None:
+    library.corpora["any"] = SmallCorpus("any", {"lake.txt": LAKE}, TalkingEngine(deltas))
+    events = events_of(address, model="any", input=QUESTION, tools=[WEATHER])
+    steps = [
+        (event["type"].rpartition(".")[2], event["output_index"])
+        for event in events
+        if event["type"].startswith("response.output_item.")
+    ]
+    assert steps == [(step, index) for index in range(len(items) + 1) for step in ("added", "done")]
+    places = [event["output_index"] for event in events if "output_index" in event]
+    assert places == sorted(places)
+    output = events[-1]["response"]["output"]
+    assert [item.get("call_id", item["type"]) for item in output[1:]] == items
+    assert output == [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    for index, item in enumerate(output[1:], 1):
+        deltas_of = [event["delta"] for event in events if "delta" in event and event["output_index"] == index]
+        (written,) = item.get("content", [item])
+        assert "".join(deltas_of) in (written.get(name) for name in ("text", "refusal", "arguments"))
+    assert {item["status"] for item in output[:-1]} == {"completed"}
+    assert output[-1]["status"] == ("incomplete" if deltas[-1].finish_reason == "length" else "completed")
+    calls = [item["arguments"] for item in output if item["type"] == "function_call"]
+    assert calls == [
+        call.arguments for call in joined_calls(call for delta in deltas for call in delta.tool_calls)
+    ]
+
+
+def test_usage_has_the_details_that_the_engine_tells(address: str, library: SmallLibrary) -> None:
+    end = ChatDelta(finish_reason="stop", usage=Usage(9, 8, 5, 3))
+    library.corpora["counted"] = SmallCorpus("counted", {"lake.txt": LAKE}, TalkingEngine([ChatDelta("Hm."), end]))
+    asked = {"model": "counted", "input": QUESTION}
+    for response in (post(address, **asked), events_of(address, **asked)[-1]["response"]):
+        assert response["usage"]["input_tokens_details"]["cached_tokens"] == 5
+        assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == 3
+    messages = [{"role": "user", "content": QUESTION}]
+    chat = {"model": "counted", "messages": messages, "n": 2}
+    usage = httpx.post(f"{address}/v1/chat/completions", json=chat).json()["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 10}
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 6}
+
+
+def test_a_refusal_is_a_part_of_its_own(client: openai.OpenAI, address: str, library: SmallLibrary) -> None:
+    whole = post(address, model="refusing", input=QUESTION)
+    events = events_of(address, model="refusing", input=QUESTION)
+    assert [event["type"].removeprefix("response.") for event in events[7:-1]] == [
+        "output_item.added",
+        "content_part.added",
+        "refusal.delta",
+        "refusal.delta",
+        "refusal.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+    for response in (whole, events[-1]["response"]):
+        _, message = response["output"]
+        assert message["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+        record = response["ragkit"]
+        assert (record["answer"], record["found"], record["citations"]) == ("", False, [])
+        assert record["notes"] == ["The engine talking refused to answer: 'I cannot.'"]
+    client.responses.create(model="lakes", input="Why?", previous_response_id=whole["id"])
+    assert library.corpora["lakes"].asked[-1].history[-1] == ChatMessage("assistant", "I cannot.")
+
+
+def test_a_refusal_is_no_content_in_chat(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "refusing", "messages": [{"role": "user", "content": QUESTION}]}
+    message = client.chat.completions.create(**asked).choices[0].message
+    assert (message.content, message.refusal, message.annotations) == (None, "I cannot.", [])
+    parsed = client.chat.completions.parse(**asked, response_format=Depth).choices[0].message
+    assert (parsed.parsed, parsed.refusal) == (None, "I cannot.")
+    deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert [delta.refusal for delta in deltas if delta.refusal] == ["I ", "cannot."]
+    assert not any(delta.content for delta in deltas)
 
 
 def test_the_clients_stream_helper(client: openai.OpenAI) -> None:
@@ -346,6 +468,36 @@ def test_an_engine_that_fails_ends_the_stream_with_response_failed(
     with pytest.raises(openai.InternalServerError) as caught:
         client.responses.create(model=model, input=QUESTION)
     assert (caught.value.status_code, caught.value.code) == (502, "engine_error")
+
+
+@dataclass
+class StuckEngine(TalkingEngine):
+    """Says what it does, tells the server to end, where there is one, and hangs."""
+
+    end: ServerEnd | None = None
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        async for delta in TalkingEngine.stream(self, request):
+            yield delta
+        if self.end is not None:
+            self.end.begin()
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_stream_that_is_given_up_ends_with_response_failed(ends: bool) -> None:
+    end = ServerEnd(0.2) if ends else ServerEnd()
+    engine = StuckEngine([*THINK, ChatDelta("It is ")], end=end if ends else None)
+    library = SmallLibrary(SmallCorpus("stuck", {"lake.txt": LAKE}, engine))
+    settings = ServeConfig(request_timeout_s=30 if ends else 0.4)
+    with running(create_app(library, settings=settings, end=end)) as address:
+        *sent, last = events_of(address, input=QUESTION)
+        assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+        assert last["response"]["error"]["code"] == "server_error"
+        assert ("the server ends" if ends else "more than 0.4 s") in last["response"]["error"]["message"]
+        assert sent[-1]["delta"] == "It is"
+        assert last["response"]["id"] == sent[0]["response"]["id"]
+        assert [item["type"] for item in last["response"]["output"]] == ["file_search_call", "reasoning"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
