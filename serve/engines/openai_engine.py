@@ -48,8 +48,8 @@ class OpenAIEngine:
 
     A client is made a call, so an engine can be used from any event loop; cancelling a call or closing
     a stream closes the connection, upon which servers stop generating. A request is sent again only where nobody
-    took it or no reply had begun, and without log-probabilities where a server refuses them; from then
-    on they are not asked for.
+    took it or no reply had begun, and without log-probabilities where a server refuses them. One that refuses
+    them as such, and not the number of alternatives, is not asked for them again.
 
     Args:
         api_key_env: environment variable that holds the key; servers that want none may have none. Where it
@@ -243,8 +243,9 @@ class _Call:
             with suppress(openai.BadRequestError, openai.UnprocessableEntityError):
                 return await self._send_until_taken(client, arguments | logprobs)
         reply = await self._send_until_taken(client, arguments)
-        # It was not the rest of the request that was refused.
-        engine._gives_logprobs = engine._gives_logprobs and not logprobs
+        # It was not the rest of the request that was refused; that of alternatives says nothing of the others.
+        if logprobs and "top_logprobs" not in logprobs:
+            engine._gives_logprobs = False
         return reply
 
     async def _send_until_taken(self, client: AsyncOpenAI, arguments: dict[str, Any]) -> Any:

@@ -263,6 +263,28 @@ def test_a_server_that_refuses_logprobs_is_asked_again_without_once() -> None:
     assert ["logprobs" in body for body in upstream.bodies] == [True, False, False]
 
 
+class FewAlternatives(Upstream):
+    """Refuses more than five alternatives a token, as a vLLM server of `--max-logprobs 5`."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_refusal(message: Any) -> None:
+            refuses = message["type"] == "http.response.start" and self.bodies[-1].get("top_logprobs", 0) > 5
+            await send(message | {"status": 400} if refuses else message)
+
+        await super().__call__(scope, receive, send_refusal)
+
+
+def test_alternatives_that_are_refused_do_not_take_log_probabilities_from_later_requests() -> None:
+    upstream = FewAlternatives(json.dumps(COMPLETION).encode())
+    with running(upstream) as address:
+        engine = OpenAIEngine(f"{address}/v1", "m")
+        asked = [Sampling(logprobs=True, top_logprobs=top) for top in (None, 6, None, 5)]
+        for sampling in asked:
+            asyncio.run(engine.chat(ChatRequest(REQUEST.messages, "", sampling=sampling)))
+    assert [body.get("top_logprobs") for body in upstream.bodies] == [None, 6, None, None, 5]
+    assert ["logprobs" in body for body in upstream.bodies] == [True, True, False, True, True]
+
+
 def test_a_request_refused_for_something_else_is_an_error_and_logprobs_are_asked_for_again() -> None:
     upstream = Upstream(b'{"error": {"message": "no such model"}}', status=400)
     with running(upstream) as address:
