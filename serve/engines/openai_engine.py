@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Readiness, Usage
-from ragkit.serve.engines.chat_json import field_of, logprobs_json, message_json, sampling_json
+from ragkit.serve.engines.chat_json import StreamedCalls, field_of, logprobs_json, message_json, sampling_json
 from ragkit.serve.engines.chat_replies import end_of, read_delta, read_reply, usage_of
 from ragkit.serve.engines.circuit_breaker import CircuitBreaker
 from ragkit.serve.engines.retrying import backoff_s
@@ -138,7 +138,7 @@ class OpenAIEngine:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
         arguments = await self._prepared(request)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
-        ended, usage = None, Usage()
+        ended, usage, calls = None, Usage(), StreamedCalls()
         with self._remembering(), self.breaker.call(self.name) as watched, self._errors.translated():
             call = _Call(self)
             async with call.client() as client:
@@ -149,7 +149,7 @@ class OpenAIEngine:
                         watched.answered()
                         usage = usage_of(chunk) if field_of(chunk, "usage") else usage
                         ended = end_of(chunk) or ended
-                        if delta := read_delta(chunk, request):
+                        if delta := read_delta(chunk, request, calls):
                             yield delta
             if ended is None:
                 raise EngineError(f"{self._errors.shown} ended the stream before the answer was finished")

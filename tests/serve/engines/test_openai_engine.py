@@ -141,6 +141,14 @@ def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True}
 
 
+def test_streamed_calls_that_share_a_number_are_two() -> None:
+    calls = [{"id": id_, "function": {"name": id_, "arguments": "{}"}} for id_ in ("f", "g")]
+    choices = [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None} for call in calls]
+    chunks = [f"data: {json.dumps({**DELTA, 'choices': [choice]})}\n\n".encode() for choice in choices]
+    *deltas, _ = stream(stream_of(*chunks, chunk(None, "tool_calls"), b"data: [DONE]\n\n"))
+    assert [(call.index, call.id) for delta in deltas for call in delta.tool_calls] == [(0, "f"), (1, "g")]
+
+
 @pytest.mark.parametrize(
     ("upstream", "message"),
     [
