@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ from ragkit.serve.engines.upstream_facts import UpstreamFacts
 from ragkit.serve.prompting.image_size import check_images, estimate_image_tokens
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, AsyncStream
 
 _MESSAGE_TOKENS = 8
 _BATCH_CONNECTIONS = 8
@@ -265,16 +266,29 @@ async def _post(client: AsyncOpenAI, arguments: dict[str, Any]) -> Any:
 
     The client's own types check nothing of a reply, and to make them takes as long as the rest of a chunk's way.
     """
-    stream = require("openai").AsyncStream[object]
     is_streamed = bool(arguments.get("stream"))
     reply = await client.post(
-        "/chat/completions", body=arguments, cast_to=object, stream=is_streamed, stream_cls=stream
+        "/chat/completions", body=arguments, cast_to=object, stream=is_streamed, stream_cls=_stream_class()
     )
     if isinstance(reply, str):
         # A reply that does not say that it is JSON.
         with suppress(ValueError):
             return json.loads(reply)
     return reply
+
+
+@cache
+def _stream_class() -> type[AsyncStream[object]]:
+    """The client's own, without events that have no data, such as `retry: 3000`; it takes them for broken JSON."""
+    from openai import AsyncStream
+
+    class DataStream(AsyncStream[object]):
+        async def _iter_events(self) -> AsyncIterator[Any]:
+            async for event in super()._iter_events():
+                if event.data:
+                    yield event
+
+    return DataStream
 
 
 def _estimate(messages: Sequence[ChatMessage]) -> int:

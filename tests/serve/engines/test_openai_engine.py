@@ -141,6 +141,15 @@ def test_a_stream_is_passed_on_and_ends_with_usage() -> None:
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize(
+    "event", [b"retry: 3000\n\n", b"event: ping\n\n", b"event: ping\ndata\n\n", b"id: 7\n\n\n"]
+)
+def test_events_without_data_are_passed_over(event: bytes) -> None:
+    pieces = (chunk("He"), chunk("llo."), chunk(None, "stop"), b"data: [DONE]\n\n")
+    deltas = stream(stream_of(*(event + piece for piece in pieces)))
+    assert [delta.text for delta in deltas] == ["He", "llo.", ""]
+
+
 def test_streamed_calls_that_share_a_number_are_two() -> None:
     calls = [{"id": id_, "function": {"name": id_, "arguments": "{}"}} for id_ in ("f", "g")]
     choices = [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None} for call in calls]
