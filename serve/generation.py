@@ -194,6 +194,7 @@ class Generation:
         self._notes += notes
         if reply.finish_reason == "length":
             self._notes.append(f"The answer was cut off at max_tokens = {self._asked.sampling.max_tokens}.")
+        self._notes += _note_no_logprobs(self.engine, self._asked.sampling, reply)
         if reply.refusal:
             self._notes.append(f"The engine {self.engine.name} refused to answer: {reply.refusal!r}")
             return self._answer(CitedText(text, (), is_backed=False), reply, unknown)
@@ -265,6 +266,15 @@ def _note_shortened(ask: AskRequest, request: ChatRequest) -> str:
         f"The answer may have {request.sampling.max_tokens} tokens instead of {ask.sampling.max_tokens}, so that "
         "the prompt fits into the engine's context."
     )
+
+
+def _note_no_logprobs(engine: Engine, sampling: Sampling, reply: ChatReply) -> list[str]:
+    """Of an engine that heeds the wish: what it does not heed is named by `_note_unused`."""
+    if not sampling.logprobs or reply.tokens is not None or not heeds(engine, "logprobs"):
+        return []
+    top = sampling.top_logprobs
+    why = "it has none" if top is None else f"it has none, or not with top_logprobs = {top}"
+    return [f"The engine {engine.name} gave no log-probabilities: {why}."]
 
 
 def _finish_reason(reply: ChatReply) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 from ragkit.records import ChatDelta, ChatReply, ChatRequest, Usage
 from ragkit.serve.engines.chat_json import (
+    StreamedCalls,
     field_of,
     finish_reason_of,
     reasoning_of,
     text_of,
     token_logprobs_of,
-    tool_call_deltas_of,
     tool_calls_of,
 )
 
@@ -36,13 +36,13 @@ def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
     )
 
 
-def read_delta(chunk: Any, request: ChatRequest) -> ChatDelta | None:
-    """What a chunk of a stream adds to the reply; None for one that adds nothing."""
+def read_delta(chunk: Any, request: ChatRequest, calls: StreamedCalls) -> ChatDelta | None:
+    """What a chunk of a stream adds to the reply; None for one that adds nothing. calls: of the whole stream."""
     choice = _first_choice(chunk)
     delta = field_of(choice, "delta")
     read = ChatDelta(
         text_of(field_of(delta, "content")),
-        tool_calls=tool_call_deltas_of(delta),
+        tool_calls=calls.pieces_of(delta),
         reasoning=reasoning_of(delta),
         tokens=(token_logprobs_of(choice) or ()) if request.sampling.logprobs else (),
         refusal=text_of(field_of(delta, "refusal")),

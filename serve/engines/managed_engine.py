@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from ragkit.errors import EngineUnavailableError
@@ -48,24 +48,41 @@ class ManagedEngine:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """As `OpenAIEngine.chat`. Raises EngineUnavailableError while the server is not there."""
-        return await self._running().chat(request)
+        with self._come_again():
+            return await self._running().chat(request)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """As `OpenAIEngine.stream`."""
-        deltas: Any = self._running().stream(request)
-        async with aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+        with self._come_again():
+            deltas: Any = self._running().stream(request)
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    yield delta
 
     def chat_batch(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        return self._running().chat_batch(requests)
+        with self._come_again():
+            return self._running().chat_batch(requests)
 
     async def readiness(self) -> Readiness:
         """As `Upstream.readiness`."""
         if self._server.state != "running":
-            wait = None if self._server.state == "given up" else _COME_AGAIN_S
-            return Readiness(self.name, False, self._server.state, wait)
+            return Readiness(self.name, False, self._server.state, self._wait_s)
         return await self._known().readiness()
+
+    @property
+    def _wait_s(self) -> float | None:
+        """Until requests may be answered again; None where they never will."""
+        return None if self._server.state == "given up" else _COME_AGAIN_S
+
+    @contextmanager
+    def _come_again(self) -> Iterator[None]:
+        """Errors say when, also those of a server that has crashed and counts as running until that is noticed."""
+        try:
+            yield
+        except EngineUnavailableError as error:
+            if error.retry_after_s is None and not error.is_busy:
+                error.retry_after_s = self._wait_s
+            raise
 
     def _moved(self, url: str) -> None:
         self._engine = self._make(url)
@@ -78,6 +95,5 @@ class ManagedEngine:
     def _running(self) -> OpenAIEngine:
         state = self._server.state
         if state != "running":
-            wait = None if state == "given up" else _COME_AGAIN_S
-            raise EngineUnavailableError(f"the vLLM server of {self.name}: {state}", wait)
+            raise EngineUnavailableError(f"the vLLM server of {self.name}: {state}")
         return self._known()

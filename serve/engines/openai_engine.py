@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Readiness, Usage
-from ragkit.serve.engines.chat_json import field_of, logprobs_json, message_json, sampling_json
+from ragkit.serve.engines.chat_json import StreamedCalls, field_of, logprobs_json, message_json, sampling_json
 from ragkit.serve.engines.chat_replies import end_of, read_delta, read_reply, usage_of
 from ragkit.serve.engines.circuit_breaker import CircuitBreaker
 from ragkit.serve.engines.retrying import backoff_s
@@ -33,7 +34,7 @@ from ragkit.serve.engines.upstream_facts import UpstreamFacts
 from ragkit.serve.prompting.image_size import check_images, estimate_image_tokens
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, AsyncStream
 
 _MESSAGE_TOKENS = 8
 _BATCH_CONNECTIONS = 8
@@ -48,8 +49,8 @@ class OpenAIEngine:
 
     A client is made a call, so an engine can be used from any event loop; cancelling a call or closing
     a stream closes the connection, upon which servers stop generating. A request is sent again only where nobody
-    took it or no reply had begun, and without log-probabilities where a server refuses them; from then
-    on they are not asked for.
+    took it or no reply had begun, and without log-probabilities where a server refuses them. One that refuses
+    them as such, and not the number of alternatives, is not asked for them again.
 
     Args:
         api_key_env: environment variable that holds the key; servers that want none may have none. Where it
@@ -138,7 +139,7 @@ class OpenAIEngine:
         """Raises EngineError as `chat` does, also where the connection breaks before the end."""
         arguments = await self._prepared(request)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
-        ended, usage = None, Usage()
+        ended, usage, calls = None, Usage(), StreamedCalls()
         with self._remembering(), self.breaker.call(self.name) as watched, self._errors.translated():
             call = _Call(self)
             async with call.client() as client:
@@ -149,7 +150,7 @@ class OpenAIEngine:
                         watched.answered()
                         usage = usage_of(chunk) if field_of(chunk, "usage") else usage
                         ended = end_of(chunk) or ended
-                        if delta := read_delta(chunk, request):
+                        if delta := read_delta(chunk, request, calls):
                             yield delta
             if ended is None:
                 raise EngineError(f"{self._errors.shown} ended the stream before the answer was finished")
@@ -243,8 +244,9 @@ class _Call:
             with suppress(openai.BadRequestError, openai.UnprocessableEntityError):
                 return await self._send_until_taken(client, arguments | logprobs)
         reply = await self._send_until_taken(client, arguments)
-        # It was not the rest of the request that was refused.
-        engine._gives_logprobs = engine._gives_logprobs and not logprobs
+        # It was not the rest of the request that was refused; that of alternatives says nothing of the others.
+        if logprobs and "top_logprobs" not in logprobs:
+            engine._gives_logprobs = False
         return reply
 
     async def _send_until_taken(self, client: AsyncOpenAI, arguments: dict[str, Any]) -> Any:
@@ -264,16 +266,29 @@ async def _post(client: AsyncOpenAI, arguments: dict[str, Any]) -> Any:
 
     The client's own types check nothing of a reply, and to make them takes as long as the rest of a chunk's way.
     """
-    stream = require("openai").AsyncStream[object]
     is_streamed = bool(arguments.get("stream"))
     reply = await client.post(
-        "/chat/completions", body=arguments, cast_to=object, stream=is_streamed, stream_cls=stream
+        "/chat/completions", body=arguments, cast_to=object, stream=is_streamed, stream_cls=_stream_class()
     )
     if isinstance(reply, str):
         # A reply that does not say that it is JSON.
         with suppress(ValueError):
             return json.loads(reply)
     return reply
+
+
+@cache
+def _stream_class() -> type[AsyncStream[object]]:
+    """The client's own, without events that have no data, such as `retry: 3000`; it takes them for broken JSON."""
+    from openai import AsyncStream
+
+    class DataStream(AsyncStream[object]):
+        async def _iter_events(self) -> AsyncIterator[Any]:
+            async for event in super()._iter_events():
+                if event.data:
+                    yield event
+
+    return DataStream
 
 
 def _estimate(messages: Sequence[ChatMessage]) -> int:

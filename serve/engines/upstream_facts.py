@@ -56,6 +56,8 @@ class UpstreamFacts:
             "follow_redirects": True,
             "trust_env": uses_proxies(url),
         }
+        # Held while the server is asked for its card, which may take seconds; the other lock never for long.
+        self._asking = threading.Lock()
         self._lock = threading.Lock()
         self._card = self._good = ModelCard("not asked")
         self._asked_at = -_AGAIN_S
@@ -64,10 +66,11 @@ class UpstreamFacts:
 
     def card(self) -> ModelCard:
         """As the server says now, or has said in the last two seconds."""
-        with self._lock:
-            if time.monotonic() - self._asked_at >= _FRESH_S:
-                self._ask()
-            return self._card
+        with self._asking:
+            with self._lock:
+                if time.monotonic() - self._asked_at < _FRESH_S:
+                    return self._card
+            return self._ask()
 
     def context_tokens(self) -> int:
         """What the model reads at most; 0 where that is not known."""
@@ -100,15 +103,23 @@ class UpstreamFacts:
 
     def _known(self) -> ModelCard:
         """The last card that was good; a server that was not there is asked again after a while."""
-        with self._lock:
-            if not self._good.is_ready and time.monotonic() - self._asked_at >= _AGAIN_S:
-                self._ask()
-            return self._good
+        if (known := self._remembered()) is not None:
+            return known
+        with self._asking:
+            return self._remembered() or self._ask()
 
-    def _ask(self) -> None:
-        self._card = self._card_now()
-        self._asked_at = time.monotonic()
-        self._good = self._card if self._card.is_ready else self._good
+    def _remembered(self) -> ModelCard | None:
+        """None where the server is to be asked."""
+        with self._lock:
+            is_due = not self._good.is_ready and time.monotonic() - self._asked_at >= _AGAIN_S
+            return None if is_due else self._good
+
+    def _ask(self) -> ModelCard:
+        card = self._card_now()
+        with self._lock:
+            self._card, self._asked_at = card, time.monotonic()
+            self._good = card if card.is_ready else self._good
+        return card
 
     def _card_now(self) -> ModelCard:
         try:

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+def new_request_id() -> str:
+    """For a request that has none yet."""
+    return f"req_{uuid.uuid4().hex}"
+
+
 def request_id_of(request: Request) -> str:
     """The id that `RequestIdMiddleware` gave to a request."""
     return str(request.state.request_id)
@@ -25,7 +30,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid.uuid4().hex}"
+        request_id = new_request_id()
         # In place: handlers outside of this one see the same scope.
         scope.setdefault("state", {})["request_id"] = request_id
 

@@ -189,6 +189,17 @@ def test_a_cut_answer_says_so() -> None:
     assert answer.notes == ("The answer was cut off at max_tokens = 4.",)
 
 
+def test_log_probabilities_that_did_not_come_are_told() -> None:
+    text = "It is 41 metres deep [1]."
+    plain, many = Sampling(logprobs=True), Sampling(logprobs=True, top_logprobs=6)
+    assert ask(ScriptedEngine(text)).notes == ()
+    for sampling, why in ((plain, "it has none."), (many, "it has none, or not with top_logprobs = 6.")):
+        answer = ask(ScriptedEngine(text), AskRequest(ASK.question, sampling=sampling))
+        assert answer.notes == (f"The engine scripted gave no log-probabilities: {why}",)
+    (note,) = ask(EchoEngine(), AskRequest(ASK.question, sampling=plain)).notes
+    assert note.endswith(": logprobs had no effect.")
+
+
 def test_the_extractive_engine_says_that_it_only_quotes() -> None:
     answer = ask(ExtractiveEngine(), AskRequest("How many metres deep is the lake?"))
     assert answer.text.split("\n")[0] == "It is 41 metres deep. [1]"

@@ -6,6 +6,7 @@ import pytest
 
 from ragkit.records import ChatMessage, Sampling, TokenLogprob, ToolCall, ToolCallDelta
 from ragkit.serve.engines.chat_json import (
+    StreamedCalls,
     finish_reason_of,
     joined_calls,
     logprobs_json,
@@ -14,7 +15,6 @@ from ragkit.serve.engines.chat_json import (
     sampling_json,
     text_of,
     token_logprobs_of,
-    tool_call_deltas_of,
     tool_calls_of,
 )
 
@@ -98,8 +98,45 @@ def test_pieces_of_calls_are_joined_by_their_numbers() -> None:
 def test_a_call_without_an_id_gets_one() -> None:
     (made,) = tool_calls_of(Sent(tool_calls=[call(id_=None)]))
     assert made.id.startswith("call_")
-    (piece,) = tool_call_deltas_of(Sent(tool_calls=[call(name=None, id_=None, index=3)]))
+    (piece,) = StreamedCalls().pieces_of(Sent(tool_calls=[call(name=None, id_=None, index=3)]))
     assert piece == ToolCallDelta(3, "", "", "{}")
+
+
+def streamed(*pieces: Sent) -> tuple[ToolCall, ...]:
+    """The calls of a stream of which each delta holds one piece."""
+    calls = StreamedCalls()
+    return joined_calls(delta for piece in pieces for delta in calls.pieces_of(Sent(tool_calls=[piece])))
+
+
+@pytest.mark.parametrize("numbers", [{}, {"index": 0}, {"index": None}])
+def test_calls_without_numbers_of_their_own_are_told_apart(numbers: Sent) -> None:
+    both = (ToolCall("a", "f", '{"a":1}'), ToolCall("b", "g", '{"b":2}'))
+    whole = [call("f", '{"a":1}', "a", **numbers), call("g", '{"b":2}', "b", **numbers)]
+    assert streamed(*whole) == tool_calls_of(Sent(tool_calls=whole)) == both
+    cut = [call("f", "{", "a"), call(None, '"a":1}', None), call("g", "", "b"), call(None, '{"b":2}', "")]
+    assert streamed(*(piece | numbers for piece in cut)) == both
+    alike = [call("f", "1", None, **numbers), call("g", "2", None, **numbers)]
+    assert [(made.name, made.arguments) for made in streamed(*alike)] == [("f", "1"), ("g", "2")]
+
+
+def test_an_id_that_is_repeated_begins_no_call() -> None:
+    assert streamed(call("f", "{", "a"), call("f", "1", "a"), call("", "}", "a")) == (ToolCall("a", "f", "{1}"),)
+    # Nor does one without a name, nor a name again where there are no ids.
+    assert streamed(call("f", "{", "a"), call(None, "}", "z")) == (ToolCall("a", "f", "{}"),)
+    (made,) = streamed(call("f", "{", None), call("f", "}", None))
+    assert (made.name, made.arguments) == ("f", "{}")
+
+
+def test_calls_keep_their_numbers_where_they_have_some() -> None:
+    calls = StreamedCalls()
+    sent = [call("f", "{", "a", index=0), call("g", "{", "b", index=1), call(None, "}", None, index=0)]
+    numbers = [delta.index for piece in sent for delta in calls.pieces_of(Sent(tool_calls=[piece]))]
+    assert numbers == [0, 1, 0]
+
+
+def test_arguments_that_are_no_text_become_json() -> None:
+    said = Sent(tool_calls=[call(arguments=Sent(city="Ööd\ud800")), call(arguments=None)])
+    assert [made.arguments for made in tool_calls_of(said)] == ['{"city": "Ööd\ufffd"}', ""]
 
 
 @pytest.mark.parametrize(

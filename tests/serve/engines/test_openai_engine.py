@@ -175,6 +175,23 @@ def test_a_refusal_is_told_apart_from_text() -> None:
 
 
 @pytest.mark.parametrize(
+    "event", [b"retry: 3000\n\n", b"event: ping\n\n", b"event: ping\ndata\n\n", b"id: 7\n\n\n"]
+)
+def test_events_without_data_are_passed_over(event: bytes) -> None:
+    pieces = (chunk("He"), chunk("llo."), chunk(None, "stop"), b"data: [DONE]\n\n")
+    deltas = stream(stream_of(*(event + piece for piece in pieces)))
+    assert [delta.text for delta in deltas] == ["He", "llo.", ""]
+
+
+def test_streamed_calls_that_share_a_number_are_two() -> None:
+    calls = [{"id": id_, "function": {"name": id_, "arguments": "{}"}} for id_ in ("f", "g")]
+    choices = [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None} for call in calls]
+    chunks = [f"data: {json.dumps({**DELTA, 'choices': [choice]})}\n\n".encode() for choice in choices]
+    *deltas, _ = stream(stream_of(*chunks, chunk(None, "tool_calls"), b"data: [DONE]\n\n"))
+    assert [(call.index, call.id) for delta in deltas for call in delta.tool_calls] == [(0, "f"), (1, "g")]
+
+
+@pytest.mark.parametrize(
     ("upstream", "message"),
     [
         (Upstream(b'{"error": {"message": "no such model"}}', 404), r"http://.*/v1 answered 404: .*no such model"),
@@ -294,6 +311,28 @@ def test_a_server_that_refuses_logprobs_is_asked_again_without_once() -> None:
         replies = [asyncio.run(engine.chat(SEEING)) for _ in range(2)]
     assert [(reply.text, reply.logprobs) for reply in replies] == [("Hello.", None)] * 2
     assert ["logprobs" in body for body in upstream.bodies] == [True, False, False]
+
+
+class FewAlternatives(Upstream):
+    """Refuses more than five alternatives a token, as a vLLM server of `--max-logprobs 5`."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_refusal(message: Any) -> None:
+            refuses = message["type"] == "http.response.start" and self.bodies[-1].get("top_logprobs", 0) > 5
+            await send(message | {"status": 400} if refuses else message)
+
+        await super().__call__(scope, receive, send_refusal)
+
+
+def test_alternatives_that_are_refused_do_not_take_log_probabilities_from_later_requests() -> None:
+    upstream = FewAlternatives(json.dumps(COMPLETION).encode())
+    with running(upstream) as address:
+        engine = OpenAIEngine(f"{address}/v1", "m")
+        asked = [Sampling(logprobs=True, top_logprobs=top) for top in (None, 6, None, 5)]
+        for sampling in asked:
+            asyncio.run(engine.chat(ChatRequest(REQUEST.messages, "", sampling=sampling)))
+    assert [body.get("top_logprobs") for body in upstream.bodies] == [None, 6, None, None, 5]
+    assert ["logprobs" in body for body in upstream.bodies] == [True, True, False, True, True]
 
 
 def test_a_request_refused_for_something_else_is_an_error_and_logprobs_are_asked_for_again() -> None:

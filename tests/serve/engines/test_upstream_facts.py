@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from ragkit.records import ChatMessage, ImageLimits, Readiness
 from ragkit.serve.engines.openai_engine import OpenAIEngine
 from ragkit.serve.engines.token_estimate import estimate_tokens
 from ragkit.serve.engines.upstream_facts import UpstreamFacts
-from tests.serve.house import running
+from tests.serve.house import running, wait_until
 
 MESSAGES = [ChatMessage("system", "Be brief."), ChatMessage("user", "Größe? 🐟")]
 ESTIMATE = 16 + sum(estimate_tokens(message.content) for message in MESSAGES)
@@ -181,6 +182,34 @@ def test_readiness_is_asked_for_anew_after_two_seconds(monkeypatch: pytest.Monke
         assert not asyncio.run(engine.readiness()).is_ready
         # What was known of the model stays known.
         assert engine.context_tokens == 1234
+
+
+def test_what_is_known_is_told_while_the_server_is_slow_to_list_its_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    monkeypatch.setattr("ragkit.serve.engines.upstream_facts._FRESH_S", 0.0)
+    with running(server) as address, ThreadPoolExecutor(1) as thread:
+        engine = OpenAIEngine(f"{address}/v1", "m")
+        assert engine.count_tokens(MESSAGES) == 42
+        server.wait_s, asked = 1.0, len(server.asked)
+        probe = thread.submit(engine._facts.card)
+        wait_until(lambda: len(server.asked) > asked)
+        assert (engine.context_tokens, engine.count_tokens(MESSAGES)) == (1234, 42)
+        engine._facts.forget()
+        assert not probe.done()
+        # What is forgotten is waited for again, and had from the same probe.
+        assert engine.context_tokens == 1234
+    assert len(server.asked) == asked + 1
+
+
+def test_who_asks_while_another_asks_gets_the_same_card() -> None:
+    server = Server(wait_s=0.3)
+    with running(server) as address, ThreadPoolExecutor(3) as threads:
+        facts = OpenAIEngine(f"{address}/v1", "m")._facts
+        cards = [threads.submit(facts.card) for _ in range(3)]
+        assert [card.result().context_tokens for card in cards] == [1234] * 3
+    assert paths(server) == ["/v1/models"]
 
 
 def test_only_the_last_counts_are_kept() -> None:

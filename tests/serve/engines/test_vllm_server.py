@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from ragkit.errors import ConfigError, EngineError, EngineUnavailableError
-from ragkit.records import ChatMessage, ChatRequest, Readiness
+from ragkit.records import ChatDelta, ChatMessage, ChatRequest, Readiness
 from ragkit.serve.engines.managed_engine import ManagedEngine
 from ragkit.serve.engines.openai_engine import OpenAIEngine
 from ragkit.serve.engines.vllm_server import Patience, VllmServer
@@ -117,6 +117,25 @@ def test_requests_fail_at_once_while_it_is_not_there() -> None:
         assert asyncio.run(engine.readiness()) == Readiness("org/tiny", False, "restarting", 10)
     finally:
         server.stop()
+
+
+def test_a_crash_that_nobody_has_noticed_yet_says_when_to_come_again(started: Made) -> None:
+    server, engine, _ = started
+
+    async def pieces() -> list[ChatDelta]:
+        return [delta async for delta in engine.stream(REQUEST)]
+
+    # Nobody listens at its address, and its state is still "running".
+    server.on_start("http://127.0.0.1:1/v1")
+    asks: list[Callable[[], object]] = [
+        lambda: asyncio.run(engine.chat(REQUEST)),
+        lambda: asyncio.run(pieces()),
+        lambda: engine.chat_batch([REQUEST]),
+    ]
+    for ask in asks:
+        with pytest.raises(EngineUnavailableError, match="cannot reach") as caught:
+            ask()
+        assert caught.value.retry_after_s == 10
 
 
 def test_it_is_given_up_after_so_many_quick_crashes(started: Any) -> None:
