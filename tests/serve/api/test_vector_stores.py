@@ -153,6 +153,14 @@ def test_several_queries_are_joined_by_the_best_score(server: StoreServer, store
             {"query": "a", "ranking_options": {"score_treshold": 1}},
             "unknown field 'ranking_options.score_treshold'; did you mean 'score_threshold'?",
         ),
+        (
+            {"query": "a", "ranking_options": {"ranker": "nix"}},
+            "ranker = 'nix': Input should be 'none', 'auto' or",
+        ),
+        (
+            {"query": "a", "ranking_options": {"hybrid_search": {"text_wait": 1}}},
+            "unknown field 'ranking_options.hybrid_search.text_wait'; did you mean 'text_weight'?",
+        ),
         ({"query": "a\ud800"}, "no text"),
     ],
 )
@@ -160,6 +168,13 @@ def test_searches_that_are_refused(server: StoreServer, store: str, body: Any, r
     reply = httpx.post(f"{server.url}/v1/vector_stores/{store}/search", content=json.dumps(body), headers=_JSON)
     assert reply.status_code == 400
     assert reason in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("ranker", ["none", "auto", "default-2024-11-15"])
+def test_rankers_that_openai_knows_are_taken(server: StoreServer, store: str, ranker: str) -> None:
+    weights = {"embedding_weight": 1, "text_weight": 0.5}
+    ranking: Any = {"ranker": ranker, "score_threshold": 0, "hybrid_search": weights}
+    assert server.texts(store, "How deep is the lake?", ranking_options=ranking)[0] == LAKE
 
 
 def test_attributes_change_without_reading_again(server: StoreServer) -> None:
