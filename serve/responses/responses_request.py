@@ -23,6 +23,7 @@ from ragkit.serve.chat.sampling_fields import (
     checked_format,
     checked_tools,
 )
+from ragkit.serve.stores.rules import RankingOptions
 
 RESULTS, LOGPROBS = "file_search_call.results", "message.output_text.logprobs"
 # What can be asked for of tools that are not here is never there.
@@ -46,25 +47,18 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "access_programs": (None,),
 }
 _MOST_STORES = 16
-_RANKERS = ("auto", "default-2024-11-15")
-
-
-class Ranking(BaseModel):
-    """How results are judged. score_threshold: on the scale of the corpus; ranker: the corpus has its own."""
-
-    ranker: StrictStr | None = None
-    score_threshold: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
-    hybrid_search: Any = None
 
 
 class FileSearch(BaseModel):
     """The tool file_search. filters: `filter_from_json` judges them."""
 
+    model_config = ConfigDict(extra="forbid")
+
     type: StrictStr
     vector_store_ids: Annotated[list[StrictStr], Field(min_length=1, max_length=_MOST_STORES)]
     filters: Any = None
     max_num_results: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
-    ranking_options: Ranking | None = None
+    ranking_options: RankingOptions | None = None
 
 
 class TextConfig(BaseModel):
@@ -103,11 +97,12 @@ class ResponsesBody(SamplingFields, VllmFields):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a request asks for beside its input."""
+    """What a request asks for beside its input. unheeded: fields of it that no corpus or engine here heeds."""
 
     sampling: Sampling
     file_search: FileSearch | None
     with_results: bool
+    unheeded: tuple[str, ...]
 
 
 def wishes_of(body: ResponsesBody, default: Sampling) -> Wishes:
@@ -131,8 +126,13 @@ def wishes_of(body: ResponsesBody, default: Sampling) -> Wishes:
         raise HttpProblem(
             400, "with the tool file_search, say what to search in it, not in filters or ragkit", param="tools"
         )
-    included = body.include or []
-    return Wishes(_sampling(body, functions, default, has_search=bool(searches)), search, RESULTS in included)
+    sampling = _sampling(body, functions, default, has_search=bool(searches))
+    return Wishes(sampling, search, RESULTS in (body.include or ()), tuple(_unheeded(search)))
+
+
+def _unheeded(search: FileSearch | None) -> list[str]:
+    ranking = search.ranking_options if search else None
+    return [f"file_search.{name}" for name in ranking.unheeded] if ranking else []
 
 
 def _sampling(
@@ -184,14 +184,8 @@ def _file_search(place: int, tool: dict[str, Any]) -> FileSearch:
         first = error.errors()[0]
         where = ".".join(map(str, (f"tools[{place}]", *first["loc"])))
         told = explain({**first, "loc": (f"tools[{place}]", *first["loc"])}, FileSearch, "field")
-        raise HttpProblem(400, told, param=where) from error
-    ranker = search.ranking_options.ranker if search.ranking_options else None
-    if ranker not in (None, *_RANKERS):
-        raise HttpProblem(
-            400,
-            f"tools[{place}].ranking_options.ranker = {ranker!r:.60}; known: {', '.join(_RANKERS)}",
-            param="tools",
-        )
+        code = "unknown_parameter" if first["type"] == "extra_forbidden" else None
+        raise HttpProblem(400, told, param=where, code=code) from error
     check_text("tools", search.vector_store_ids)
     return search
 

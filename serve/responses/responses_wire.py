@@ -70,6 +70,9 @@ class ResponseMaker:
         """The response that an answer makes; `ragkit` is the answer's record. completed: seconds since 1970."""
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
         record = wire.answer_json(answer, self.plan.corpora[0].name, self.links)
+        if self.wishes.unheeded:
+            names = ", ".join(self.wishes.unheeded)
+            record["notes"] = [*record["notes"], f"The server does not heed all settings: {names} had no effect."]
         fields = {"usage": _usage(answer.usage), "ragkit": record}
         if reason is not None:
             return self.response("incomplete", output, **fields, incomplete_details={"reason": reason})

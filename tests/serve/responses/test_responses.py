@@ -185,6 +185,19 @@ def test_results_come_where_they_are_asked_for(client: openai.OpenAI, library: S
     assert "year" in repr(asked.where)
 
 
+def test_what_of_the_search_has_no_effect_is_taken_and_noted(address: str) -> None:
+    weights = {"embedding_weight": 0.7, "text_weight": 0.3}
+    ranking = {"ranker": "default-2024-11-15", "score_threshold": 0.1, "hybrid_search": weights}
+    asked = {"model": "lakes", "input": QUESTION, "tools": [{**SEARCH, "ranking_options": ranking}]}
+    for response in (post(address, **asked), events_of(address, **asked)[-1]["response"]):
+        assert response["ragkit"]["notes"][-1] == (
+            "The server does not heed all settings: file_search.ranking_options.ranker, "
+            "file_search.ranking_options.hybrid_search had no effect."
+        )
+    asked["tools"] = [{**SEARCH, "ranking_options": {"ranker": "auto", "hybrid_search": None}}]
+    assert post(address, **asked)["ragkit"]["notes"] == []
+
+
 def test_several_stores_are_merged_by_rank(address: str, library: SmallLibrary) -> None:
     tool = {"type": "file_search", "vector_store_ids": ["rivers", "lakes", "rivers"], "max_num_results": 3}
     body = {"model": "gpt-4o", "input": QUESTION, "tools": [tool], "include": ["file_search_call.results"]}
@@ -358,7 +371,25 @@ def test_an_engine_that_fails_ends_the_stream_with_response_failed(
         ({"tools": [{**SEARCH, "vector_store_ids": []}]}, 400, "vector_store_ids", "tools[0].vector_store_ids"),
         ({"tools": [{**SEARCH, "max_num_results": 51}]}, 400, "max_num_results = 51", "tools[0].max_num_results"),
         ({"tools": [{**SEARCH, "filters": {"type": "x"}}]}, 400, "tools.filters.type is 'x'", "filters"),
-        ({"tools": [{**SEARCH, "ranking_options": {"ranker": "x"}}]}, 400, "ranker = 'x'", "tools"),
+        (
+            {"tools": [{**SEARCH, "ranking_options": {"ranker": "x"}}]},
+            400,
+            "ranker = 'x': Input should be 'none', 'auto' or 'default-2024-11-15'",
+            "tools[0].ranking_options.ranker",
+        ),
+        (
+            {"tools": [{**SEARCH, "filter": {"type": "eq", "key": "year", "value": 1}}]},
+            400,
+            "unknown field 'tools[0].filter'; did you mean 'filters'?",
+            "tools[0].filter",
+        ),
+        ({"tools": [{**SEARCH, "max_result": 3}]}, 400, "did you mean 'max_num_results'?", "tools[0].max_result"),
+        (
+            {"tools": [{**SEARCH, "ranking_options": {"score_treshold": 5}}]},
+            400,
+            "did you mean 'score_threshold'?",
+            "tools[0].ranking_options.score_treshold",
+        ),
         ({"tools": [SEARCH, SEARCH]}, 400, "two tools file_search", "tools"),
         ({"tools": [SEARCH], "filters": "a = 1"}, 400, "say what to search in it", "tools"),
         ({"tools": [{"type": "web_search"}]}, 400, "'web_search'; there are file_search and function", "tools"),
