@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -17,6 +17,7 @@ from ragkit.serve.chat.sampling_fields import (
     Effort,
     SamplingFields,
     TokenCount,
+    Verbosity,
     VllmFields,
     check_text,
     checked_choice,
@@ -47,6 +48,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "access_programs": (None,),
 }
 _MOST_STORES = 16
+_SUMMARIES = ("summary", "generate_summary")
+Summary = Literal["auto", "concise", "detailed"]
 
 
 class FileSearch(BaseModel):
@@ -62,15 +65,18 @@ class FileSearch(BaseModel):
 
 
 class TextConfig(BaseModel):
-    """format: in the form of responses, where a schema's fields stand beside its type."""
+    """format: as responses have it, a schema's fields beside its type. verbosity is passed to the model."""
 
     format: dict[str, Any] | None = None
+    verbosity: Verbosity | None = None
 
 
 class Reasoning(BaseModel):
-    """effort is passed to the model."""
+    """effort is passed to the model; its thinking is given whole, where it tells it, and no summary is made."""
 
     effort: Effort | None = None
+    summary: Summary | None = None
+    generate_summary: Summary | None = None
 
 
 class ResponsesBody(SamplingFields, VllmFields):
@@ -127,12 +133,13 @@ def wishes_of(body: ResponsesBody, default: Sampling) -> Wishes:
             400, "with the tool file_search, say what to search in it, not in filters or ragkit", param="tools"
         )
     sampling = _sampling(body, functions, default, has_search=bool(searches))
-    return Wishes(sampling, search, RESULTS in (body.include or ()), tuple(_unheeded(search)))
+    return Wishes(sampling, search, RESULTS in (body.include or ()), tuple(_unheeded(body, search)))
 
 
-def _unheeded(search: FileSearch | None) -> list[str]:
+def _unheeded(body: ResponsesBody, search: FileSearch | None) -> list[str]:
     ranking = search.ranking_options if search else None
-    return [f"file_search.{name}" for name in ranking.unheeded] if ranking else []
+    summaries = [f"reasoning.{name}" for name in _SUMMARIES if getattr(body.reasoning, name, None) is not None]
+    return summaries + ([f"file_search.{name}" for name in ranking.unheeded] if ranking else [])
 
 
 def _sampling(
@@ -153,6 +160,7 @@ def _sampling(
         tool_choice=_choice(body.tool_choice, tools, has_search=has_search),
         parallel_tool_calls=body.parallel_tool_calls if tools else None,
         reasoning_effort=effort,
+        verbosity=body.text.verbosity if body.text else None,
         extra=body.extra(),
     )
 

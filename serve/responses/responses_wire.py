@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from ragkit.records import Answer, Hit, Passage, TokenLogprob, ToolCall, Usage
 from ragkit.serve.api import wire
 from ragkit.serve.pages.page_links import PageLinks
@@ -53,10 +55,10 @@ class ResponseMaker:
             "output": list(output),
             "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": body.previous_response_id,
-            "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
+            "reasoning": {"effort": None, "summary": None} | _given(body.reasoning),
             "store": body.store is not False,
             "temperature": sampling.temperature,
-            "text": {"format": body.text.format if body.text and body.text.format else {"type": "text"}},
+            "text": {"format": {"type": "text"}} | _given(body.text),
             "tool_choice": _choice(body.tool_choice),
             "tools": [_tool(tool) for tool in body.tools or []],
             "top_logprobs": body.top_logprobs or 0,
@@ -190,6 +192,11 @@ def logprobs_json(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
 def _plain(token: TokenLogprob) -> dict[str, Any]:
     octets = token.token.encode("utf-8", "replace") if token.bytes is None else token.bytes
     return {"token": token.token, "logprob": token.logprob, "bytes": list(octets)}
+
+
+def _given(fields: BaseModel | None) -> dict[str, Any]:
+    """What a request set of these."""
+    return {} if fields is None else fields.model_dump(exclude_none=True)
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def test_every_sampling_field_reaches_the_engine() -> None:
         tool_choice={**named, "more": 1},
         parallel_tool_calls=False,
         reasoning_effort="low",
+        verbosity="high",
         top_k=40,
         min_p=0.1,
         repetition_penalty=1.1,
@@ -131,6 +132,7 @@ def test_every_sampling_field_reaches_the_engine() -> None:
         tool_choice=named,
         parallel_tool_calls=False,
         reasoning_effort="low",
+        verbosity="high",
         extra={
             "top_k": 40,
             "min_p": 0.1,
@@ -189,6 +191,7 @@ def test_schemas_may_be_nested() -> None:
         {"frequency_penalty": 2.5},
         {"top_logprobs": 21, "logprobs": True},
         {"logit_bias": {"1": 101}},
+        {"verbosity": "loud"},
         {"top_k": 1.5},
         {"ragkit": {"num_passages": 0}},
         {"ragkit": {"num_passages": 1001}},

@@ -198,6 +198,17 @@ def test_what_of_the_search_has_no_effect_is_taken_and_noted(address: str) -> No
     assert post(address, **asked)["ragkit"]["notes"] == []
 
 
+def test_how_much_is_said_is_left_to_the_model_and_no_summary_is_made(address: str, library: SmallLibrary) -> None:
+    wishes = {"text": {"verbosity": "low"}, "reasoning": {"effort": "high", "summary": "auto"}}
+    response = post(address, model="lakes", input=QUESTION, **wishes)
+    sampling = library.corpora["lakes"].asked[-1].sampling
+    assert (sampling.verbosity, sampling.reasoning_effort) == ("low", "high")
+    assert response["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+    assert response["reasoning"] == wishes["reasoning"]
+    (note,) = response["ragkit"]["notes"]
+    assert note == "The server does not heed all settings: reasoning.summary had no effect."
+
+
 def test_several_stores_are_merged_by_rank(address: str, library: SmallLibrary) -> None:
     tool = {"type": "file_search", "vector_store_ids": ["rivers", "lakes", "rivers"], "max_num_results": 3}
     body = {"model": "gpt-4o", "input": QUESTION, "tools": [tool], "include": ["file_search_call.results"]}
