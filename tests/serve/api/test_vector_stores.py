@@ -177,6 +177,34 @@ def test_rankers_that_openai_knows_are_taken(server: StoreServer, store: str, ra
     assert server.texts(store, "How deep is the lake?", ranking_options=ranking)[0] == LAKE
 
 
+@pytest.mark.parametrize(
+    ("body", "param", "reason"),
+    [
+        ({"query": []}, "query", "at least 1 item"),
+        ({"query": ["a", 5]}, "query.1", "query.1 = 5: Input should be a valid string"),
+        (
+            {"query": "a", "filters": []},
+            "filters",
+            "filters = []: Input should be a valid dictionary or a valid string",
+        ),
+    ],
+)
+def test_a_fault_is_told_by_the_name_that_the_client_gave(
+    server: StoreServer, store: str, body: Any, param: str, reason: str
+) -> None:
+    reply = httpx.post(f"{server.url}/v1/vector_stores/{store}/search", json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, param)
+    assert reason in error["message"]
+
+
+def test_a_parameter_of_the_address_is_told_by_its_name(server: StoreServer) -> None:
+    reply = httpx.get(f"{server.url}/v1/vector_stores", params={"limit": 0})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, "limit")
+    assert error["message"].startswith("limit = '0': Input should be greater than")
+
+
 def test_attributes_change_without_reading_again(server: StoreServer) -> None:
     made = server.store_of({"lake.md": LAKE})
     (file,) = server.client.vector_stores.files.list(made).data
