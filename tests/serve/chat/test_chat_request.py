@@ -50,6 +50,12 @@ def test_the_last_user_message_is_the_question() -> None:
     )
 
 
+def test_a_text_may_be_empty_and_parts_may_have_further_fields() -> None:
+    cached = {**USER_PART, "cache_control": {"type": "ephemeral"}, "refusal": None}
+    asked = parse(messages=[{"role": "user", "content": [{"type": "text", "text": ""}, cached]}])
+    assert asked.question == "\nthis?"
+
+
 def test_a_refusal_is_what_the_assistant_said() -> None:
     refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     assert parse(messages=[USER, refused, USER]).history[1] == ChatMessage("assistant", "I cannot.")
@@ -284,6 +290,10 @@ def test_images_of_users_are_read() -> None:
     [
         ("user", {"type": "input_audio"}, "has a part of type 'input_audio'; only text and image_url"),
         ("user", {"type": "image_url"}, r"messages\[0\].content\[0\] has no image_url"),
+        ("user", {"type": "text", "txt": "lost"}, r"messages\[0\].content\[0\] has no text"),
+        ("user", {"type": "text", "text": None}, r"messages\[0\].content\[0\] has no text"),
+        ("user", {"type": "text", "refusal": "No."}, r"messages\[0\].content\[0\] has no text"),
+        ("assistant", {"type": "refusal"}, r"messages\[0\].content\[0\] has no refusal"),
         ("system", image_part(RED), "is an image in a message of 'system'; only users show images"),
         ("user", {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "is no data URI"),
         ("user", {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "neither PNG"),
