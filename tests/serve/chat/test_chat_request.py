@@ -306,8 +306,10 @@ def test_other_parts_are_refused(role: str, part: dict[str, Any], message: str) 
 
 
 def test_an_image_alone_is_no_question() -> None:
-    with pytest.raises(HttpProblem, match="the last user message is the question, and it has images and no text"):
+    expected = "the last user message is the question, and it has images and no text; say in words what is asked"
+    with pytest.raises(HttpProblem, match=expected) as caught:
         parse(messages=[{"role": "user", "content": [image_part(RED)]}])
+    assert (caught.value.status, caught.value.param) == (400, "messages")
 
 
 def test_all_images_together_are_bounded_before_any_is_decoded() -> None:
