@@ -24,7 +24,7 @@ from ragkit.serve.chat.sampling_fields import (
     checked_format,
     checked_tools,
 )
-from ragkit.serve.stores.rules import RankingOptions
+from ragkit.serve.stores.rules import CheckedMetadata, RankingOptions
 
 RESULTS, LOGPROBS = "file_search_call.results", "message.output_text.logprobs"
 # What can be asked for of tools that are not here is never there.
@@ -38,7 +38,7 @@ _INCLUDABLE = (
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 )
-_HARMLESS = HARMLESS | {"max_tool_calls", "truncation", "context_management", "stream_options"}
+_HARMLESS = HARMLESS | {"context_management", "stream_options"}
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "background": (None, False),
     "background_options": (None,),
@@ -80,7 +80,10 @@ class Reasoning(BaseModel):
 
 
 class ResponsesBody(SamplingFields, VllmFields):
-    """The fields that are read; `checked` judges the others, which are in `model_extra`."""
+    """The fields that are read; `wishes_of` judges the others, which are in `model_extra`.
+
+    Those from max_tool_calls on change nothing; the response says them again.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -92,13 +95,19 @@ class ResponsesBody(SamplingFields, VllmFields):
     stream: StrictBool | None = None
     include: list[StrictStr] | None = None
     max_output_tokens: TokenCount | None = None
-    metadata: Annotated[dict[StrictStr, StrictStr], Field(max_length=16)] | None = None
+    metadata: CheckedMetadata = None
     reasoning: Reasoning | None = None
     text: TextConfig | None = None
     tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     filters: Any = None
     ragkit: RetrievalFields | None = None
+    max_tool_calls: StrictInt | None = None
+    prompt_cache_key: StrictStr | None = None
+    safety_identifier: StrictStr | None = None
+    service_tier: StrictStr | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    user: StrictStr | None = None
 
 
 @dataclass(frozen=True, slots=True)

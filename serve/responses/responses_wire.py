@@ -18,6 +18,7 @@ from ragkit.serve.responses.responses_request import ResponsesBody, Wishes
 
 # Of the page that a picture shows.
 _MOST_TEXT = 8000
+_SAID_AGAIN = ("max_tool_calls", "prompt_cache_key", "safety_identifier", "user")
 
 
 def new_id(prefix: str) -> str:
@@ -63,8 +64,11 @@ class ResponseMaker:
             "tools": [_tool(tool) for tool in body.tools or []],
             "top_logprobs": body.top_logprobs or 0,
             "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
-            "truncation": "disabled",
+            # There is one tier, whichever was asked for.
+            "service_tier": None if body.service_tier is None else "default",
+            "truncation": body.truncation or "disabled",
             "usage": None,
+            **{name: getattr(body, name) for name in _SAID_AGAIN},
             **fields,
         }
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
+from ragkit.pictures import image_url
 from ragkit.records import ChatMessage, TextRecord, ToolCall
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.echo_engine import EchoEngine
@@ -196,6 +197,28 @@ def test_what_of_the_search_has_no_effect_is_taken_and_noted(address: str) -> No
         )
     asked["tools"] = [{**SEARCH, "ranking_options": {"ranker": "auto", "hybrid_search": None}}]
     assert post(address, **asked)["ragkit"]["notes"] == []
+
+
+def test_a_response_says_again_what_was_asked(address: str) -> None:
+    asked = {"truncation": "auto", "user": "u", "safety_identifier": "s", "prompt_cache_key": "k"}
+    response = post(address, model="lakes", input=QUESTION, **asked, max_tool_calls=3, service_tier="priority")
+    assert {name: response[name] for name in asked} == asked
+    assert (response["max_tool_calls"], response["service_tier"]) == (3, "default")
+    bare = post(address, model="lakes", input=QUESTION)
+    assert (bare["truncation"], bare["user"], bare["service_tier"]) == ("disabled", None, None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_for_an_engine_that_reads_none_name_the_input(
+    address: str, library: SmallLibrary, stream: bool
+) -> None:
+    library.corpora["blind"] = SmallCorpus("blind", {"lake.txt": LAKE}, EchoEngine())
+    parts = [{"type": "input_image", "image_url": image_url(Image.new("RGB", (4, 2)))}]
+    content = [*parts, {"type": "input_text", "text": "This?"}]
+    body = {"model": "blind", "input": [{"role": "user", "content": content}], "stream": stream}
+    reply = httpx.post(f"{address}/v1/responses", json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"], error["code"]) == (400, "input", "image_not_supported")
 
 
 def test_how_much_is_said_is_left_to_the_model_and_no_summary_is_made(address: str, library: SmallLibrary) -> None:
@@ -405,6 +428,10 @@ def test_an_engine_that_fails_ends_the_stream_with_response_failed(
         ({"tools": [SEARCH], "filters": "a = 1"}, 400, "say what to search in it", "tools"),
         ({"tools": [{"type": "web_search"}]}, 400, "'web_search'; there are file_search and function", "tools"),
         ({"tool_choice": "required"}, 400, "there are no tools", "tool_choice"),
+        ({"metadata": {"a": "x" * 513}}, 400, "a key has at most 64 characters, a value 512", "metadata"),
+        ({"metadata": {"x" * 65: "a"}}, 400, "a key has at most 64 characters, a value 512", "metadata"),
+        ({"metadata": {f"k{n}": "a" for n in range(17)}}, 400, "at most 16", "metadata"),
+        ({"truncation": "some"}, 400, "truncation = 'some': Input should be 'auto' or 'disabled'", "truncation"),
         ({"include": ["everything"]}, 400, "include[0] = 'everything'", "include"),
         ({"background": True}, 400, "background = True is not supported", "background"),
         ({"conversation": "conv_1"}, 400, "conversation = 'conv_1' is not supported", "conversation"),
