@@ -30,6 +30,11 @@ def has_attribute(catalogue: Catalogue, name: str, kind: AttributeType) -> bool:
     return bool(catalogue.rows("SELECT 1 FROM attribute_values WHERE name = ? AND type = ? LIMIT 1", (name, kind)))
 
 
+def has_documents(catalogue: Catalogue) -> bool:
+    """Whether there is any."""
+    return bool(catalogue.rows("SELECT 1 FROM documents LIMIT 1"))
+
+
 def documents_sql(condition: Condition) -> tuple[str, list[object]]:
     """A query for the keys of the documents that a condition admits, and its parameters."""
     # Each comparison is a table of its own: SQLite's parser has no room for deep conditions of long expressions.

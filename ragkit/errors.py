@@ -4,7 +4,8 @@
     ├── ConfigError            a setting is unknown, missing or out of range
     ├── MissingExtraError      an optional library is not installed
     ├── DocumentError          one file cannot be read; indexing goes on with the others
-    │   └── PasswordError      the file is encrypted and the password is missing or wrong
+    │   ├── PasswordError      the file is encrypted and the password is missing or wrong
+    │   └── UnsupportedFileError  the file is of no kind that is read
     ├── CorpusError            a corpus cannot be opened, changed or trusted
     │   ├── CorpusNotFoundError
     │   ├── CorpusLockedError  another process is writing
@@ -43,6 +44,10 @@ class DocumentError(RagkitError):
 
 class PasswordError(DocumentError):
     """The document is encrypted and no password, or a wrong one, was given."""
+
+
+class UnsupportedFileError(DocumentError):
+    """The document is of no kind that is read; mending the file would not help."""
 
 
 class CorpusError(RagkitError):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 _MOST_SHOWN = 100
 _SCALARS = (str, int, float, bool, type(None))
+_SHOULD_BE = "Input should be "
+# What pydantic puts behind a key of an object that is itself at fault.
+_KEY = "[key]"
 
 
 def explain(problem: Any, model: object, thing: str = "setting", *, shows_value: bool = True) -> str:
@@ -26,6 +30,67 @@ def explain(problem: Any, model: object, thing: str = "setting", *, shows_value:
     shown = f" = {value!r:.{_MOST_SHOWN}}"
     is_told = problem["type"] == "missing" or (_is_own(problem) and _says(reason, value))
     return f"{name}{'' if is_told or not shows_value else shown}: {reason}".removeprefix(": ")
+
+
+def plainest(problems: Sequence[Any], model: object) -> Any:
+    """The first of a `ValidationError`'s errors; in a union that of the alternative which was meant.
+
+    model: what was validated. pydantic's own names of alternatives are taken out of the error's place.
+    """
+    left, done = list(problems), -1
+    while behind := [tag for tag in _tags(left[0]["loc"], model) if tag > done]:
+        done = behind[0]
+        before = left[0]["loc"][:done]
+        left = _meant([one for one in left if one["loc"][:done] == before], done)
+    location = left[0]["loc"]
+    hidden = {*_tags(location, model), *([len(location) - 1] if location[-1:] == (_KEY,) else [])}
+    return {**left[0], "loc": tuple(part for place, part in enumerate(location) if place not in hidden)}
+
+
+def _meant(problems: Sequence[Any], tag: int) -> list[Any]:
+    """Errors of the alternative that has the fewest, of those that take such a kind of value; else one for all."""
+    groups: dict[object, list[Any]] = {}
+    for one in problems:
+        groups.setdefault(one["loc"][tag], []).append(one)
+    fitting = [group for group in groups.values() if not _is_another_kind(group[0], tag)]
+    if fitting:
+        return min(fitting, key=len)
+    wanted = dict.fromkeys(str(one["msg"]).removeprefix(_SHOULD_BE) for one in problems)
+    return [{**problems[0], "msg": _SHOULD_BE + " or ".join(wanted)}]
+
+
+def _is_another_kind(problem: Any, tag: int) -> bool:
+    return len(problem["loc"]) == tag + 1 and problem["type"].endswith("_type")
+
+
+def _tags(location: Sequence[object], model: object) -> list[int]:
+    """Where in a place pydantic names an alternative of a union, instead of a field, an item or a key."""
+    found: list[int] = []
+    kinds = _alternatives(model)
+    for place, part in enumerate(location):
+        if len(kinds) > 1 and isinstance(part, str) and found[-1:] != [place - 1]:
+            found.append(place)
+        else:
+            kinds = [one for kind in kinds for inner in _inside(kind, part) for one in _alternatives(inner)]
+    return found
+
+
+def _alternatives(annotation: object) -> list[object]:
+    """The members of a union but for None; any other type alone."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _alternatives(parts[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [one for part in parts if part is not NoneType for one in _alternatives(part)]
+    return [annotation]
+
+
+def _inside(annotation: object, part: object) -> list[object]:
+    """The type of a model's field, of a list's items or of an object's values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return [] if field is None else [field.annotation]
+    return [kind for kind in get_args(annotation) if kind is not Ellipsis][-1:]
 
 
 def known_fields(model: object, location: Sequence[object]) -> list[str]:

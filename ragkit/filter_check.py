@@ -5,7 +5,7 @@ from __future__ import annotations
 from ragkit.attributes import AttributeType
 from ragkit.filters import attributes_asked, check_condition
 from ragkit.indexers.catalogue import Catalogue
-from ragkit.indexers.filter_sql import has_attribute, known_attributes
+from ragkit.indexers.filter_sql import has_attribute, has_documents, known_attributes
 from ragkit.records import Filter
 
 
@@ -17,7 +17,10 @@ class FilterCheck:
         self._seen: tuple[int, set[tuple[str, AttributeType]]] = (-1, set())
 
     def check(self, where: Filter | None) -> None:
-        """Raises FilterError where a filter asks for an attribute or a type that no document has."""
+        """Raises FilterError where a filter asks for an attribute or a type that no document has.
+
+        Without documents it does not: whether theirs will have it, nobody can tell.
+        """
         if where is None or where.condition is None:
             return
         with self._catalogue.snapshot() as generation:
@@ -25,7 +28,7 @@ class FilterCheck:
                 self._seen = (generation, set())
             seen = self._seen[1]
             for asked in attributes_asked(where.condition) - seen:
-                if not has_attribute(self._catalogue, *asked):
-                    check_condition(where.condition, known_attributes(self._catalogue))
-                else:
+                if has_attribute(self._catalogue, *asked):
                     seen.add(asked)
+                elif has_documents(self._catalogue):
+                    check_condition(where.condition, known_attributes(self._catalogue))

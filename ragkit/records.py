@@ -401,6 +401,7 @@ class Sampling:
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
     extra: Mapping[str, Any] | None = None
+    verbosity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

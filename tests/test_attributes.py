@@ -165,6 +165,16 @@ def test_records_bring_their_own_and_bad_ones_fail(tmp_path: Path):
         assert corpus.info().attributes == {"day": {"date": 1}, "draft": {"boolean": 1}}
 
 
+def test_where_there_is_no_document_yet_no_filter_is_a_mistake(tmp_path: Path):
+    with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
+        assert corpus.search("crane", where="n > 2") == []
+        with pytest.raises(FilterError, match="300 comparisons; 256"):
+            corpus.search("crane", where=" or ".join(f"n = {n}" for n in range(300)))
+        corpus.add(TextRecord("d", "The crane lifts tonnes."))
+        with pytest.raises(FilterError, match="no document has the attribute 'n'"):
+            corpus.search("crane", where="n > 2")
+
+
 def test_where_and_documents_hold_together_and_mistakes_are_refused(tmp_path: Path):
     with Corpus.open(tmp_path / "c", embedder=HashEmbedder()) as corpus:
         corpus.add([TextRecord(f"d{i}", "The crane lifts tonnes.", attributes={"n": i}) for i in range(6)])

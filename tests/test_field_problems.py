@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ragkit.config import parse_config
 from ragkit.errors import ConfigError
-from ragkit.field_problems import explain, known_fields
+from ragkit.field_problems import explain, known_fields, plainest
 
 
 def _even(number: int) -> int:
@@ -110,3 +110,32 @@ def test_a_setting_says_its_value_once() -> None:
         parse_config({"serve": {"public_url": "ask.example.org"}}, "ragkit.toml")
     expected = "ragkit.toml: serve.public_url = 'ask.example.org': this is no address such as "
     assert str(caught.value) == f"{expected}'https://ask.example.org/rag'"
+
+
+class Branch(BaseModel):
+    bends: str | list[Annotated[str, AfterValidator(str.strip)]] | list[int] | None = None
+    crown: list[Leaf] | Bud | None = None
+    marks: dict[str, int] | str = ""
+    notes: dict[Annotated[str, Field(max_length=2)], str] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "message"),
+    [
+        ({"bends": ["a", 5]}, "bends.1", "bends.1 = 5: Input should be a valid string"),
+        ({"bends": [1, "a", 3]}, "bends.1", "unable to parse string as an integer"),
+        ({"bends": {}}, "bends", "bends = {}: Input should be a valid string or a valid list"),
+        ({"crown": [{"colour": 1}]}, "crown.0.colour", "crown.0.colour = 1: Input should be a valid string"),
+        ({"crown": {"opend": True}}, "crown.opend", "unknown field 'crown.opend'; did you mean 'opened'?"),
+        ({"marks": {"dict[str,int]": "x"}}, "marks.dict[str,int]", "marks.dict[str,int] = 'x': Input should be"),
+        ({"marks": 5}, "marks", "marks = 5: Input should be a valid dictionary or a valid string"),
+        ({"notes": {"abc": "x"}}, "notes.abc", "notes.abc = 'abc': String should have at most 2 characters"),
+        ({"notes": 5, "bends": 5}, "bends", "bends = 5: Input should be a valid string or a valid list"),
+    ],
+)
+def test_of_a_union_the_fault_of_what_was_meant_is_told(given: Any, place: str, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Branch.model_validate(given)
+    problem = plainest(caught.value.errors(), Branch)
+    assert ".".join(map(str, problem["loc"])) == place
+    assert message in explain(problem, Branch, "field")

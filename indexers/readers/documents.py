@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ragkit.config import DocumentsConfig
-from ragkit.errors import DocumentError
+from ragkit.errors import DocumentError, UnsupportedFileError
 from ragkit.indexers.readers import media_types
 from ragkit.indexers.readers.media_types import kind_by_content, kind_by_suffix
 from ragkit.indexers.readers.reading import PageSource, Reading
@@ -124,12 +124,13 @@ def media_type_of(path: Path, called: str = "") -> tuple[str, list[str]]:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is empty, or of no kind that is read.
+        UnsupportedFileError: it is of no kind that is read.
+        DocumentError: it is empty or damaged.
     """
     named, shown = kind_by_suffix(Path(called) if called else path), kind_by_content(path, called)
     if shown is None:
         if named is not None and named not in media_types.TEXTS:
-            raise DocumentError(f"the name says {named}, the content is none of the kinds that are read")
+            raise UnsupportedFileError(f"the name says {named}, the content is none of the kinds that are read")
         return named or media_types.TEXT, []
     if named is not None and named != shown:
         return shown, [f"the name says {named}, the content is {shown}: read as {shown}"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 from pathlib import Path
 
-from ragkit.errors import DocumentError
+from ragkit.errors import DocumentError, UnsupportedFileError
 
 PDF = "application/pdf"
 PNG = "image/png"
@@ -101,7 +102,8 @@ def kind_by_content(path: Path, called: str = "") -> str | None:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is empty, or of a kind that is known and not read.
+        UnsupportedFileError: it is of a kind that is known and not read.
+        DocumentError: it is empty or damaged.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -115,10 +117,10 @@ def kind_by_content(path: Path, called: str = "") -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return WEBP
     if head.startswith(b"PK\x03\x04"):
-        return _kind_of_zip(path)
+        return _kind_of_zip(path, called)
     for signature, name in _UNSUPPORTED.items():
         if head.startswith(signature) and (len(signature) > 2 or b"\0" in head):
-            raise DocumentError(f"this is {name}")
+            raise UnsupportedFileError(f"this is {name}")
     # UTF-16 text looks like ASCII once its zero bytes are taken out: enough to see a tag.
     return HTML if _HTML_START.match(_ascii_of(head)) else None
 
@@ -136,15 +138,29 @@ def _ascii_of(head: bytes) -> bytes:
     return head.removeprefix(b"\xef\xbb\xbf")
 
 
-def _kind_of_zip(path: Path) -> str:
+def begins_as_text(path: Path) -> bool:
+    """Whether the first bytes can be text. Raises OSError where the file cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    try:
+        # The last character may be cut.
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+
+
+def _kind_of_zip(path: Path, called: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-        raise DocumentError(f"a damaged or truncated Office file or zip archive: {error}") from error
+        # Where no name says Office it is an archive, and of those not even whole ones are read.
+        is_office = kind_by_suffix(Path(called) if called else path) in _OFFICE_PARTS.values()
+        refusal = DocumentError if is_office else UnsupportedFileError
+        raise refusal(f"a damaged or truncated Office file or zip archive: {error}") from error
     for part, kind in _OFFICE_PARTS.items():
         if part in names:
             return kind
     if "xl/workbook.bin" in names:
-        raise DocumentError("this is a binary workbook (.xlsb); save it as .xlsx")
-    raise DocumentError("this is a zip archive and not a Word, PowerPoint or Excel file; unpack it")
+        raise UnsupportedFileError("this is a binary workbook (.xlsb); save it as .xlsx")
+    raise UnsupportedFileError("this is a zip archive and not a Word, PowerPoint or Excel file; unpack it")

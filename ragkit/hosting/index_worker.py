@@ -31,7 +31,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ragkit.errors import CorpusError, CorpusLockedError, DocumentError, MissingExtraError, RagkitError
+from ragkit.errors import (
+    CorpusError,
+    CorpusLockedError,
+    DocumentError,
+    MissingExtraError,
+    RagkitError,
+    UnsupportedFileError,
+)
 from ragkit.hosting.child_process import end_with_children, give_way, own_channels
 
 if TYPE_CHECKING:
@@ -218,12 +225,17 @@ def _same_bytes(copies: list[str]) -> str:
 def _is_unsupported(path: Path, name: str) -> bool:
     """Whether the file is of no kind that is read."""
     from ragkit.indexers.readers.documents import media_type_of
+    from ragkit.indexers.readers.media_types import TEXT, begins_as_text, kind_by_suffix
 
     try:
-        media_type_of(path, name)
+        media_type, _ = media_type_of(path, name)
+        # What neither name nor content tells is read as text, and most of what then fails is none.
+        is_guessed = media_type == TEXT and kind_by_suffix(Path(name)) is None
+        return is_guessed and not begins_as_text(path)
+    except UnsupportedFileError:
+        return True
     except (DocumentError, OSError):
-        return path.stat().st_size > 0
-    return False
+        return False
 
 
 def _without_paths(reason: str, path: Path, folder: Path) -> str:

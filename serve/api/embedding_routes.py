@@ -158,7 +158,9 @@ def _pictured(messages: list[ApiMessage]) -> Passage:
     users = [message for message in messages if message.role == "user"]
     parts = users[0].content if len(users) == 1 and isinstance(users[0].content, list) else []
     urls = [part.image_url.url for part in parts if part.type == "image_url" and part.image_url is not None]
-    others = [part for part in parts if part.type != "image_url" and (part.type != "text" or part.text.strip())]
+    others = [
+        part for part in parts if part.type != "image_url" and (part.type != "text" or (part.text or "").strip())
+    ]
     if len(messages) != 1 or len(urls) != 1 or others:
         raise HttpProblem(
             400,

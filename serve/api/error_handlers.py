@@ -1,9 +1,10 @@
 """Every error of the server in the shape that OpenAI's clients read."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ragkit.errors import RagkitError
-from ragkit.field_problems import explain
+from ragkit.field_problems import explain, plainest
 from ragkit.serve.api.connection import ClientGoneError
 from ragkit.serve.api.http_errors import HttpProblem, internal_problem, problem_of
 from ragkit.serve.api.missing_route import no_route
@@ -39,7 +40,7 @@ def handle_errors(app: "FastAPI") -> None:
         return reply(request, problem_of(error, request_id_of(request)))
 
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        return reply(request, _invalid(error.errors()[0], request))
+        return reply(request, _invalid(error.errors(), request))
 
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         told = no_route(request) if error.detail in _STARLETTES_WORDS else str(error.detail)
@@ -70,9 +71,13 @@ def handle_errors(app: "FastAPI") -> None:
         app.add_exception_handler(kind, handler)
 
 
-def _invalid(problem: Any, request: "Request") -> HttpProblem:
-    """The first thing that is wrong with a request's body."""
-    location = tuple(part for part in problem["loc"] if part != "body")
+def _invalid(problems: Sequence[Any], request: "Request") -> HttpProblem:
+    """The first thing that is wrong with a request's body or parameters."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    model = None if field is None else field.field_info.annotation
+    # FastAPI says first where a field stands: "body", "query" or "path".
+    problem = plainest([{**one, "loc": one["loc"][1:]} for one in problems], model)
+    location = problem["loc"]
     param = ".".join(map(str, location)) or None
     if problem["type"] == "json_invalid":
         return HttpProblem(400, f"the body is not valid JSON: {problem['ctx']['error']}")
@@ -82,9 +87,6 @@ def _invalid(problem: Any, request: "Request") -> HttpProblem:
         return HttpProblem(400, f"the body {kind} and was not read; send JSON with content-type: application/json")
     if not location and problem["type"] == "model_attributes_type":
         return HttpProblem(400, 'the body is JSON, but no object of fields such as {"model": …}')
-    field = getattr(request.scope.get("route"), "body_field", None)
-    told = explain(
-        {**problem, "loc": location or ("body",)}, None if field is None else field.field_info.annotation, "field"
-    )
+    told = explain({**problem, "loc": location or ("body",)}, model, "field")
     code = "unknown_parameter" if problem["type"] == "extra_forbidden" else None
     return HttpProblem(400, told, param=param, code=code)

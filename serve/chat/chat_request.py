@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_CHOICES = 16
+# Kinds of parts whose text stands in a field of that name.
 _TEXTS = frozenset({"text", "refusal"})
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
@@ -40,8 +41,8 @@ class ContentPart(BaseModel):
     """A piece of a message's content: text, an image, or what an assistant said instead of an answer."""
 
     type: StrictStr
-    text: StrictStr = ""
-    refusal: StrictStr = ""
+    text: StrictStr | None = None
+    refusal: StrictStr | None = None
     image_url: ImageUrl | None = None
 
 
@@ -146,7 +147,7 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
     place = f"messages[{index}].content"
     parts = _parts(message)
     said = _TEXTS if role == "assistant" else {"text"}
-    content = "\n".join(part.refusal or part.text for part in parts if part.type in said)
+    content = "\n".join(_text(f"{place}[{i}]", part) for i, part in enumerate(parts) if part.type in said)
     check_text(place, content)
     images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type not in said]
     return ChatMessage(role, content, tuple(images), _calls(index, message), _call_id(index, message))
@@ -156,6 +157,13 @@ def _parts(message: ApiMessage) -> list[ContentPart]:
     """Its pieces; a content that is one text is one of them."""
     content = message.content
     return content if isinstance(content, list) else [ContentPart(type="text", text=content or "")]
+
+
+def _text(place: str, part: ContentPart) -> str:
+    text = part.refusal if part.type == "refusal" else part.text
+    if text is None:
+        raise HttpProblem(400, f"{place} has no {part.type}", param=place)
+    return text
 
 
 def _calls(index: int, message: ApiMessage) -> tuple[ToolCall, ...]:

@@ -21,7 +21,8 @@ def ask_of(
     _check_calls(messages, param)
     asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
     if asked < 0 or not messages[asked].content.strip():
-        there = "it has images and no text" if asked >= 0 and messages[asked].images else "there is none"
+        shows = asked >= 0 and messages[asked].images
+        there = "it has images and no text; say in words what is asked of them" if shows else "there is none"
         raise HttpProblem(400, f"the last user message is the question, and {there}", param=param)
     behind = messages[asked + 1 :]
     system = [message for message in behind if message.role == "system"]

@@ -21,7 +21,6 @@ HARMLESS = frozenset(
         "service_tier",
         "store",
         "user",
-        "verbosity",
     }
 )
 

@@ -29,6 +29,7 @@ def _as_tuple(value: Any) -> Any:
 _FUNCTION_FIELDS: dict[str, type] = {"description": str, "parameters": dict, "strict": bool}
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Verbosity = Literal["low", "medium", "high"]
 Stops = Annotated[tuple[StrictStr, ...], Field(max_length=4), BeforeValidator(_as_tuple)]
 Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
 TokenCount = Annotated[StrictInt, Field(ge=1, le=_INT32)]
@@ -79,6 +80,7 @@ class ChatSamplingFields(SamplingFields, VllmFields):
     tools: Annotated[list[dict[str, Any]], Field(max_length=_MOST_TOOLS)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     reasoning_effort: Effort | None = None
+    verbosity: Verbosity | None = None
 
     def sampling(self, default: Sampling) -> Sampling:
         """Where the request says nothing, what `default` says.
@@ -107,6 +109,7 @@ class ChatSamplingFields(SamplingFields, VllmFields):
             tool_choice=checked_choice(self.tool_choice, tools),
             parallel_tool_calls=self.parallel_tool_calls if tools else None,
             reasoning_effort=self.reasoning_effort,
+            verbosity=self.verbosity,
             extra=self.extra(),
         )
 

@@ -34,6 +34,7 @@ def sampling_json(sampling: Sampling, *, is_openai: bool = False) -> dict[str, A
         "logit_bias": None if sampling.logit_bias is None else dict(sampling.logit_bias),
         "response_format": None if sampling.response_format is None else dict(sampling.response_format),
         "reasoning_effort": sampling.reasoning_effort,
+        "verbosity": sampling.verbosity,
         "extra_body": None if sampling.extra is None else dict(sampling.extra),
     }
     # Servers refuse a choice among no tools.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -17,12 +17,14 @@ from ragkit.serve.chat.sampling_fields import (
     Effort,
     SamplingFields,
     TokenCount,
+    Verbosity,
     VllmFields,
     check_text,
     checked_choice,
     checked_format,
     checked_tools,
 )
+from ragkit.serve.stores.rules import CheckedMetadata, RankingOptions
 
 RESULTS, LOGPROBS = "file_search_call.results", "message.output_text.logprobs"
 # What can be asked for of tools that are not here is never there.
@@ -36,7 +38,7 @@ _INCLUDABLE = (
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 )
-_HARMLESS = HARMLESS | {"max_tool_calls", "truncation", "context_management", "stream_options"}
+_HARMLESS = HARMLESS | {"context_management", "stream_options"}
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "background": (None, False),
     "background_options": (None,),
@@ -46,41 +48,42 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "access_programs": (None,),
 }
 _MOST_STORES = 16
-_RANKERS = ("auto", "default-2024-11-15")
-
-
-class Ranking(BaseModel):
-    """How results are judged. score_threshold: on the scale of the corpus; ranker: the corpus has its own."""
-
-    ranker: StrictStr | None = None
-    score_threshold: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
-    hybrid_search: Any = None
+_SUMMARIES = ("summary", "generate_summary")
+Summary = Literal["auto", "concise", "detailed"]
 
 
 class FileSearch(BaseModel):
     """The tool file_search. filters: `filter_from_json` judges them."""
 
+    model_config = ConfigDict(extra="forbid")
+
     type: StrictStr
     vector_store_ids: Annotated[list[StrictStr], Field(min_length=1, max_length=_MOST_STORES)]
     filters: Any = None
     max_num_results: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
-    ranking_options: Ranking | None = None
+    ranking_options: RankingOptions | None = None
 
 
 class TextConfig(BaseModel):
-    """format: in the form of responses, where a schema's fields stand beside its type."""
+    """format: as responses have it, a schema's fields beside its type. verbosity is passed to the model."""
 
     format: dict[str, Any] | None = None
+    verbosity: Verbosity | None = None
 
 
 class Reasoning(BaseModel):
-    """effort is passed to the model."""
+    """effort is passed to the model; its thinking is given whole, where it tells it, and no summary is made."""
 
     effort: Effort | None = None
+    summary: Summary | None = None
+    generate_summary: Summary | None = None
 
 
 class ResponsesBody(SamplingFields, VllmFields):
-    """The fields that are read; `checked` judges the others, which are in `model_extra`."""
+    """The fields that are read; `wishes_of` judges the others, which are in `model_extra`.
+
+    Those from max_tool_calls on change nothing; the response says them again.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -92,22 +95,29 @@ class ResponsesBody(SamplingFields, VllmFields):
     stream: StrictBool | None = None
     include: list[StrictStr] | None = None
     max_output_tokens: TokenCount | None = None
-    metadata: Annotated[dict[StrictStr, StrictStr], Field(max_length=16)] | None = None
+    metadata: CheckedMetadata = None
     reasoning: Reasoning | None = None
     text: TextConfig | None = None
     tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: StrictStr | dict[str, Any] | None = None
     filters: Any = None
     ragkit: RetrievalFields | None = None
+    max_tool_calls: StrictInt | None = None
+    prompt_cache_key: StrictStr | None = None
+    safety_identifier: StrictStr | None = None
+    service_tier: StrictStr | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    user: StrictStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a request asks for beside its input."""
+    """What a request asks for beside its input. unheeded: fields of it that no corpus or engine here heeds."""
 
     sampling: Sampling
     file_search: FileSearch | None
     with_results: bool
+    unheeded: tuple[str, ...]
 
 
 def wishes_of(body: ResponsesBody, default: Sampling) -> Wishes:
@@ -131,8 +141,14 @@ def wishes_of(body: ResponsesBody, default: Sampling) -> Wishes:
         raise HttpProblem(
             400, "with the tool file_search, say what to search in it, not in filters or ragkit", param="tools"
         )
-    included = body.include or []
-    return Wishes(_sampling(body, functions, default, has_search=bool(searches)), search, RESULTS in included)
+    sampling = _sampling(body, functions, default, has_search=bool(searches))
+    return Wishes(sampling, search, RESULTS in (body.include or ()), tuple(_unheeded(body, search)))
+
+
+def _unheeded(body: ResponsesBody, search: FileSearch | None) -> list[str]:
+    ranking = search.ranking_options if search else None
+    summaries = [f"reasoning.{name}" for name in _SUMMARIES if getattr(body.reasoning, name, None) is not None]
+    return summaries + ([f"file_search.{name}" for name in ranking.unheeded] if ranking else [])
 
 
 def _sampling(
@@ -153,6 +169,7 @@ def _sampling(
         tool_choice=_choice(body.tool_choice, tools, has_search=has_search),
         parallel_tool_calls=body.parallel_tool_calls if tools else None,
         reasoning_effort=effort,
+        verbosity=body.text.verbosity if body.text else None,
         extra=body.extra(),
     )
 
@@ -184,14 +201,8 @@ def _file_search(place: int, tool: dict[str, Any]) -> FileSearch:
         first = error.errors()[0]
         where = ".".join(map(str, (f"tools[{place}]", *first["loc"])))
         told = explain({**first, "loc": (f"tools[{place}]", *first["loc"])}, FileSearch, "field")
-        raise HttpProblem(400, told, param=where) from error
-    ranker = search.ranking_options.ranker if search.ranking_options else None
-    if ranker not in (None, *_RANKERS):
-        raise HttpProblem(
-            400,
-            f"tools[{place}].ranking_options.ranker = {ranker!r:.60}; known: {', '.join(_RANKERS)}",
-            param="tools",
-        )
+        code = "unknown_parameter" if first["type"] == "extra_forbidden" else None
+        raise HttpProblem(400, told, param=where, code=code) from error
     check_text("tools", search.vector_store_ids)
     return search
 

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ragkit.errors import ContextLengthError, ImageInputError
 from ragkit.records import AnswerEvent, AskRequest, ChatMessage, ToolCall, ToolCallDelta
 from ragkit.serve.api.connection import Connection
-from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.api.http_errors import HttpProblem, problem_of
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.chat.conversation import ask_of
@@ -39,7 +40,13 @@ def add_responses_routes(app: "FastAPI", parts: ServerParts) -> None:
 
     @app.post("/v1/responses", response_model=None)
     async def create_response(body: ResponsesBody, request: Request) -> Response:
-        return await _respond(parts, kept, body, request)
+        try:
+            return await _respond(parts, kept, body, request)
+        except (ContextLengthError, ImageInputError) as error:
+            problem = problem_of(error, request_id_of(request))
+            # What chat calls messages.
+            problem.param = "input"
+            raise problem from error
 
     @app.get("/v1/responses/{response_id}", response_model=None)
     async def get_response(response_id: str, stream: bool = False) -> Response:

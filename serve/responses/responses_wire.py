@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from ragkit.records import Answer, Hit, Passage, TokenLogprob, ToolCall, Usage
 from ragkit.serve.api import wire
 from ragkit.serve.pages.page_links import PageLinks
@@ -16,6 +18,7 @@ from ragkit.serve.responses.responses_request import ResponsesBody, Wishes
 
 # Of the page that a picture shows.
 _MOST_TEXT = 8000
+_SAID_AGAIN = ("max_tool_calls", "prompt_cache_key", "safety_identifier", "user")
 
 
 def new_id(prefix: str) -> str:
@@ -53,16 +56,19 @@ class ResponseMaker:
             "output": list(output),
             "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": body.previous_response_id,
-            "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
+            "reasoning": {"effort": None, "summary": None} | _given(body.reasoning),
             "store": body.store is not False,
             "temperature": sampling.temperature,
-            "text": {"format": body.text.format if body.text and body.text.format else {"type": "text"}},
+            "text": {"format": {"type": "text"}} | _given(body.text),
             "tool_choice": _choice(body.tool_choice),
             "tools": [_tool(tool) for tool in body.tools or []],
             "top_logprobs": body.top_logprobs or 0,
             "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
-            "truncation": "disabled",
+            # There is one tier, whichever was asked for.
+            "service_tier": None if body.service_tier is None else "default",
+            "truncation": body.truncation or "disabled",
             "usage": None,
+            **{name: getattr(body, name) for name in _SAID_AGAIN},
             **fields,
         }
 
@@ -70,6 +76,9 @@ class ResponseMaker:
         """The response that an answer makes; `ragkit` is the answer's record. completed: seconds since 1970."""
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
         record = wire.answer_json(answer, self.plan.corpora[0].name, self.links)
+        if self.wishes.unheeded:
+            names = ", ".join(self.wishes.unheeded)
+            record["notes"] = [*record["notes"], f"The server does not heed all settings: {names} had no effect."]
         fields = {"usage": _usage(answer.usage), "ragkit": record}
         if reason is not None:
             return self.response("incomplete", output, **fields, incomplete_details={"reason": reason})
@@ -180,6 +189,11 @@ def logprobs_json(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
 def _plain(token: TokenLogprob) -> dict[str, Any]:
     octets = token.token.encode("utf-8", "replace") if token.bytes is None else token.bytes
     return {"token": token.token, "logprob": token.logprob, "bytes": list(octets)}
+
+
+def _given(fields: BaseModel | None) -> dict[str, Any]:
+    """What a request set of these."""
+    return {} if fields is None else fields.model_dump(exclude_none=True)
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def _stored_text(text: str) -> str:
 
 
 Text = Annotated[StrictStr, AfterValidator(_stored_text)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 def _metadata(given: dict[str, str] | None) -> dict[str, str] | None:
@@ -152,12 +153,28 @@ class UpdateAttributes(_Body):
     attributes: CheckedAttributes
 
 
-class RankingOptions(_Body):
-    """What of the hits is returned; hybrid_search is read by other servers and changes nothing here."""
+class HybridWeights(_Body):
+    """How much vectors and words count; the server's configuration says it here."""
 
-    ranker: Text | None = None
-    score_threshold: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
-    hybrid_search: dict[str, Any] | None = None
+    embedding_weight: _Number | None = None
+    text_weight: _Number | None = None
+
+
+class RankingOptions(_Body):
+    """What of the hits is returned, here and by the tool file_search.
+
+    score_threshold: on the scale of the corpus, which has a ranker and weights of its own.
+    """
+
+    ranker: Literal["none", "auto", "default-2024-11-15"] | None = None
+    score_threshold: _Number | None = None
+    hybrid_search: HybridWeights | None = None
+
+    @property
+    def unheeded(self) -> list[str]:
+        """Fields that were set, would change what is found, and do not here."""
+        asks = {"ranker": self.ranker not in (None, "auto"), "hybrid_search": self.hybrid_search is not None}
+        return [f"ranking_options.{name}" for name, is_asked in asks.items() if is_asked]
 
 
 class SearchStore(_Body):

@@ -243,6 +243,21 @@ def test_errors_within_a_stream_are_an_event(
         ),
         (json.dumps({"model": "papers", "messages": QUESTION, "n": 99}).encode(), "n = 99", "n"),
         (
+            b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "image_url": "x"}]}]}',
+            "messages.0.content.0.image_url = 'x': Input should be a valid dictionary",
+            "messages.0.content.0.image_url",
+        ),
+        (
+            b'{"model": "m", "messages": [{"role": "user", "content": [{"text": "x"}]}]}',
+            "messages.0.content.0.type: Field required",
+            "messages.0.content.0.type",
+        ),
+        (
+            b'{"model": "m", "messages": [{"role": "user", "content": 5}]}',
+            "messages.0.content = 5: Input should be a valid string or a valid list",
+            "messages.0.content",
+        ),
+        (
             rb'{"model": "papers", "messages": [{"role": "user", "content": "\ud800"}]}',
             r"messages[0].content holds the lone surrogate '\ud800'",
             "messages[0].content",

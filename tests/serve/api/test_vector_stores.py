@@ -153,6 +153,14 @@ def test_several_queries_are_joined_by_the_best_score(server: StoreServer, store
             {"query": "a", "ranking_options": {"score_treshold": 1}},
             "unknown field 'ranking_options.score_treshold'; did you mean 'score_threshold'?",
         ),
+        (
+            {"query": "a", "ranking_options": {"ranker": "nix"}},
+            "ranker = 'nix': Input should be 'none', 'auto' or",
+        ),
+        (
+            {"query": "a", "ranking_options": {"hybrid_search": {"text_wait": 1}}},
+            "unknown field 'ranking_options.hybrid_search.text_wait'; did you mean 'text_weight'?",
+        ),
         ({"query": "a\ud800"}, "no text"),
     ],
 )
@@ -160,6 +168,41 @@ def test_searches_that_are_refused(server: StoreServer, store: str, body: Any, r
     reply = httpx.post(f"{server.url}/v1/vector_stores/{store}/search", content=json.dumps(body), headers=_JSON)
     assert reply.status_code == 400
     assert reason in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("ranker", ["none", "auto", "default-2024-11-15"])
+def test_rankers_that_openai_knows_are_taken(server: StoreServer, store: str, ranker: str) -> None:
+    weights = {"embedding_weight": 1, "text_weight": 0.5}
+    ranking: Any = {"ranker": ranker, "score_threshold": 0, "hybrid_search": weights}
+    assert server.texts(store, "How deep is the lake?", ranking_options=ranking)[0] == LAKE
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "reason"),
+    [
+        ({"query": []}, "query", "at least 1 item"),
+        ({"query": ["a", 5]}, "query.1", "query.1 = 5: Input should be a valid string"),
+        (
+            {"query": "a", "filters": []},
+            "filters",
+            "filters = []: Input should be a valid dictionary or a valid string",
+        ),
+    ],
+)
+def test_a_fault_is_told_by_the_name_that_the_client_gave(
+    server: StoreServer, store: str, body: Any, param: str, reason: str
+) -> None:
+    reply = httpx.post(f"{server.url}/v1/vector_stores/{store}/search", json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, param)
+    assert reason in error["message"]
+
+
+def test_a_parameter_of_the_address_is_told_by_its_name(server: StoreServer) -> None:
+    reply = httpx.get(f"{server.url}/v1/vector_stores", params={"limit": 0})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, "limit")
+    assert error["message"].startswith("limit = '0': Input should be greater than")
 
 
 def test_attributes_change_without_reading_again(server: StoreServer) -> None:
@@ -246,6 +289,12 @@ def test_a_file_taken_out_is_not_found_any_more(server: StoreServer) -> None:
         ("a.pdf", b"%PDF-1.4 nothing", "invalid_file", ""),
         ("a.txt", b"", "invalid_file", "0 bytes"),
         ("a.zip", b"PK\x03\x04garbage", "unsupported_file", ""),
+        ("a.docx", b"PK\x03\x04garbage", "invalid_file", "damaged or truncated"),
+        ("a.exe", b"MZ\x90\0\3\0\0\0", "unsupported_file", ""),
+        ("a.mp3", b"ID3\3\0\xff\xfb", "unsupported_file", ""),
+        ("a.bin", b"\x80\x81\x82", "unsupported_file", ""),
+        ("a.txt", b"MZ\x90\0", "invalid_file", "not utf-8 text"),
+        ("pdf.bin", b"%PDF-1.4 \0\xff", "invalid_file", ""),
         ("a.gif", b"GIF89a\0\0", "unsupported_file", "convert it to PNG"),
         ("a.pdf", b"just text", "unsupported_file", "the name says application/pdf"),
     ],

@@ -213,11 +213,12 @@ def test_what_an_engine_cannot_give_is_refused_and_what_it_ignores_is_said(
         frequency_penalty=0.5,
         logprobs=True,
         top_logprobs=2,
+        verbosity="low",
         extra_body={"top_k": 5, "repetition_penalty": 1.1},
     )
     assert reply.choices[0].logprobs is None
     (note,) = [note for note in reply.ragkit["notes"] if "had no effect" in note]
-    assert "frequency_penalty, logprobs, top_logprobs, top_k, repetition_penalty had no effect" in note
+    assert "frequency_penalty, logprobs, top_logprobs, verbosity, top_k, repetition_penalty had no effect" in note
 
 
 def test_logprobs_are_those_the_engine_told(client: openai.OpenAI, address: str) -> None:

@@ -50,6 +50,12 @@ def test_the_last_user_message_is_the_question() -> None:
     )
 
 
+def test_a_text_may_be_empty_and_parts_may_have_further_fields() -> None:
+    cached = {**USER_PART, "cache_control": {"type": "ephemeral"}, "refusal": None}
+    asked = parse(messages=[{"role": "user", "content": [{"type": "text", "text": ""}, cached]}])
+    assert asked.question == "\nthis?"
+
+
 def test_a_refusal_is_what_the_assistant_said() -> None:
     refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     assert parse(messages=[USER, refused, USER]).history[1] == ChatMessage("assistant", "I cannot.")
@@ -113,6 +119,7 @@ def test_every_sampling_field_reaches_the_engine() -> None:
         tool_choice={**named, "more": 1},
         parallel_tool_calls=False,
         reasoning_effort="low",
+        verbosity="high",
         top_k=40,
         min_p=0.1,
         repetition_penalty=1.1,
@@ -131,6 +138,7 @@ def test_every_sampling_field_reaches_the_engine() -> None:
         tool_choice=named,
         parallel_tool_calls=False,
         reasoning_effort="low",
+        verbosity="high",
         extra={
             "top_k": 40,
             "min_p": 0.1,
@@ -189,6 +197,7 @@ def test_schemas_may_be_nested() -> None:
         {"frequency_penalty": 2.5},
         {"top_logprobs": 21, "logprobs": True},
         {"logit_bias": {"1": 101}},
+        {"verbosity": "loud"},
         {"top_k": 1.5},
         {"ragkit": {"num_passages": 0}},
         {"ragkit": {"num_passages": 1001}},
@@ -281,6 +290,10 @@ def test_images_of_users_are_read() -> None:
     [
         ("user", {"type": "input_audio"}, "has a part of type 'input_audio'; only text and image_url"),
         ("user", {"type": "image_url"}, r"messages\[0\].content\[0\] has no image_url"),
+        ("user", {"type": "text", "txt": "lost"}, r"messages\[0\].content\[0\] has no text"),
+        ("user", {"type": "text", "text": None}, r"messages\[0\].content\[0\] has no text"),
+        ("user", {"type": "text", "refusal": "No."}, r"messages\[0\].content\[0\] has no text"),
+        ("assistant", {"type": "refusal"}, r"messages\[0\].content\[0\] has no refusal"),
         ("system", image_part(RED), "is an image in a message of 'system'; only users show images"),
         ("user", {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "is no data URI"),
         ("user", {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "neither PNG"),
@@ -293,8 +306,10 @@ def test_other_parts_are_refused(role: str, part: dict[str, Any], message: str) 
 
 
 def test_an_image_alone_is_no_question() -> None:
-    with pytest.raises(HttpProblem, match="the last user message is the question, and it has images and no text"):
+    expected = "the last user message is the question, and it has images and no text; say in words what is asked"
+    with pytest.raises(HttpProblem, match=expected) as caught:
         parse(messages=[{"role": "user", "content": [image_part(RED)]}])
+    assert (caught.value.status, caught.value.param) == (400, "messages")
 
 
 def test_all_images_together_are_bounded_before_any_is_decoded() -> None:

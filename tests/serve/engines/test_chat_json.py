@@ -31,7 +31,7 @@ def test_only_what_is_set_is_sent() -> None:
     assert sampling_json(Sampling(7), is_openai=True) == {"max_completion_tokens": 7, "temperature": 0.0}
     full = Sampling(
         7, 0.5, 0.9, ("x",), 3, 0.1, -0.1, {"5": 1.0}, True, 2, {"type": "json_object"}, (TOOL,), "auto",
-        False, "low", {"top_k": 4},
+        False, "low", {"top_k": 4}, "high",
     )  # fmt: skip
     assert sampling_json(full) == {
         "max_tokens": 7,
@@ -47,6 +47,7 @@ def test_only_what_is_set_is_sent() -> None:
         "tool_choice": "auto",
         "parallel_tool_calls": False,
         "reasoning_effort": "low",
+        "verbosity": "high",
         "extra_body": {"top_k": 4},
     }
 

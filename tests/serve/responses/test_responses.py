@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from ragkit.corpus import Corpus
 from ragkit.hosting.library import FolderLibrary
+from ragkit.pictures import image_url
 from ragkit.records import ChatDelta, ChatMessage, ChatRequest, TextRecord, ToolCall, ToolCallDelta, Usage
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.chat_json import joined_calls
@@ -307,6 +308,52 @@ def test_results_come_where_they_are_asked_for(client: openai.OpenAI, library: S
     assert "year" in repr(asked.where)
 
 
+def test_what_of_the_search_has_no_effect_is_taken_and_noted(address: str) -> None:
+    weights = {"embedding_weight": 0.7, "text_weight": 0.3}
+    ranking = {"ranker": "default-2024-11-15", "score_threshold": 0.1, "hybrid_search": weights}
+    asked = {"model": "lakes", "input": QUESTION, "tools": [{**SEARCH, "ranking_options": ranking}]}
+    for response in (post(address, **asked), events_of(address, **asked)[-1]["response"]):
+        assert response["ragkit"]["notes"][-1] == (
+            "The server does not heed all settings: file_search.ranking_options.ranker, "
+            "file_search.ranking_options.hybrid_search had no effect."
+        )
+    asked["tools"] = [{**SEARCH, "ranking_options": {"ranker": "auto", "hybrid_search": None}}]
+    assert post(address, **asked)["ragkit"]["notes"] == []
+
+
+def test_a_response_says_again_what_was_asked(address: str) -> None:
+    asked = {"truncation": "auto", "user": "u", "safety_identifier": "s", "prompt_cache_key": "k"}
+    response = post(address, model="lakes", input=QUESTION, **asked, max_tool_calls=3, service_tier="priority")
+    assert {name: response[name] for name in asked} == asked
+    assert (response["max_tool_calls"], response["service_tier"]) == (3, "default")
+    bare = post(address, model="lakes", input=QUESTION)
+    assert (bare["truncation"], bare["user"], bare["service_tier"]) == ("disabled", None, None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_for_an_engine_that_reads_none_name_the_input(
+    address: str, library: SmallLibrary, stream: bool
+) -> None:
+    library.corpora["blind"] = SmallCorpus("blind", {"lake.txt": LAKE}, EchoEngine())
+    parts = [{"type": "input_image", "image_url": image_url(Image.new("RGB", (4, 2)))}]
+    content = [*parts, {"type": "input_text", "text": "This?"}]
+    body = {"model": "blind", "input": [{"role": "user", "content": content}], "stream": stream}
+    reply = httpx.post(f"{address}/v1/responses", json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"], error["code"]) == (400, "input", "image_not_supported")
+
+
+def test_how_much_is_said_is_left_to_the_model_and_no_summary_is_made(address: str, library: SmallLibrary) -> None:
+    wishes = {"text": {"verbosity": "low"}, "reasoning": {"effort": "high", "summary": "auto"}}
+    response = post(address, model="lakes", input=QUESTION, **wishes)
+    sampling = library.corpora["lakes"].asked[-1].sampling
+    assert (sampling.verbosity, sampling.reasoning_effort) == ("low", "high")
+    assert response["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+    assert response["reasoning"] == wishes["reasoning"]
+    (note,) = response["ragkit"]["notes"]
+    assert note == "The server does not heed all settings: reasoning.summary had no effect."
+
+
 def test_several_stores_are_merged_by_rank(address: str, library: SmallLibrary) -> None:
     tool = {"type": "file_search", "vector_store_ids": ["rivers", "lakes", "rivers"], "max_num_results": 3}
     body = {"model": "gpt-4o", "input": QUESTION, "tools": [tool], "include": ["file_search_call.results"]}
@@ -510,11 +557,33 @@ def test_a_stream_that_is_given_up_ends_with_response_failed(ends: bool) -> None
         ({"tools": [{**SEARCH, "vector_store_ids": []}]}, 400, "vector_store_ids", "tools[0].vector_store_ids"),
         ({"tools": [{**SEARCH, "max_num_results": 51}]}, 400, "max_num_results = 51", "tools[0].max_num_results"),
         ({"tools": [{**SEARCH, "filters": {"type": "x"}}]}, 400, "tools.filters.type is 'x'", "filters"),
-        ({"tools": [{**SEARCH, "ranking_options": {"ranker": "x"}}]}, 400, "ranker = 'x'", "tools"),
+        (
+            {"tools": [{**SEARCH, "ranking_options": {"ranker": "x"}}]},
+            400,
+            "ranker = 'x': Input should be 'none', 'auto' or 'default-2024-11-15'",
+            "tools[0].ranking_options.ranker",
+        ),
+        (
+            {"tools": [{**SEARCH, "filter": {"type": "eq", "key": "year", "value": 1}}]},
+            400,
+            "unknown field 'tools[0].filter'; did you mean 'filters'?",
+            "tools[0].filter",
+        ),
+        ({"tools": [{**SEARCH, "max_result": 3}]}, 400, "did you mean 'max_num_results'?", "tools[0].max_result"),
+        (
+            {"tools": [{**SEARCH, "ranking_options": {"score_treshold": 5}}]},
+            400,
+            "did you mean 'score_threshold'?",
+            "tools[0].ranking_options.score_treshold",
+        ),
         ({"tools": [SEARCH, SEARCH]}, 400, "two tools file_search", "tools"),
         ({"tools": [SEARCH], "filters": "a = 1"}, 400, "say what to search in it", "tools"),
         ({"tools": [{"type": "web_search"}]}, 400, "'web_search'; there are file_search and function", "tools"),
         ({"tool_choice": "required"}, 400, "there are no tools", "tool_choice"),
+        ({"metadata": {"a": "x" * 513}}, 400, "a key has at most 64 characters, a value 512", "metadata"),
+        ({"metadata": {"x" * 65: "a"}}, 400, "a key has at most 64 characters, a value 512", "metadata"),
+        ({"metadata": {f"k{n}": "a" for n in range(17)}}, 400, "at most 16", "metadata"),
+        ({"truncation": "some"}, 400, "truncation = 'some': Input should be 'auto' or 'disabled'", "truncation"),
         ({"include": ["everything"]}, 400, "include[0] = 'everything'", "include"),
         ({"background": True}, 400, "background = True is not supported", "background"),
         ({"conversation": "conv_1"}, 400, "conversation = 'conv_1' is not supported", "conversation"),

@@ -93,6 +93,17 @@ def test_an_empty_store_holds_no_answer_and_a_deleted_one_is_404(server: StoreSe
         ask(client, QUESTION, store)
 
 
+def test_a_filter_finds_nothing_in_an_empty_store_by_every_way(server: StoreServer) -> None:
+    client, store = server.client, new_store(server)
+    condition: Any = {"type": "eq", "key": "kind", "value": "lake"}
+    assert client.vector_stores.search(store, query=QUESTION, filters=condition).data == []
+    assert ask(client, QUESTION, store, filters=condition).output_text == "Not found in these documents."
+    for fields in ({"filters": condition}, {"ragkit": {"filters": "kind = lake"}}):
+        asked: Any = {"model": store, "messages": [{"role": "user", "content": QUESTION}], "extra_body": fields}
+        reply = client.chat.completions.create(**asked)
+        assert reply.choices[0].message.content == "Not found in these documents."
+
+
 def test_a_file_that_was_taken_out_is_not_cited(server: StoreServer) -> None:
     store = new_store(server, lake=LAKE, bridge=BRIDGE)
     for file in server.client.vector_stores.files.list(store):
