@@ -269,7 +269,8 @@ def serve(
         # By itself SIGTERM ends Python at once, and what was started is to end alone, which what hangs does not.
         running.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _exit))
         sockets = [running.enter_context(one) for one in hold_address(host, port)]
-        served = running.enter_context(served_app(settings, corpus or [], store, (vllm, vllm_python)))
+        # Who lets everybody in is asked by whatever name the network has for the server.
+        served = running.enter_context(served_app(settings, corpus or [], store, (vllm, vllm_python), no_keys))
         run_server(served.app, sockets, ssl_certfile, ssl_keyfile, served.end)
 
 

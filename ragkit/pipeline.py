@@ -86,6 +86,11 @@ class Pipeline:
         self._query_embedder = query_embedder
         self._is_loaded = is_loaded
 
+    @property
+    def engine(self) -> Engine:
+        """As `Answerer.engine`."""
+        return self._models()[0]
+
     async def ask(self, request: AskRequest) -> Answer:
         """As `Answerer.ask`. Raises EngineError where the engine fails."""
         found = await self._find(request)
@@ -125,7 +130,10 @@ class Pipeline:
     async def _searched(
         self, request: AskRequest, searched: SearchText, timings_ms: Mapping[str, float]
     ) -> _Found:
-        question = replace(request, question=searched.text)
+        # What the engine does not get to see is not searched with either.
+        seen = self.engine.image_limits if request.images else None
+        images = request.images[: seen.max_images] if seen else ()
+        question = replace(request, question=searched.text, images=images)
         started = time.perf_counter()
 
         def found(hits: list[Hit]) -> _Found:

@@ -40,6 +40,7 @@ from ragkit.errors import (
     UnsupportedFileError,
 )
 from ragkit.hosting.child_process import end_with_children, give_way, own_channels
+from ragkit.serve.engines.upstream_errors import without_places
 
 if TYPE_CHECKING:
     from ragkit.hosting.store_corpus import StoreCorpus, StoreModels
@@ -242,6 +243,8 @@ def _without_paths(reason: str, path: Path, folder: Path) -> str:
     """Clients read it: no path of the server."""
     for place, shown in ((str(path), "the file"), (str(folder.resolve()), "…"), (str(folder), "…")):
         reason = reason.replace(place, shown)
+    # Libraries name files of theirs: models, fonts, what they made for a while.
+    reason = without_places(reason)
     # Parsers quote whatever they met.
     return reason.encode("utf-8", "replace").decode()[:_LONGEST_REASON]
 

@@ -33,11 +33,16 @@ class ServedApp(NamedTuple):
 
 @contextmanager
 def served_app(
-    settings: Config, folders: Sequence[Path], store: Path | None = None, vllm: tuple[str, str] = ("", "")
+    settings: Config,
+    folders: Sequence[Path],
+    store: Path | None = None,
+    vllm: tuple[str, str] = ("", ""),
+    any_host: bool = False,
 ) -> Iterator[ServedApp]:
     """An application over these corpora and the store, with models loaded; what it started ends behind it.
 
     store: folder of files and vector stores. vllm: a model for which vLLM's server is started, and its Python.
+    any_host: as of `create_app`.
 
     Raises:
         ConfigError, RagkitError: a corpus cannot be opened, or its models cannot be loaded.
@@ -72,5 +77,6 @@ def served_app(
             answering.upstreams,
             kept.stores if kept else None,
             end,
+            any_host,
         )
         yield ServedApp(app, end)

@@ -201,6 +201,10 @@ class _UsingAnswerer:
     def name(self) -> str:
         return self.answerer.name
 
+    @property
+    def engine(self) -> Engine:
+        return self.answerer.engine
+
     async def ask(self, request: AskRequest) -> Answer:
         with self.corpus.in_use():
             return await self.answerer.ask(request)

@@ -67,11 +67,13 @@ def create_app(
     upstreams: Sequence[Upstream] = (),
     stores: ServerStores | None = None,
     end: ServerEnd | None = None,
+    any_host: bool = False,
 ) -> FastAPI:
     """An ASGI application that answers from the corpora of `library`.
 
     sampling: what holds where a request does not say otherwise. upstreams: what /ready asks after.
     stores: files and vector stores, indexed for as long as the application runs. end: that of `run_server`.
+    any_host: whether a server without API keys may be asked by whatever name.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
@@ -92,7 +94,7 @@ def create_app(
 
     app = FastAPI(title="ragkit", docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = settings or ServeConfig()
-    guards = Guards(settings, end or ServerEnd())
+    guards = Guards(settings, end or ServerEnd(), any_host)
     shown = guards.library(library)
     parts = ServerParts(
         shown, sampling or Sampling(), settings, signer=guards.signer, upstreams=upstreams, stores=stores

@@ -19,7 +19,7 @@ from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.chat.chat_request import ApiMessage
 from ragkit.serve.chat.known_fields import check_extra
-from ragkit.serve.chat.request_images import check_pixels, read_image
+from ragkit.serve.chat.request_images import pixels_of, read_image
 from ragkit.serve.chat.sampling_fields import check_text
 from ragkit.serve.engines.token_estimate import estimate_tokens
 
@@ -105,12 +105,13 @@ async def _texts(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> _
 
 
 async def _picture(use: ModelUse, corpus: ServedCorpus, body: EmbeddingsBody) -> _Embedded:
-    passage = await asyncio.to_thread(_pictured, body.messages or [])
+    url, place = await asyncio.to_thread(_picture_url, body.messages or [])
     embedder = await asyncio.to_thread(lambda: corpus.page_embedder)
     if embedder is None:
         raise HttpProblem(400, f"the corpus {body.model!r} has no embedder of page pictures", param="model")
     _check_dimensions(embedder, body)
-    vectors = await use.run(embedder, lambda: embedder.embed_passages([passage]))
+    # Decoded when its turn has come: many that wait would take much memory.
+    vectors = await use.run(embedder, lambda: embedder.embed_passages([_pictured(url, place)]))
     return _Embedded(_cut(embedder, vectors, body.dimensions))
 
 
@@ -153,8 +154,8 @@ def _count(embedder: Embedder, texts: Sequence[str]) -> tuple[int, tuple[int, ..
     return sum(min(count, most) for count in counts), tuple(i for i, count in enumerate(counts) if count > most)
 
 
-def _pictured(messages: list[ApiMessage]) -> Passage:
-    """The one image of the one message, as a passage."""
+def _picture_url(messages: list[ApiMessage]) -> tuple[str, str]:
+    """The one image of the one message, and its place; its header is sound."""
     users = [message for message in messages if message.role == "user"]
     parts = users[0].content if len(users) == 1 and isinstance(users[0].content, list) else []
     urls = [part.image_url.url for part in parts if part.type == "image_url" and part.image_url is not None]
@@ -168,8 +169,12 @@ def _pictured(messages: list[ApiMessage]) -> Passage:
             param="messages",
         )
     place = "messages[0].content"
-    check_pixels([(urls[0], place)], "messages")
-    image = read_image(urls[0], place)
+    pixels_of(urls[0], place)
+    return urls[0], place
+
+
+def _pictured(url: str, place: str) -> Passage:
+    image = read_image(url, place)
     picture = PageImage("", 1, image.width, image.height, lambda: image)
     return Passage(-1, "", 1, 0, 0, "", image=picture)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ragkit.protocols import CorpusLibrary, ServedCorpus, Upstream
 from ragkit.records import Sampling
 from ragkit.serve.api.http_errors import HttpProblem
+from ragkit.serve.chat.pixel_budget import PixelBudget
 from ragkit.serve.pages.page_links import LinkSigner, PageLinks, base_url
 from ragkit.serve.stores.server_stores import ServerStores
 from ragkit.serve.stores.state import ServerState
@@ -27,7 +28,7 @@ class ServerParts:
     """sampling: what holds where a request does not say otherwise. created: seconds since 1970.
 
     signer: signs links to pages; None where there are no API keys. upstreams: what /ready asks after.
-    stores: files and vector stores; None for a server without a folder of its own.
+    stores: files and vector stores; None for a server without a folder of its own. decoding: of clients' images.
     """
 
     library: CorpusLibrary
@@ -37,6 +38,7 @@ class ServerParts:
     signer: LinkSigner | None = None
     upstreams: Sequence[Upstream] = ()
     stores: ServerStores | None = None
+    decoding: PixelBudget = field(default_factory=PixelBudget)
 
     @property
     def state(self) -> ServerState | None:

@@ -11,7 +11,7 @@ from ragkit.records import AskRequest, ChatMessage, Sampling, ToolCall
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.chat.conversation import ask_of
 from ragkit.serve.chat.known_fields import check_extra
-from ragkit.serve.chat.request_images import check_pixels, read_image
+from ragkit.serve.chat.request_images import GivenImages
 from ragkit.serve.chat.retrieval_fields import RetrievalFields, where_of
 from ragkit.serve.chat.sampling_fields import ChatSamplingFields, check_text
 
@@ -114,8 +114,10 @@ class ChatBody(ChatSamplingFields):
         return self.n or 1
 
 
-def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
+def ask_request(body: ChatBody, default: Sampling, images: GivenImages) -> AskRequest:
     """The last user message is the question, what stands before it the history. On an event loop only if plain.
+
+    images: takes those of the request, for which blanks stand in the result.
 
     Raises:
         HttpProblem: 400, naming the field that is not supported, not known, no text or no image.
@@ -123,24 +125,15 @@ def ask_request(body: ChatBody, default: Sampling) -> AskRequest:
     """
     check_text("model", body.model)
     check_extra(body.model_extra or {}, ChatBody.model_fields, _NEUTRAL)
-    check_pixels(_urls(body.messages), "messages")
-    messages = [_message(i, message) for i, message in enumerate(body.messages)]
+    messages = [_message(i, message, images) for i, message in enumerate(body.messages)]
+    images.check_pixels()
     ask = ask_of(messages, body.sampling(default), where_of(body.filters, body.ragkit))
     if body.ragkit is None:
         return ask
     return replace(ask, num_passages=body.ragkit.num_passages, min_score=body.ragkit.min_score)
 
 
-def _urls(messages: list[ApiMessage]) -> list[tuple[str, str]]:
-    return [
-        (part.image_url.url, f"messages[{index}].content[{place}]")
-        for index, message in enumerate(messages)
-        for place, part in enumerate(message.content if isinstance(message.content, list) else [])
-        if part.image_url is not None
-    ]
-
-
-def _message(index: int, message: ApiMessage) -> ChatMessage:
+def _message(index: int, message: ApiMessage, given: GivenImages) -> ChatMessage:
     role: Literal["system", "user", "assistant", "tool"] = (
         "system" if message.role == "developer" else message.role
     )
@@ -149,7 +142,7 @@ def _message(index: int, message: ApiMessage) -> ChatMessage:
     said = _TEXTS if role == "assistant" else {"text"}
     content = "\n".join(_text(f"{place}[{i}]", part) for i, part in enumerate(parts) if part.type in said)
     check_text(place, content)
-    images = [_image(f"{place}[{i}]", part, role) for i, part in enumerate(parts) if part.type not in said]
+    images = [_image(f"{place}[{i}]", part, role, given) for i, part in enumerate(parts) if part.type not in said]
     return ChatMessage(role, content, tuple(images), _calls(index, message), _call_id(index, message))
 
 
@@ -185,7 +178,7 @@ def _call_id(index: int, message: ApiMessage) -> str:
     return message.tool_call_id
 
 
-def _image(place: str, part: ContentPart, role: str) -> Image:
+def _image(place: str, part: ContentPart, role: str, given: GivenImages) -> Image:
     if part.type != "image_url":
         known = "only text and image_url are supported"
         raise HttpProblem(400, f"{place} has a part of type {part.type!r:.60}; {known}", param=place)
@@ -195,4 +188,4 @@ def _image(place: str, part: ContentPart, role: str) -> Image:
         )
     if part.image_url is None:
         raise HttpProblem(400, f"{place} has no image_url", param=place)
-    return read_image(part.image_url.url, place)
+    return given.blank(part.image_url.url, place)

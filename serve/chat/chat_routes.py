@@ -16,6 +16,7 @@ from ragkit.serve.chat import chat_wire
 from ragkit.serve.chat.chat_request import ChatBody, ask_request
 from ragkit.serve.chat.choices import ask_choices, stream_choices
 from ragkit.serve.chat.event_stream import EventStream
+from ragkit.serve.chat.request_images import GivenImages
 from ragkit.serve.guards.request_id import request_id_of
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ async def _chat(parts: ServerParts, body: ChatBody, request: "Request") -> "Resp
 
     asked = _asked_at_once(parts, body, request)
     if asked is None:
-        # In a thread: images are decoded there, and a corpus may be opened.
-        asked = await asyncio.to_thread(_asked, parts, body)
+        images = GivenImages("messages")
+        # In a thread: images are looked at there, and a corpus may be opened.
+        ask, corpus, answerer = await asyncio.to_thread(_asked, parts, body, images)
+        asked = (await images.decoded(parts.decoding)).in_question(ask), corpus, answerer
     ask, corpus, answerer = asked
     reply_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
     connection = Connection(request)
@@ -69,11 +72,12 @@ def _asked_at_once(parts: ServerParts, body: ChatBody, request: "Request") -> _A
     if not size.isdecimal() or int(size) > _MOST_BYTES_AT_ONCE or not body.is_plain:
         return None
     corpus = parts.library.at_hand(body.model)
-    return None if corpus is None else _asked(parts, body, corpus)
+    return None if corpus is None else _asked(parts, body, GivenImages("messages"), corpus)
 
 
-def _asked(parts: ServerParts, body: ChatBody, at_hand: ServedCorpus | None = None) -> _Asked:
-    """What is asked, the name of the corpus in links, and who answers."""
-    ask = ask_request(body, parts.sampling)
+def _asked(parts: ServerParts, body: ChatBody, images: GivenImages, at_hand: ServedCorpus | None = None) -> _Asked:
+    """What is asked, with blanks for its images; the name of the corpus in links; and who answers."""
+    ask = ask_request(body, parts.sampling, images)
     corpus = parts.corpus(body.model) if at_hand is None else at_hand
+    images.choose(ask, lambda: corpus.answerer.engine)
     return ask, corpus.name, corpus.answerer

@@ -19,7 +19,7 @@ _LARGEST_PNG_BYTES = 1_000_000
 _JPEG_QUALITY = 90
 # Of either side.
 _LARGEST_JPEG = 65_500
-_MOST_PIXELS = 50_000_000
+MOST_PIXELS = 50_000_000
 # Pillow's name of a format -> its media type.
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
@@ -54,9 +54,9 @@ def _opened(url: str) -> Iterator[Image]:
     try:
         held = io.BytesIO(base64.b64decode("".join(data.split()), validate=True))
         with Image.open(held, formats=list(_FORMATS)) as image:
-            if image.width * image.height > _MOST_PIXELS:
+            if image.width * image.height > MOST_PIXELS:
                 raise ValueError(
-                    f"an image of {image.width} x {image.height} pixels; at most {_MOST_PIXELS} are read"
+                    f"an image of {image.width} x {image.height} pixels; at most {MOST_PIXELS} are read"
                 )
             yield image
     except binascii.Error as error:

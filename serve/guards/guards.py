@@ -22,6 +22,7 @@ from ragkit.serve.guards.observed_library import ObservedLibrary
 from ragkit.serve.guards.request_id import RequestIdMiddleware
 from ragkit.serve.guards.security_headers import SecurityHeadersMiddleware
 from ragkit.serve.guards.server_end import ServerEnd
+from ragkit.serve.guards.site_check import SiteCheckMiddleware
 from ragkit.serve.guards.time_limit import TimeLimitMiddleware
 from ragkit.serve.guards.tracing import make_tracer
 from ragkit.serve.pages.link_secret import link_secret
@@ -39,15 +40,16 @@ _READABLE_ELSEWHERE = ("x-request-id", "retry-after")
 class Guards:
     """Keys, limits and figures of one application.
 
-    end: when its server is told to end. signer: of links to pages; None without API keys.
+    end: when its server is told to end. any_host: whether it is asked by whatever name, also without API keys.
+    signer: of links to pages; None without API keys.
 
     Raises:
         ConfigError: the file of API keys, or that of the links' secret, cannot be read.
         MissingExtraError: traces are wanted, and the extra `otel` is not installed.
     """
 
-    def __init__(self, settings: ServeConfig, end: ServerEnd) -> None:
-        self._settings, self._end = settings, end
+    def __init__(self, settings: ServeConfig, end: ServerEnd, any_host: bool) -> None:
+        self._settings, self._end, self._any_host = settings, end, any_host
         self._keys = ApiKeys(Path(settings.api_keys_file)) if settings.api_keys_file else None
         self.signer = (
             LinkSigner(link_secret(settings.link_secret_file), settings.link_hours) if self._keys else None
@@ -76,6 +78,8 @@ class Guards:
             app.add_middleware(
                 KeyCheckMiddleware, keys=self._keys, signer=self.signer, open_metrics=settings.open_metrics
             )
+        else:
+            app.add_middleware(SiteCheckMiddleware, settings=settings, any_host=self._any_host)
         if settings.cors_origins:
             # Outside of the keys: a browser's preflight has none.
             app.add_middleware(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from ragkit.protocols import Answerer, CorpusLibrary, Embedder, PassageStore, Reranker, ServedCorpus
+from ragkit.protocols import Answerer, CorpusLibrary, Embedder, Engine, PassageStore, Reranker, ServedCorpus
 from ragkit.records import Answer, AnswerEvent, AskRequest, Filter, Hit
 from ragkit.serve.guards.request_record import current_record
 
@@ -80,6 +80,10 @@ class _ObservedAnswerer:
     @property
     def name(self) -> str:
         return self._answerer.name
+
+    @property
+    def engine(self) -> Engine:
+        return self._answerer.engine
 
     async def ask(self, request: AskRequest) -> Answer:
         self._note_question(request)

@@ -131,8 +131,10 @@ class _PageShow:
         try:
             image = scaled_down(picture.load(), self._budget.max_pixels)
         except (DocumentError, CorpusError) as error:
+            # What it says may name files that clients are not to see.
+            _log.warning("the picture of %s cannot be loaded: %s", _named([hit]), error)
             instead = "its text was shown instead" if self._show_text(hit) else "it was left out"
-            self._notes.append(f"The picture of {_named([hit])} cannot be loaded ({error}); {instead}.")
+            self._notes.append(f"The picture of {_named([hit])} cannot be loaded (the log says why); {instead}.")
             return
         passage = hit.passage
         page = Passage(passage.key, passage.document, passage.page, 0, 0, "", passage.title, picture)

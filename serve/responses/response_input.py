@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragkit.records import ChatMessage, ToolCall
 from ragkit.serve.api.http_errors import HttpProblem
-from ragkit.serve.chat.request_images import check_pixels, read_image
+from ragkit.serve.chat.request_images import GivenImages
 from ragkit.serve.chat.sampling_fields import check_text
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 
 
-def messages_of(given: str | Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
-    """The messages that an input makes. It decodes images: not in a loop.
+def messages_of(given: str | Sequence[Mapping[str, Any]], images: GivenImages) -> list[ChatMessage]:
+    """The messages that an input makes. It looks at images: not in a loop.
+
+    images: takes those of the input, for which blanks stand in the result.
 
     Raises:
         HttpProblem: 400, naming the item that cannot be read.
@@ -37,17 +39,17 @@ def messages_of(given: str | Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
         return [ChatMessage("user", given)]
     if len(given) > _MOST_ITEMS:
         raise HttpProblem(400, f"input has {len(given)} items; at most {_MOST_ITEMS} are read", param="input")
-    check_pixels(_urls(given), "input")
     messages: list[ChatMessage] = []
     for index, item in enumerate(given):
-        _add(messages, item, f"input[{index}]")
+        _add(messages, item, f"input[{index}]", images)
+    images.check_pixels()
     return messages
 
 
-def _add(messages: list[ChatMessage], item: Mapping[str, Any], place: str) -> None:
+def _add(messages: list[ChatMessage], item: Mapping[str, Any], place: str, images: GivenImages) -> None:
     kind = item.get("type", "message")
     if kind == "message":
-        messages.append(_message(item, place))
+        messages.append(_message(item, place, images))
     elif kind == "function_call":
         fields = [_text(item, name, place) for name in ("call_id", "name", "arguments")]
         call = ToolCall(fields[0], fields[1], fields[2])
@@ -57,24 +59,24 @@ def _add(messages: list[ChatMessage], item: Mapping[str, Any], place: str) -> No
         else:
             messages.append(ChatMessage("assistant", "", tool_calls=(call,)))
     elif kind == "function_call_output":
-        content, _ = _content(item.get("output"), f"{place}.output", "tool")
+        content, _ = _content(item.get("output"), f"{place}.output", "tool", images)
         messages.append(ChatMessage("tool", content, tool_call_id=_text(item, "call_id", place)))
     elif kind not in _PASSED_OVER:
         known = ", ".join(("message", "function_call", "function_call_output", *_PASSED_OVER))
         raise HttpProblem(400, f"{place}.type = {kind!r:.60} is not supported; known: {known}", param=place)
 
 
-def _message(item: Mapping[str, Any], place: str) -> ChatMessage:
+def _message(item: Mapping[str, Any], place: str, given: GivenImages) -> ChatMessage:
     role = _ROLES.get(str(item.get("role")))
     if role is None:
         raise HttpProblem(
             400, f"{place}.role = {item.get('role')!r:.60}; known: {', '.join(_ROLES)}", param=f"{place}.role"
         )
-    content, images = _content(item.get("content"), f"{place}.content", role)
+    content, images = _content(item.get("content"), f"{place}.content", role, given)
     return ChatMessage(role, content, images)
 
 
-def _content(value: Any, place: str, role: str) -> tuple[str, tuple[Image, ...]]:
+def _content(value: Any, place: str, role: str, given: GivenImages) -> tuple[str, tuple[Image, ...]]:
     """Text, and the images that users alone may show."""
     if isinstance(value, str):
         check_text(place, value)
@@ -91,7 +93,7 @@ def _content(value: Any, place: str, role: str) -> tuple[str, tuple[Image, ...]]
         elif isinstance(part, dict) and kind == "input_image" and role == "user":
             if not isinstance(part.get("image_url"), str):
                 raise HttpProblem(400, f"{at} has no image_url; files are not read here", param=at)
-            images.append(read_image(part["image_url"], at))
+            images.append(given.blank(part["image_url"], at))
         else:
             known = "input_text, output_text and refusal" + (", input_image" if role == "user" else "")
             raise HttpProblem(
@@ -106,13 +108,3 @@ def _text(item: Mapping[str, Any], name: str, place: str) -> str:
         raise HttpProblem(400, f"{place}.{name} = {value!r:.60} is no text", param=f"{place}.{name}")
     check_text(f"{place}.{name}", value)
     return value
-
-
-def _urls(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    return [
-        (part["image_url"], f"input[{index}].content[{at}]")
-        for index, item in enumerate(items)
-        if isinstance(item.get("content"), list)
-        for at, part in enumerate(item["content"])
-        if isinstance(part, dict) and isinstance(part.get("image_url"), str)
-    ]

@@ -13,6 +13,7 @@ from ragkit.serve.api.http_errors import HttpProblem, problem_of
 from ragkit.serve.api.server_parts import ServerParts
 from ragkit.serve.api.wire import json_bytes
 from ragkit.serve.chat.conversation import ask_of
+from ragkit.serve.chat.request_images import GivenImages
 from ragkit.serve.guards.request_id import request_id_of
 from ragkit.serve.guards.time_limit import end_stream_with
 from ragkit.serve.responses.file_search import SearchPlan, plan_search
@@ -129,15 +130,22 @@ async def _prepare(parts: ServerParts, kept: ResponseStore, body: ResponsesBody)
     before: tuple[ChatMessage, ...] = ()
     if body.previous_response_id is not None:
         before = _stored(kept, body.previous_response_id, "previous_response_id").messages
-    # In a thread: images are decoded there, and corpora may be opened.
-    plan, given = await asyncio.to_thread(
-        lambda: (plan_search(parts, body, wishes.file_search), messages_of(body.input))
-    )
-    messages = (*before, *given)
     # Those of earlier requests do not go on to hold.
     rules = [ChatMessage("system", body.instructions)] if body.instructions else []
-    ask = await plan.ask(ask_of([*rules, *messages], wishes.sampling, param="input"), body)
-    return _Prepared(wishes, plan, ask, messages)
+    images = GivenImages("input")
+
+    def read() -> tuple[SearchPlan, list[ChatMessage], AskRequest]:
+        plan = plan_search(parts, body, wishes.file_search)
+        given = messages_of(body.input, images)
+        ask = ask_of([*rules, *before, *given], wishes.sampling, param="input")
+        images.choose(ask, lambda: plan.answerer.engine)
+        return plan, given, ask
+
+    # In a thread: images are looked at there, and corpora may be opened.
+    plan, given, ask = await asyncio.to_thread(read)
+    decoded = await images.decoded(parts.decoding)
+    ask = await plan.ask(decoded.in_question(ask), body)
+    return _Prepared(wishes, plan, ask, (*before, *decoded.in_place(given)))
 
 
 def _stored(kept: ResponseStore, response_id: str, param: str | None = None) -> Any:

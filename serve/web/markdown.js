@@ -1,4 +1,5 @@
-// A small part of Markdown as DOM nodes: paragraphs, headings, lists, quotations, code, bold, italic, marks of sources.
+// A small part of Markdown as DOM nodes: paragraphs, headings, lists, quotations, code, tables, bold, italic, marks of
+// sources.
 // Text only ever becomes text nodes, so nothing that a document or a model says can become markup.
 
 const FENCE = /^\s*(`{3,}|~{3,})/;
@@ -6,6 +7,8 @@ const HEADING = /^\s{0,3}#{1,6}\s+/;
 const BULLET = /^\s{0,6}[-*+•]\s+/;
 const NUMBERED = /^\s{0,6}(\d{1,9})[.)]\s+/;
 const QUOTED = /^\s{0,3}>\s?/;
+const PIPE = /(?<!\\)\|/g;
+const RULE = /^:?-+:?$/;
 // Spans are bounded, so that no text, however odd, takes long.
 const INLINE = /(?<!`)(`{1,3})(?!`)([^]{1,1000}?)(?<!`)\1(?!`)|\*\*(?![\s*])([^]{0,1000}?[^\s*])\*\*(?!\*)|\*(?![\s*])([^*]{0,1000}[^\s*])\*|\[(\d{1,3})\]/g;
 
@@ -41,14 +44,87 @@ function block(lines, at, out, mark) {
   if (QUOTED.test(line)) return run(lines, at, QUOTED, (found) => out.append(inlineElement("blockquote", found, mark)));
   if (BULLET.test(line)) return list("ul", lines, at, BULLET, out, mark);
   if (NUMBERED.test(line)) return list("ol", lines, at, NUMBERED, out, mark);
+  const columns = columnsAt(lines, at);
+  if (columns) return table(lines, at, columns, out, mark);
   let end = at + 1;
-  while (end < lines.length && lines[end].text.trim() && !begins(lines[end].text)) end += 1;
+  while (goesOn(lines, end)) end += 1;
   out.append(inlineElement("p", lines.slice(at, end), mark));
   return end;
 }
 
 function begins(line) {
   return [FENCE, HEADING, QUOTED, BULLET, NUMBERED].some((form) => form.test(line));
+}
+
+/** Whether a line belongs to the paragraph, or to the item, of the line before it. */
+function goesOn(lines, at) {
+  return at < lines.length && lines[at].text.trim() && !begins(lines[at].text) && !columnsAt(lines, at);
+}
+
+/** The sides that the columns of the table keep to which begins at line `at`, "" for any; null where none begins. */
+function columnsAt(lines, at) {
+  if (at + 1 === lines.length || ![lines[at], lines[at + 1]].every((line) => line.text.includes("|"))) return null;
+  const rules = cells(lines[at + 1]).map((cell) => cell.text);
+  if (!rules.length || !rules.every((rule) => RULE.test(rule)) || cells(lines[at]).length !== rules.length) return null;
+  return rules.map(side);
+}
+
+function side(rule) {
+  const [left, right] = [rule.startsWith(":"), rule.endsWith(":")];
+  if (left && right) return "center";
+  return left ? "left" : right ? "right" : "";
+}
+
+/** What stands between the pipes of a line; those at its ends are none of them. */
+function cells(line) {
+  const ends = [...line.text.matchAll(PIPE)].map((match) => match.index);
+  const found = [...ends, line.text.length].map((end, number) => {
+    const start = number ? ends[number - 1] + 1 : 0;
+    const text = line.text.slice(start, end).trimEnd();
+    return { text: text.trimStart(), start: line.start + start + text.length - text.trimStart().length };
+  });
+  if (!found[0].text) found.shift();
+  if (found.length && !found.at(-1).text) found.pop();
+  return found;
+}
+
+function table(lines, at, columns, out, mark) {
+  const whole = document.createElement("table");
+  whole.append(row("th", lines[at], columns, mark));
+  let end = at + 2;
+  while (end < lines.length && lines[end].text.includes("|") && !begins(lines[end].text)) {
+    whole.append(row("td", lines[end], columns, mark));
+    end += 1;
+  }
+  // It may be wider than the page.
+  const frame = document.createElement("div");
+  frame.className = "table";
+  frame.tabIndex = 0;
+  frame.setAttribute("role", "group");
+  frame.setAttribute("aria-label", "Table");
+  frame.append(whole);
+  out.append(frame);
+  return end;
+}
+
+function row(kind, line, columns, mark) {
+  const whole = document.createElement("tr");
+  cells(line).slice(0, columns.length).forEach((cell, number) => {
+    const node = inlineElement(kind, ...unescaped(cell, mark));
+    if (columns[number]) node.className = columns[number];
+    if (kind === "th") node.scope = "col";
+    whole.append(node);
+  });
+  return whole;
+}
+
+/** A cell's text with its escaped pipes as pipes, and `mark`, which is told the places that they had before. */
+function unescaped(cell, mark) {
+  if (!cell.text.includes("\\|")) return [[cell], mark];
+  const places = [];
+  for (let at = 0; at < cell.text.length; at += cell.text.startsWith("\\|", at) ? 2 : 1) places.push(cell.start + at);
+  const text = cell.text.replaceAll("\\|", "|");
+  return [[{ text, start: 0 }], (number, place) => mark(number, places[place])];
 }
 
 function code(lines, at, out) {
@@ -77,7 +153,7 @@ function list(kind, lines, at, form, out, mark) {
   while (at < lines.length && form.test(lines[at].text)) {
     const item = [cut(lines[at], form)];
     at += 1;
-    while (at < lines.length && lines[at].text.trim() && !begins(lines[at].text)) item.push(lines[at++]);
+    while (goesOn(lines, at)) item.push(lines[at++]);
     whole.append(inlineElement("li", item, mark));
     // A blank line between two items does not end the list.
     if (at + 1 < lines.length && !lines[at].text.trim() && form.test(lines[at + 1].text)) at += 1;

@@ -6,6 +6,8 @@ const at = (id) => document.getElementById(id);
 const dialog = at("documents");
 const POLL_MS = 700;
 let changed = () => {};
+// From a click until its files are on their way: a second one would send them once more.
+let starting = false;
 
 /**
  * Shows the button where this reader may upload; the names of the collections there are.
@@ -169,14 +171,30 @@ at("documents-close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
 });
+/** The collection that files go to, made where it is a new one; the choice of files is empty then. */
+async function takeFiles() {
+  starting = true;
+  try {
+    const store = at("store").value || (await newCollection());
+    at("files").value = "";
+    return store;
+  } finally {
+    starting = false;
+  }
+}
+
+at("upload-send").addEventListener("click", (event) => {
+  // The second half of a double click.
+  if (event.detail > 1) event.preventDefault();
+});
 at("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
+  if (starting) return;
   const files = [...at("files").files];
   showProblem(files.length ? "" : "Choose at least one file.");
   if (!files.length) return;
   try {
-    const store = at("store").value || (await newCollection());
-    at("files").value = "";
+    const store = await takeFiles();
     await Promise.all(inTurns(files, 3, (file) => uploadOne(file, store)));
     changed(store);
   } catch (error) {

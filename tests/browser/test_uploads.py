@@ -90,6 +90,30 @@ def test_documents_are_uploaded_indexed_and_asked(browser: Any, address: str, tm
     page.context.close()
 
 
+def test_who_uploads_twice_at_once_uploads_once(browser: Any, address: str, tmp_path: Path):
+    (tmp_path / "twice.txt").write_text("The crane was greased.")
+    page = browser.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(address)
+    page.wait_for_selector("#corpus option", state="attached")
+    page.click("#documents-open")
+    submits: list[Any] = [
+        lambda: page.evaluate("for (const _ of [1, 2]) document.getElementById('upload').requestSubmit()"),
+        lambda: page.dblclick("#upload button"),
+    ]
+    for number, submit in enumerate(submits, 1):
+        page.select_option("#store", "")
+        page.fill("#store-name", f"Twice {number}")
+        page.set_input_files("#files", tmp_path / "twice.txt")
+        submit()
+        page.locator("#uploads li.completed").nth(number - 1).wait_for()
+        assert page.locator("#uploads li").count() == number
+        assert not page.locator("#upload-problem").is_visible()
+        stores = httpx.get(f"{address}/v1/vector_stores?limit=100").json()["data"]
+        assert [store["file_counts"]["total"] for store in stores if store["name"] == f"Twice {number}"] == [1]
+    page.close()
+
+
 def test_the_bar_follows_the_bytes(browser: Any, address: str, tmp_path: Path):
     """The server takes its time to answer, so that what the bar says can be read."""
     context = browser.new_context()

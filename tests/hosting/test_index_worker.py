@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
-from ragkit.hosting.index_worker import Mailbox, _PageTeller
+from ragkit.hosting.index_worker import Mailbox, _PageTeller, _without_paths
 from ragkit.indexers.index_report import IndexProgress
 
 
@@ -48,3 +49,14 @@ def test_pictures_of_pages_are_counted_as_passages() -> None:
 
 def test_what_stands_still_is_told_once() -> None:
     assert len(told(step("read", 0, read=3), step("read", 0, read=3))) == 1
+
+
+def test_reasons_name_no_file_of_the_server() -> None:
+    file, folder = Path("/srv/shelf/files/ab/file-1"), Path("/srv/shelf")
+    told = (
+        f"{file} is odd: no picture in {folder}/pictures; the model cannot read it ('/opt/models/vlm/config.json')"
+    )
+    shown = "the file is odd: no picture in …/pictures; the model cannot read it ('…')"
+    assert _without_paths(told, file, folder) == shown
+    plain = "page 3/4: there is no item named 'xl/sharedStrings.xml' in the archive"
+    assert _without_paths(plain, file, folder) == plain

@@ -31,7 +31,7 @@ def page_image(document: str, page: int, colour: tuple[int, int, int], size: tup
 
 def broken_image(document: str, page: int) -> PageImage:
     def load() -> Image.Image:
-        raise DocumentError("the file is gone")
+        raise DocumentError(f"/srv/documents/{document} is gone")
 
     return PageImage(document, page, 10, 10, load)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -13,6 +14,9 @@ from ragkit.pictures import image_url
 from ragkit.records import AskRequest, ChatMessage, Sampling, ToolCall
 from ragkit.serve.api.http_errors import HttpProblem
 from ragkit.serve.chat.chat_request import ChatBody, ask_request
+from ragkit.serve.chat.pixel_budget import PixelBudget
+from ragkit.serve.chat.request_images import GivenImages
+from tests.serve.picture_house import SeeingEngine
 
 USER_PART = {"type": "text", "text": "this?"}
 USER = {"role": "user", "content": "How deep?"}
@@ -20,7 +24,13 @@ DEFAULT = Sampling(max_tokens=99, temperature=0.25)
 
 
 def parse(**fields: Any) -> AskRequest:
-    return ask_request(ChatBody.model_validate({"model": "papers", "messages": [USER], **fields}), DEFAULT)
+    body, images = (
+        ChatBody.model_validate({"model": "papers", "messages": [USER], **fields}),
+        GivenImages("messages"),
+    )
+    ask = ask_request(body, DEFAULT, images)
+    images.choose(ask, lambda: SeeingEngine([]))
+    return asyncio.run(images.decoded(PixelBudget())).in_question(ask)
 
 
 def schema(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from ragkit.errors import EngineError
 from ragkit.records import Answer, AnswerEvent, AskRequest, Found, Sampling
 from ragkit.serve.chat.choices import ask_choices, stream_choices
+from ragkit.serve.engines.echo_engine import EchoEngine
 from tests.serve.house import two_hits
 
 
@@ -15,6 +16,7 @@ class CountingAnswerer:
     """Each stream gives its seed as text, piece by piece, and counts those that were not closed."""
 
     name = "counting"
+    engine = EchoEngine()
 
     def __init__(self, fails: int = -1) -> None:
         self.asked: list[AskRequest] = []
@@ -113,6 +115,7 @@ class SlowToClose:
     """Streams that need a while to let go."""
 
     name = "slow"
+    engine = EchoEngine()
 
     def __init__(self) -> None:
         self.open = 0

@@ -50,7 +50,7 @@ def exchanged(port: int, *pieces: bytes, pause_s: float = 0.0) -> bytes:
 
 def test_a_head_without_end_is_refused(port: int) -> None:
     # No more than it takes: what nobody reads would reset the connection.
-    reply = exchanged(port, b"GET /health HTTP/1.1\r\nhost: x\r\nx: ", *[b"a" * 8_192] * 9, pause_s=0.01)
+    reply = exchanged(port, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: ", *[b"a" * 8_192] * 9, pause_s=0.01)
     head, _, body = reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
     assert json.loads(body)["error"]["message"] == "the head of the request has more than 65536 bytes"
@@ -113,17 +113,17 @@ def test_a_slow_head_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("ragkit.serve.guards.head_limit._HEAD_S", 0.2)
     assert exchanged(port, b"GET /health HT").startswith(b"HTTP/1.1 408 ")
     assert exchanged(port).startswith(b"HTTP/1.1 408 ")
-    first = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    first = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
     replies = exchanged(port, first, b"GET /hea", pause_s=0.05)
     assert replies.startswith(b"HTTP/1.1 200 ")
     assert replies.count(b"HTTP/1.1 408 ") == 1
 
 
 def test_large_heads_within_the_limit_and_long_bodies_pass(port: int) -> None:
-    head = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: " + b"a" * 50_000 + b"\r\n\r\n"
+    head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: " + b"a" * 50_000 + b"\r\n\r\n"
     assert exchanged(port, head[:30_000], head[30_000:], pause_s=0.01).startswith(b"HTTP/1.1 200 ")
     body = b'{"x": "' + b"a" * 500_000 + b'"}'
-    post = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
+    post = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: "
     post += b"%d\r\n\r\n" % len(body)
     replies = exchanged(port, post + body + head)
     assert replies.startswith(b"HTTP/1.1 400 ")

@@ -295,16 +295,17 @@ def test_pages_beyond_num_pages_are_counted() -> None:
     assert answer.notes == ("Only 1 of the 3 pages found were shown as pictures (num_pages).",)
 
 
-def test_a_picture_that_cannot_be_loaded_is_named() -> None:
+def test_a_picture_that_cannot_be_loaded_is_named(caplog: pytest.LogCaptureFixture) -> None:
     hits = [picture_hit(broken_image("a.pdf", 1)), picture_hit(broken_image("b.pdf", 4)), *three_pictures()[2:]]
     engine = SeeingEngine(["Yes [1]."])
     answer = ask(engine, hits, picture_store(b4="Ohm is deep."))
     assert colours(engine.last) == [((40, 30), BLUE)]
     assert "Ohm is deep." in engine.last.content
     assert answer.notes == (
-        "The picture of a.pdf page 1 cannot be loaded (the file is gone); it was left out.",
-        "The picture of b.pdf page 4 cannot be loaded (the file is gone); its text was shown instead.",
+        "The picture of a.pdf page 1 cannot be loaded (the log says why); it was left out.",
+        "The picture of b.pdf page 4 cannot be loaded (the log says why); its text was shown instead.",
     )
+    assert "the picture of b.pdf page 4 cannot be loaded: /srv/documents/b.pdf is gone" in caplog.text
 
 
 def test_pictures_are_scaled_to_what_the_engine_accepts() -> None:

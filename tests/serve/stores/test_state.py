@@ -186,6 +186,20 @@ def test_a_name_is_never_a_path(given_name: str) -> None:
     assert safe_name(name) == name
 
 
+@pytest.mark.parametrize(
+    ("given_name", "name"),
+    [
+        ("rtl\u202egpj.pdf.txt", "rtlgpj.pdf.txt"),
+        ("\u2066a\u2069\u200e.\u200f\u061cpdf\u202a\u202c", "a.pdf"),
+        ("in\u200bvisi\u00adble\ufeff\u2060\U000e0041.md", "invisible.md"),
+        ("\u202e\u200d.\u200c", "upload"),
+        ("می\u200cخواهم 👩\u200d🔬 \u06dd5.md", "می\u200cخواهم 👩\u200d🔬 \u06dd5.md"),
+    ],
+)
+def test_a_name_looks_like_no_other(given_name: str, name: str) -> None:
+    assert safe_name(given_name) == name
+
+
 def test_a_name_that_looks_marked_is_no_obstacle(house: House) -> None:
     store = house.stores.create(CreateStore()).id
     first, second = house.upload("a.txt"), house.upload("a.txt")
