@@ -21,6 +21,15 @@ def children(word: str, of: int) -> list[int]:
     return found
 
 
+def has_ended(process: int) -> bool:
+    """Whether its parent may be told: a moment before, it has no command line any more."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
 def wait_until(condition: Callable[[], object], patience_s: float = 30) -> None:
     end = time.monotonic() + patience_s
     while not condition():

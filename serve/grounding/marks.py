@@ -79,7 +79,7 @@ class MarkFilter:
     """Passes a text on in pieces, with every mark written ``[n]`` and marks of no source taken out.
 
     ``[1, 2]``, ``[1-3]``, ``[source 1]`` and ``【1】`` become ``[1][2]``, ``[1][2][3]``, ``[1]`` and ``[1]``. Code
-    stays as it is, and so do several numbers of which none is a source's or one is 0, such as intervals.
+    stays as it is, and so do intervals: ranges that name no source, and several numbers of which one is 0.
     Only an unfinished bracket or code between backticks, and white space before it, are held back. The pieces
     joined are the same however the text was cut, without white space at both ends.
     """
@@ -211,7 +211,8 @@ class MarkFilter:
         for numbers in ranges:
             for number in range(min(numbers), max(numbers) + 1):
                 (known if 1 <= number <= self._num_sources else unknown)[number] = None
-        if len({*sum(ranges, ())}) > 1 and (0 in unknown or not known):
+        is_interval = not known and any(first != last for first, last in ranges)
+        if is_interval or (0 in unknown and len(ranges) > 1):
             return mark.group()
         self._unknown |= unknown
         return "".join(f"[{number}]" for number in known)

@@ -24,7 +24,7 @@ from ragkit.indexers.page_images import Drawing
 from ragkit.indexers.readers.media_types import PDF, PNG
 from tests.endless_pdf import ENDLESS, make_forms_pdf
 from tests.pdf_maker import PdfPage, make_pdf
-from tests.processes import children, processor_s, wait_until
+from tests.processes import children, has_ended, processor_s, wait_until
 
 DRAWING = Drawing(DocumentsConfig(), 72)
 ROOMY = DrawLimits(60, 4000)
@@ -156,7 +156,7 @@ def test_a_process_that_dies_between_pages_costs_none() -> None:
         draw(1)
         (first,) = drawing_now()
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: drawing_now() == [])
+        wait_until(lambda: has_ended(first))
         assert draw(2) == 2
 
 

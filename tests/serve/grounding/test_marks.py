@@ -40,7 +40,7 @@ def filtered(pieces: list[str], num_sources: int = 3) -> tuple[str, tuple[int, .
         ("", "", ()),
         ("It fell【1†source】, [Source: 2], [doc 3] and [#1].", "It fell[1], [2], [3] and [1].", ()),
         ("It fell [1 and 2], [Source 1, Source 3] and［2］.", "It fell [1][2], [1][3] and[2].", ()),
-        ("In [0, 1] it rose by [10-20] to [5; 7].", "In [0, 1] it rose by [10-20] to [5; 7].", ()),
+        ("In [0, 1] it rose by [10-20] [5; 7].", "In [0, 1] it rose by [10-20].", (5, 7)),
         ("It fell [1, 7].", "It fell [1].", (7,)),
         ("Use `a[0]` and ``b[2]`` [1].", "Use `a[0]` and ``b[2]`` [1].", ()),
         (
