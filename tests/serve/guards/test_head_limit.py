@@ -95,7 +95,8 @@ def test_what_is_no_http_is_refused_in_the_form_of_every_error(port: int) -> Non
     assert refusal(exchanged(port, b"GET http://x:123456/ HTTP/1.1\r\nhost: localhost\r\n\r\n")) == NO_HTTP
 
 
-POST = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+POST = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+POST += b"transfer-encoding: chunked\r\n\r\n"
 
 
 def test_a_body_that_is_broken_is_refused_where_nothing_was_answered_yet(port: int) -> None:
