@@ -39,9 +39,11 @@ class PixelBudget:
         call = partial(copy_context().run, decode)
         work = asyncio.get_running_loop().run_in_executor(self._threads, call)
         # The thread cannot be stopped: where nobody waits any more it holds its pixels until it ends.
-        work.add_done_callback(lambda _: self._give_back(pixels))
+        work.add_done_callback(partial(self._give_back, pixels))
         return await asyncio.shield(work)
 
-    def _give_back(self, pixels: int) -> None:
+    def _give_back(self, pixels: int, work: asyncio.Future[T]) -> None:
+        # Or an error that nobody waits for any more would be logged as one that was overlooked.
+        work.exception()
         self._free += pixels
         self._freed.set()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _OTHERS = frozenset({"cross-site", "same-site"})
 _OWN = frozenset({"same-origin", "none"})
+# By these, containers call the machine that they run on. Nobody can own a name that ends so on the internet.
+_HOSTS_OF_CONTAINERS = ("host.docker.internal", "host.containers.internal")
 
 
 class SiteCheckMiddleware:
@@ -32,7 +34,7 @@ class SiteCheckMiddleware:
         self._app = app
         self._any_host = any_host
         public = urlsplit(settings.public_url)
-        self._names = frozenset({"localhost", public.hostname})
+        self._names = frozenset({"localhost", *_HOSTS_OF_CONTAINERS, public.hostname})
         self._origins = frozenset({*settings.cors_origins, f"{public.scheme}://{public.netloc}".lower()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

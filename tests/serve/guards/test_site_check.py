@@ -49,6 +49,7 @@ def code_of(reply: httpx.Response) -> str | None:
         "192.168.1.4:80",
         "[::1]:8000",
         "ask.example.org",
+        "host.docker.internal:8000",
     ],
 )
 def test_names_that_nobody_else_can_own(address: str, host: str) -> None:
