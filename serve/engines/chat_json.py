@@ -95,39 +95,37 @@ def reasoning_of(message: Any) -> str:
 
 def tool_calls_of(message: Any) -> tuple[ToolCall, ...]:
     """The calls of functions in a whole message, of which each entry is one; those without a name are none."""
-    calls = (call for call in _calls_in(message) if call.name)
-    return tuple(ToolCall(call.id or _new_id(), call.name, call.arguments) for call in calls)
+    calls = (call for call in calls_in(message) if call.name)
+    return tuple(ToolCall(call.id or new_call_id(), call.name, call.arguments) for call in calls)
 
 
-class StreamedCalls:
-    """The calls of one streamed reply, numbered over all of its deltas.
+def calls_in(message: Any) -> list[ToolCallDelta]:
+    """As the server sent and numbered them; by position where it gave no numbers."""
+    calls = field_of(message, "tool_calls")
+    found = []
+    for position, call in enumerate(calls if isinstance(calls, list) else []):
+        function, index = field_of(call, "function"), field_of(call, "index")
+        if function is None:
+            continue
+        number = index if isinstance(index, int) and index >= 0 else position
+        id_, name = text_of(field_of(call, "id")), text_of(field_of(function, "name"))
+        found.append(ToolCallDelta(number, id_, name, _arguments(field_of(function, "arguments"))))
+    return found
 
-    Servers that number none, or all alike, begin each with an id of its own, or at least with another name. Some
-    repeat id and name in every piece.
-    """
 
-    def __init__(self) -> None:
-        # By the server's number: the call that it means now, without its arguments.
-        self._open: dict[int, ToolCallDelta] = {}
-        self._numbers: set[int] = set()
+def new_call_id() -> str:
+    """Clients answer a call by its id, and some servers give none."""
+    return f"call_{uuid.uuid4().hex}"
 
-    def pieces_of(self, delta: Any) -> tuple[ToolCallDelta, ...]:
-        """The pieces of calls in a delta; what is no call of a function is passed over."""
-        return tuple(map(self._placed, _calls_in(delta)))
 
-    def _placed(self, sent: ToolCallDelta) -> ToolCallDelta:
-        call = self._open.get(sent.index)
-        if call is None or _begins_another(call, sent):
-            call = ToolCallDelta(self._number(sent.index))
-        name = "" if call.name else sent.name
-        id_ = "" if call.id else sent.id or (_new_id() if name else "")
-        self._open[sent.index] = ToolCallDelta(call.index, call.id or id_, call.name or name)
-        return ToolCallDelta(call.index, id_, name, sent.arguments)
-
-    def _number(self, wanted: int) -> int:
-        number = max(self._numbers) + 1 if wanted in self._numbers else wanted
-        self._numbers.add(number)
-        return number
+def is_whole(arguments: str) -> bool:
+    """Whether a call's arguments are a JSON object to its end."""
+    if not arguments.rstrip().endswith("}"):
+        return False
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def joined_calls(deltas: Iterable[ToolCallDelta]) -> tuple[ToolCall, ...]:
@@ -151,34 +149,9 @@ def token_logprobs_of(choice: Any) -> tuple[TokenLogprob, ...] | None:
     return known if len(known) == len(tokens) else None
 
 
-def _calls_in(message: Any) -> list[ToolCallDelta]:
-    """As the server sent and numbered them; by position where it gave no numbers."""
-    calls = field_of(message, "tool_calls")
-    found = []
-    for position, call in enumerate(calls if isinstance(calls, list) else []):
-        function, index = field_of(call, "function"), field_of(call, "index")
-        if function is None:
-            continue
-        number = index if isinstance(index, int) and index >= 0 else position
-        id_, name = text_of(field_of(call, "id")), text_of(field_of(function, "name"))
-        found.append(ToolCallDelta(number, id_, name, _arguments(field_of(function, "arguments"))))
-    return found
-
-
 def _arguments(sent: Any) -> str:
     """Some servers send the object itself in place of its text."""
     return text_of(json.dumps(sent, ensure_ascii=False) if isinstance(sent, dict) else sent)
-
-
-def _begins_another(call: ToolCallDelta, sent: ToolCallDelta) -> bool:
-    if sent.id:
-        return bool(sent.name and call.id) and sent.id != call.id
-    return bool(sent.name and call.name) and sent.name != call.name
-
-
-def _new_id() -> str:
-    """Clients answer a call by its id, and some servers give none."""
-    return f"call_{uuid.uuid4().hex}"
 
 
 def _token(entry: Any, *, with_top: bool = True) -> TokenLogprob | None:

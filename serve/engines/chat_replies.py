@@ -6,7 +6,6 @@ from typing import Any
 
 from ragkit.records import ChatDelta, ChatReply, ChatRequest, Usage
 from ragkit.serve.engines.chat_json import (
-    StreamedCalls,
     field_of,
     finish_reason_of,
     reasoning_of,
@@ -14,6 +13,7 @@ from ragkit.serve.engines.chat_json import (
     token_logprobs_of,
     tool_calls_of,
 )
+from ragkit.serve.engines.streamed_calls import StreamedCalls
 
 
 def read_reply(reply: Any, request: ChatRequest) -> ChatReply | None:
@@ -65,7 +65,11 @@ def usage_of(reply: Any) -> Usage:
         field_of(field_of(usage, "prompt_tokens_details"), "cached_tokens"),
         field_of(field_of(usage, "completion_tokens_details"), "reasoning_tokens"),
     )
-    return Usage(*(count if isinstance(count, int) else 0 for count in counts))
+    return Usage(*map(_count, counts))
+
+
+def _count(sent: Any) -> int:
+    return sent if isinstance(sent, int) and not isinstance(sent, bool) and sent >= 0 else 0
 
 
 def _first_choice(reply: Any) -> Any:

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 from ragkit.errors import ConfigError, ContextLengthError, EngineError
 from ragkit.extras import require
 from ragkit.records import ChatDelta, ChatMessage, ChatReply, ChatRequest, ImageLimits, Readiness, Usage
-from ragkit.serve.engines.chat_json import StreamedCalls, field_of, logprobs_json, message_json, sampling_json
+from ragkit.serve.engines.chat_json import field_of, logprobs_json, message_json, sampling_json
 from ragkit.serve.engines.chat_replies import end_of, read_delta, read_reply, usage_of
 from ragkit.serve.engines.circuit_breaker import CircuitBreaker
 from ragkit.serve.engines.retrying import backoff_s
+from ragkit.serve.engines.streamed_calls import StreamedCalls
 from ragkit.serve.engines.token_estimate import estimate_tokens
 from ragkit.serve.engines.upstream_errors import (
     UpstreamErrors,

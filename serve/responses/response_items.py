@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ragkit.records import AnswerEvent, TokenLogprob, ToolCall
+from ragkit.serve.engines.chat_json import is_whole
 from ragkit.serve.responses import responses_wire as wire
 from ragkit.serve.responses.responses_wire import new_id
 
@@ -182,13 +182,7 @@ class _CallItem(OutputItem):
     @property
     def is_whole(self) -> bool:
         """By its arguments: some servers write pieces of several calls in turn."""
-        if not self.text.rstrip().endswith("}"):
-            return False
-        try:
-            json.loads(self.text)
-        except (ValueError, RecursionError):
-            return False
-        return True
+        return is_whole(self.text)
 
     def end(self, status: str) -> Iterator[Step]:
         fields = {"name": self.first.name, "arguments": self.text}

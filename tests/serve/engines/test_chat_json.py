@@ -6,7 +6,6 @@ import pytest
 
 from ragkit.records import ChatMessage, Sampling, TokenLogprob, ToolCall, ToolCallDelta
 from ragkit.serve.engines.chat_json import (
-    StreamedCalls,
     finish_reason_of,
     joined_calls,
     logprobs_json,
@@ -17,6 +16,7 @@ from ragkit.serve.engines.chat_json import (
     token_logprobs_of,
     tool_calls_of,
 )
+from ragkit.serve.engines.streamed_calls import StreamedCalls
 
 Sent = dict[str, Any]
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -99,8 +99,14 @@ def test_pieces_of_calls_are_joined_by_their_numbers() -> None:
 def test_a_call_without_an_id_gets_one() -> None:
     (made,) = tool_calls_of(Sent(tool_calls=[call(id_=None)]))
     assert made.id.startswith("call_")
-    (piece,) = StreamedCalls().pieces_of(Sent(tool_calls=[call(name=None, id_=None, index=3)]))
-    assert piece == ToolCallDelta(3, "", "", "{}")
+
+
+def test_a_call_waits_for_its_name() -> None:
+    calls = StreamedCalls()
+    assert calls.pieces_of(Sent(tool_calls=[call(None, "{", "a", index=3)])) == ()
+    (piece,) = calls.pieces_of(Sent(tool_calls=[call("f", "}", None, index=3)]))
+    assert piece == ToolCallDelta(3, "a", "f", "{}")
+    assert streamed(call(None, "{}", "a")) == ()
 
 
 def streamed(*pieces: Sent) -> tuple[ToolCall, ...]:
@@ -126,6 +132,22 @@ def test_an_id_that_is_repeated_begins_no_call() -> None:
     assert streamed(call("f", "{", "a"), call(None, "}", "z")) == (ToolCall("a", "f", "{}"),)
     (made,) = streamed(call("f", "{", None), call("f", "}", None))
     assert (made.name, made.arguments) == ("f", "{}")
+
+
+def test_an_id_that_comes_late_begins_no_call() -> None:
+    (made,) = streamed(call("f", "", None), call("f", "{}", "b"))
+    assert (made.name, made.arguments) == ("f", "{}")
+
+
+def test_whole_calls_of_one_function_without_ids_are_told_apart() -> None:
+    sent = [call("f", '{"a":1}', ""), call("f", '{"a":2}', None), call("f", "", None)]
+    assert [made.arguments for made in streamed(*sent)] == ['{"a":1}', '{"a":2}']
+
+
+def test_pieces_of_calls_numbered_alike_go_to_the_call_of_their_id() -> None:
+    for name in ("f", None):
+        sent = [call("f", "{", "a"), call("g", "[", "b"), call(name, "}", "a"), call(name and "g", "]", "b")]
+        assert streamed(*sent) == (ToolCall("a", "f", "{}"), ToolCall("b", "g", "[]"))
 
 
 def test_calls_keep_their_numbers_where_they_have_some() -> None:
