@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from unicodedata import category
 
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import Box, Citation, Page, Passage, Source
 from ragkit.sentences import Span, sentence_spans
-from ragkit.serve.grounding.marks import code_blocks, hide_code, marks_in, show_code, without_marks
+from ragkit.serve.grounding.marks import code_spans, hide_code, marks_in, show_code, without_marks
 from ragkit.serve.grounding.support import Quote, Support
 from ragkit.serve.prompting.evidence_style import Evidence
 from ragkit.serve.prompting.shown_hits import page_or_none
@@ -25,9 +27,8 @@ _MOST_CHARACTERS = 4000
 _MOST_MARKS = 40
 _MOST_LOOKED_THROUGH = 40_000
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
-_WORD = re.compile(r"[^\W_]")
 _ANNOUNCING = re.compile(
-    r"\b(?:sources?|references?|citations?|see|cf|quellen?|siehe|vgl|fuentes?|fonti?)\b\s*[.:]?", re.IGNORECASE
+    r"\b(?:(?i:sources?|references?|citations?|quellen?|siehe|fuentes?|fonti?)\s*:|see\b|cf\.|vgl\.)"
 )
 _SENTENCES_NOTE = (
     "The engine wrote no marks of sources; they were put behind the sentences that a source supports."
@@ -109,35 +110,32 @@ class Citer:
         """As the function `cite`."""
         relevant = [line for line in evidence if line.is_relevant]
         if evidence and not relevant:
-            return CitedText(text, (), is_backed=False)
-        if self._marks_in(hide_code(text)):
+            return _unbacked(text)
+        bare = hide_code(text)
+        if self._marks_in(bare):
             # Marks alone say nothing that a source could back.
-            return (
-                self._of_marks(text, self._quote)
-                if _says_something(text)
-                else CitedText(text, (), is_backed=False)
-            )
+            return self._of_marks(bare, self._quote) if _says_something(bare) else _unbacked(text)
         if relevant:
             quotes = [self._quote(line.text, line.marker) for line in relevant]
             return self._behind(text, quotes, _EVIDENCE_NOTE)
         cited = self._of_sentences(text)
-        if cited.citations or not self._unread or not text.strip():
-            return replace(cited, is_backed=bool(cited.citations))
-        if len(self._sources) == 1:
-            return self._behind(text, [self._quote(text, self._sources[0].marker)], _ONE_PAGE_NOTE)
-        return CitedText(text, (), _unattributed(self._unread))
+        if not cited.citations and self._marks_in(text):
+            # What looks like code is not always.
+            return self._of_marks(text, self._quote)
+        return cited if cited.citations else self._of_unread(text)
 
     def cite_at_once(self, text: str) -> CitedText | None:
         """As `cite`, on an event loop, of what was made `ahead`; None for all but short texts with marks that the
         sources have word for word: others take time, or need the embedder."""
         if not self._is_ready or len(text) > _MOST_CHARACTERS:
             return None
-        times = {marker: text.count(f"[{marker}]") for marker in self._marks_in(hide_code(text))}
+        bare = hide_code(text)
+        times = {marker: text.count(f"[{marker}]") for marker in self._marks_in(bare)}
         looked = sum(count * len(self._known[marker].hit.passage.text) for marker, count in times.items())
         if not times or sum(times.values()) > _MOST_MARKS or looked > _MOST_LOOKED_THROUGH:
             return None
         try:
-            return self._of_marks(text, self._word_for_word)
+            return self._of_marks(bare, self._word_for_word) if _says_something(bare) else None
         except _NotFoundError:
             return None
 
@@ -154,8 +152,8 @@ class Citer:
             raise _NotFoundError
         return quote
 
-    def _of_marks(self, text: str, find: Callable[[str, int, int | None], Quote]) -> CitedText:
-        bare = hide_code(text)
+    def _of_marks(self, bare: str, find: Callable[[str, int, int | None], Quote]) -> CitedText:
+        """bare: the text with its code hidden."""
         marked = [
             (span, marker) for span in _sentences_with_marks(bare) for marker in self._marks_in(bare[slice(*span)])
         ]
@@ -168,29 +166,40 @@ class Citer:
         citations = tuple(
             self._pages.citation(quote, *span) for (span, _), quote in zip(marked, reversed(quotes), strict=True)
         )
-        return CitedText(text, citations, is_backed=bool(citations))
+        return CitedText(show_code(bare), citations, is_backed=bool(citations))
 
     def _marks_in(self, text: str) -> list[int]:
         # Where something went between two runs of backticks, what was code may be none any more.
         return [marker for marker in marks_in(text) if marker in self._known]
 
     def _of_sentences(self, text: str) -> CitedText:
-        blocks = code_blocks(text)
-        # A mark in code would be a part of it.
-        spans = [
-            (start, end)
-            for start, end in sentence_spans(text)
-            if not any(start < last and first < end for first, last in blocks)
-        ]
-        quotes = self._support.attribute([text[start:end] for start, end in spans])
-        return _insert_marks(text, spans, quotes, self._pages)
+        spans, code = _around_code(text)
+        if spans or not code:
+            quotes = self._support.attribute([text[start:end] for start, end in spans])
+            return _insert_marks(text, spans, quotes, self._pages)
+        found = self._support.attribute([text[start:end] for start, end in code])
+        first = {quote.source.marker: quote for quote in reversed(found) if quote is not None}
+        if not first:
+            return CitedText(text, ())
+        return self._behind(text, [first[marker] for marker in sorted(first)], _SENTENCES_NOTE)
+
+    def _of_unread(self, text: str) -> CitedText:
+        """Text that no known text supports."""
+        if not self._unread or not text.strip():
+            return _unbacked(text)
+        if len(self._sources) == 1:
+            return self._behind(text, [self._quote(text, self._sources[0].marker)], _ONE_PAGE_NOTE)
+        return CitedText(text, (), _unattributed(self._unread))
 
     def _behind(self, text: str, quotes: Sequence[Quote], note: str) -> CitedText:
         """The marks of the quotes' sources at the end of the text, each citing all of it."""
         whole = text.rstrip()
+        ends_in_code = any(end == len(whole) and "\n" in whole[start:end] for start, end in code_spans(whole))
+        # Behind a fence, on its line, a mark would be a part of the code to many readers.
+        between = "\n" if ends_in_code else " "
         citations = []
         for quote in quotes:
-            whole += f" [{quote.source.marker}]"
+            whole, between = f"{whole}{between}[{quote.source.marker}]", " "
             citations.append(self._pages.citation(quote, 0, len(whole)))
         return CitedText(whole, tuple(citations), note)
 
@@ -275,7 +284,8 @@ def _sentences_with_marks(text: str) -> list[Span]:
     A mark at the end of a line ends its sentence, whatever the next line begins with: a quoted sentence may begin
     on another page, in the middle of itself.
     """
-    cuts = [0, *(found.end() for found in _MARK_AT_LINE_END.finditer(text)), len(text)]
+    ends = {0, len(text), *(found.end() for found in _MARK_AT_LINE_END.finditer(text))}
+    cuts = sorted(ends.union(*(span for span in code_spans(text) if "\n" in text[slice(*span)])))
     spans: list[Span] = []
     for left, right in pairwise(cuts):
         for start, end in sentence_spans(text[left:right]):
@@ -289,7 +299,35 @@ def _sentences_with_marks(text: str) -> list[Span]:
 
 def _says_something(piece: str) -> bool:
     """Whether there is more than marks, what stands around them, and a word that announces them."""
-    return _WORD.search(_ANNOUNCING.sub("", without_marks(piece))) is not None
+    left = _ANNOUNCING.sub("", without_marks(piece))
+    return any(letter.isalnum() or category(letter) == "So" for letter in left)
+
+
+def _around_code(text: str) -> tuple[list[Span], list[Span]]:
+    """Sentences outside of blocks of code, none of which ends inside other code; and those of the blocks."""
+    code = code_spans(text)
+    blocks = [span for span in code if "\n" in text[slice(*span)]]
+    inline = [span for span in code if "\n" not in text[slice(*span)]]
+    spans: list[Span] = []
+    inside: list[Span] = []
+    for start, end in sentence_spans(text):
+        if _meets(blocks, start, end):
+            inside.append((start, end))
+        elif spans and _meets(inline, spans[-1][1], spans[-1][1]):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans, inside
+
+
+def _meets(spans: Sequence[Span], start: int, end: int) -> bool:
+    """Whether one of the spans, which are in order, begins before the end and ends behind the start."""
+    place = bisect_left(spans, (end, 0)) - 1
+    return place >= 0 and spans[place][1] > start
+
+
+def _unbacked(text: str) -> CitedText:
+    return CitedText(text, (), is_backed=False)
 
 
 def _insert_marks(text: str, spans: Sequence[Span], quotes: Sequence[Quote | None], pages: _Pages) -> CitedText:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from itertools import chain
 
 from ragkit.sentences import Span
@@ -27,30 +28,49 @@ _RANGE = re.compile(r"(\d+)(?:\s?[–-]\s?(\d+))?")
 _PLAIN_MARK = re.compile(r"\[(\d{1,3})\]")
 # As long as the longest beginning of a mark.
 _TAIL = 120
-# Code in Markdown: lines between fences, and what stands between backticks on one line. A backtick alone is none,
-# nor a fence that has more on its line, as where a line of a source is quoted with a mark.
-_FENCE = re.compile(r"`{3,}[^\n`]{0,40}\n")
-_FENCE_BEGUN = re.compile(r"`{3,}[^\n`]{0,40}\Z")
-_FENCE_END = re.compile(r"(?<=\n)[^\S\n]*`{3,}[^\S\n]*$", re.MULTILINE)
-_FENCE_END_BEGUN = re.compile(r"(?<=\n)[^\S\n]*`+[^\S\n]*\Z")
+# Code in Markdown: lines between fences, and what stands between backticks on one line. A line of a source that is
+# quoted with a mark opens no fence, and a mark may stand behind one that closes.
+_FENCE = re.compile(r"`{3,}[^\n`\[【［]{0,40}\n")
+_FENCE_BEGUN = re.compile(r"`{3,}[^\n`\[【［]{0,40}\Z")
+_FENCE_END = re.compile(r"(?<=\n)[^\S\n]{0,40}>?[^\S\n]{0,40}`{3,}(?=[^\S\n]{0,40}(?:[\n\[【［]|\Z))")
+_FENCE_END_BEGUN = re.compile(r"(?<=\n)[^\S\n]{0,40}>?[^\S\n]{0,40}`{0,40}[^\S\n]{0,40}\Z")
+_LONGEST_BLANK = 41
 _INLINE = re.compile(r"(`{1,3})(?!`)[^`\n]{1,200}\1(?!`)")
 _INLINE_BEGUN = re.compile(r"`{1,3}(?:[^`\n]{1,200}`{0,3})?\Z")
-_CODE = re.compile(
-    rf"^[^\S\n]*{_FENCE.pattern}(?:[\s\S]*?{_FENCE_END.pattern}|[\s\S]*\Z)|(?<!`){_INLINE.pattern}", re.MULTILINE
-)
+_TICKS = re.compile("`+")
 # In place of a bracket in code: of the same length, and in no text.
 _HIDDEN = "\ufdd0"
 
 
+def code_spans(text: str) -> list[Span]:
+    """Start and end of code in Markdown, with its fences or backticks. A fence that is not closed makes none."""
+    if "`" not in text:
+        return []
+    ends = [end.span() for end in _FENCE_END.finditer(text)]
+    spans: list[Span] = []
+    position = 0
+    while ticks := _TICKS.search(text, position):
+        position = ticks.end()
+        if fence := _FENCE.match(text, ticks.start()):
+            # The newline of the fence may be the one before its end.
+            place = bisect_left(ends, (fence.end(), 0))
+            code = (ticks.start(), ends[place][1]) if place < len(ends) else None
+        else:
+            inline = _INLINE.match(text, ticks.start())
+            code = inline.span() if inline else None
+        if code is not None:
+            spans.append(code)
+            position = code[1]
+    return spans
+
+
 def hide_code(text: str) -> str:
     """The text, in which no bracket of code reads as a mark; `show_code` undoes it. Places stay what they are."""
-    return _CODE.sub(lambda found: found.group().replace("[", _HIDDEN), text) if "`" in text else text
-
-
-def code_blocks(text: str) -> list[Span]:
-    """Start and end of the code between fences, with these."""
-    found = (match.span() for match in _CODE.finditer(text)) if "```" in text else ()
-    return [(start, end) for start, end in found if "\n" in text[start:end]]
+    out, position = "", 0
+    for start, end in code_spans(text):
+        out += text[position:start] + text[start:end].replace("[", _HIDDEN)
+        position = end
+    return out + text[position:]
 
 
 def show_code(text: str) -> str:
@@ -133,38 +153,28 @@ class MarkFilter:
         return (self._past_ticks if stop.group()[0] == "`" else self._past_bracket)(out, start, stop, final=final)
 
     def _past_fence(self, out: list[str], start: int, *, final: bool) -> tuple[int, int | None]:
-        end = _FENCE_END.search(self._held, start)
-        if end is None or (end.end() == len(self._held) and not final):
-            begun = None if final else _FENCE_END_BEGUN.search(self._held, start)
-            return start, begun.start() if begun else len(self._held)
+        held = self._held
+        end = _FENCE_END.search(held, start)
+        behind = held[end.end() :][:_LONGEST_BLANK] if end else ""
+        if end is None or not (final or behind.strip() or "\n" in behind):
+            begun = None if final else _FENCE_END_BEGUN.search(held, start)
+            return start, begun.start() if begun else len(held)
         self._is_fenced = False
-        out.append(self._held[start : end.end()])
+        out.append(held[start : end.end()])
         return end.end(), None
 
     def _past_ticks(
         self, out: list[str], start: int, stop: re.Match[str], *, final: bool
     ) -> tuple[int, int | None]:
         held, at, end = self._held, stop.start(), stop.end()
-        is_first = self._begins_line(out, held[start:at])
-        if not final and (
-            end == len(held) or _INLINE_BEGUN.match(held, at) or (is_first and _FENCE_BEGUN.match(held, at))
-        ):
+        if not final and (end == len(held) or _INLINE_BEGUN.match(held, at) or _FENCE_BEGUN.match(held, at)):
             return start, at
-        if is_first and (fence := _FENCE.match(held, at)):
+        if fence := _FENCE.match(held, at):
             self._is_fenced, end = True, fence.end()
         elif code := _INLINE.match(held, at):
             end = code.end()
         out.append(held[start:end])
         return end, None
-
-    def _begins_line(self, out: list[str], before: str) -> bool:
-        """Whether what follows `out` and `before` is the first on its line, white space aside."""
-        for piece in chain((before,), reversed(out)):
-            if piece.rpartition("\n")[2].strip():
-                return False
-            if "\n" in piece:
-                return True
-        return not self._begun
 
     def _past_bracket(
         self, out: list[str], start: int, stop: re.Match[str], *, final: bool

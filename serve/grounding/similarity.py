@@ -73,7 +73,7 @@ class Similarity:
 
     def __init__(self, embedder: Embedder, *, remembers: bool = False) -> None:
         self._embedder = embedder
-        self._scales = _SCALES.setdefault(embedder, {})
+        self._scales = _scales_of(embedder)
         self._kept: dict[str, FloatArray] | None = {} if remembers else None
 
     def is_trusted(self, language: str) -> bool:
@@ -126,6 +126,14 @@ class Similarity:
         if new:
             kept.update(zip(new, _unit_rows(self._embedder.embed_passages(list(new.values()))), strict=True))
         return np.stack([kept[passage.titled_text] for passage in passages])
+
+
+def _scales_of(embedder: Embedder) -> dict[str, _Scale]:
+    try:
+        return _SCALES.setdefault(embedder, {})
+    except TypeError:
+        # Not each can be a key, or be referred to weakly.
+        return {}
 
 
 def _alone(text: str) -> Passage:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -12,7 +12,9 @@ from PIL.Image import Image
 from ragkit.protocols import Embedder, PassageStore
 from ragkit.records import Box, PageImage, Source
 from ragkit.serve.grounding.citations import Citer, cite
+from ragkit.serve.grounding.marks import MarkFilter
 from ragkit.serve.grounding.units import one_line
+from tests.serve.grounding.test_similarity import PlannedEmbedder
 from tests.serve.house import BRIDGE, LAKE, FakeStore, make_page, make_source, two_page_store
 
 SOURCES = (
@@ -141,10 +143,77 @@ def test_code_has_no_marks() -> None:
 
 
 def test_no_mark_is_put_into_code() -> None:
-    text = "```\nIt is 41 metres deep.\n```\nIt is 41 metres deep."
+    text = "```\nIt is 41 metres deep.\n```\nIt is `41 metres deep. Yes` deep."
     cited = cite(text, SOURCES, two_page_store())
     assert cited.text == f"{text} [1]"
-    assert [(c.start, c.end) for c in cited.citations] == [(30, 55)]
+    assert [(c.start, c.end) for c in cited.citations] == [(30, len(cited.text))]
+
+
+def test_code_alone_is_cited_behind_its_fence() -> None:
+    text = "```\nIt is 41 metres deep.\n```"
+    cited = cite(text, SOURCES, two_page_store())
+    assert (cited.text, cited.is_backed) == (f"{text}\n[1]", True)
+    assert [(c.marker, c.quote) for c in cited.citations] == [(1, "It is 41 metres deep.")]
+    marked = "`It is 41 metres deep. [1]`"
+    assert [c.marker for c in cite(marked, SOURCES, two_page_store()).citations] == [1]
+
+
+@pytest.mark.parametrize("opening", ["Run: ```sh", "1. ```sh", "```sh", "> ```sh"])
+@pytest.mark.parametrize("closing", ["```", "``` [2]", "  ```"])
+def test_what_stands_behind_a_block_of_code_is_cited(opening: str, closing: str) -> None:
+    text = f"{opening}\npip install x[7]\n{closing}\nIt is 41 metres deep [1]."
+    cited = cite(text, SOURCES, two_page_store())
+    assert (cited.citations[-1].marker, cited.citations[-1].quote) == (1, "It is 41 metres deep.")
+    assert text[cited.citations[-1].start :] == "It is 41 metres deep [1]."
+    assert cited.is_backed
+
+
+def test_a_fence_that_is_not_closed_hides_nothing() -> None:
+    text = "``` sh\nIt is 41 metres deep [1]."
+    assert [c.marker for c in cite(text, SOURCES, two_page_store()).citations] == [1]
+
+
+@pytest.mark.parametrize("text", ["Quelle [1]", "See [1]", "✓ [1]"])
+def test_an_answer_of_one_word_is_one(text: str) -> None:
+    assert cite(text, SOURCES, two_page_store()).is_backed
+
+
+def test_an_embedder_need_not_be_hashable() -> None:
+    @dataclass
+    class Plain(PlannedEmbedder):
+        floor: float = 0.0
+
+        def __post_init__(self) -> None:
+            super().__init__(self.floor)
+
+    with pytest.raises(TypeError):
+        hash(Plain())
+    assert cite("It is 41 metres deep.", SOURCES, two_page_store(), Plain()).citations
+
+
+CODE_PIECES = ("`", "``", "```", "```sh\n", "\n```\n", "\r\n", "\n", "\t", "> ", "- ", "~~~\n", "x")
+MARK_PIECES = (
+    " [1]",
+    "[9]",
+    "[0]",
+    "[01]",
+    "Sources: ",
+    "It is 41 metres deep.",
+    " The bridge was opened in 1874.",
+)
+
+
+@given(st.lists(st.sampled_from([*CODE_PIECES, *MARK_PIECES])).map("".join), st.integers(1, 9))
+def test_whatever_is_written_is_cited_within_it(text: str, size: int) -> None:
+    marks = MarkFilter(2)
+    pieces = [marks.push(text[at : at + size]) for at in range(0, len(text), size)]
+    whole = MarkFilter(2)
+    passed = "".join([*pieces, marks.finish()])
+    assert passed == whole.push(text) + whole.finish()
+    cited = cite(passed, SOURCES, two_page_store())
+    for citation in cited.citations:
+        assert citation.marker in (1, 2)
+        assert 0 <= citation.start < citation.end <= len(cited.text)
 
 
 def test_text_that_no_source_supports_has_no_citations() -> None:
