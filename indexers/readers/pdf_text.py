@@ -207,6 +207,8 @@ def _assemble(
     length = last_end = 0
     for index, (word, (start, end, broken)) in enumerate(zip(cleaned, bounds, strict=True)):
         if not word:
+            # What says nothing stands between nothing either.
+            last_end = end if start == last_end else last_end
             continue
         if not pieces:
             between = ""

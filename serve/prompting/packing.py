@@ -138,16 +138,23 @@ class _Packer:
     def _fit_sources(self, everything: list[int], size: int, bare: int) -> list[int]:
         """Those that fit; size: tokens with everything, bare: without sources of text."""
         texts = everything[len(self._pages) :]
-        if len(texts) > 1:
+        if len(texts) > 1 or (texts and self._pages):
             estimated = sum(map(self._estimate, texts))
             self._scale = max(0, size - bare) / max(1, estimated)
             self._trim(texts, self._room - bare)
-        number = longest(range(1, len(texts) + 1), lambda n: self._fits(self._pages + texts[:n]))
-        if number:
-            return self._filled(self._pages + texts[:number], texts[number + 1 :])
+        # Where even the first is too long, from the first of those that are likely to fit.
+        likely = (i for i in range(1, len(texts)) if self._estimate(texts[i]) * self._scale <= self._room - bare)
+        for left in (texts, texts[next(likely, len(texts)) :]):
+            if fitting := self._fitting(left):
+                return fitting
         if texts and not self._pages:
             return texts[:1] if self._cut(texts[0], lambda: self._fits(texts[:1])) else []
-        return self._filled(list(self._pages), texts[1:])
+        return list(self._pages)
+
+    def _fitting(self, texts: list[int]) -> list[int]:
+        """The pages, and the most of the texts that fit from the first one on; [] where not even that one does."""
+        number = longest(range(1, len(texts) + 1), lambda n: self._fits(self._pages + texts[:n]))
+        return self._filled(self._pages + texts[:number], texts[number + 1 :]) if number else []
 
     def _filled(self, chosen: list[int], rest: list[int]) -> list[int]:
         """With sources behind the first that is too long that are likely to fit, where they do."""
@@ -191,7 +198,11 @@ class _Packer:
             return fits()
 
         before = hit, self._texts[index]
-        length = longest(sentence_cuts(text), shorten) or longest(word_cuts(text), shorten)
+        length = longest(sentence_cuts(text), shorten)
+        if length < _LEAST_CUT:
+            # A heading alone, or nothing.
+            at_word = longest(word_cuts(text), shorten)
+            length = at_word if at_word > 2 * length else length
         if length >= least:
             shorten(length)
         else:

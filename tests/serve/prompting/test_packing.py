@@ -188,6 +188,32 @@ def test_a_source_is_shown_rather_than_scraps_of_several() -> None:
     assert [hit.passage.document for hit in prompt.dropped] == ["2.txt", "3.txt"]
 
 
+def test_a_long_sentence_below_a_heading_is_cut_at_a_word() -> None:
+    long = make_hit("long.txt", "Introduction.\n\n" + "word " * 1000)
+    prompt = build_request("Why?", [long, *numbered(2)], engine_with_room_for(200), (), SHORT)
+    assert shown(prompt.request.sources) == ["long.txt", "1.txt", "2.txt"]
+    assert 60 <= len(prompt.request.sources[0].hit.passage.text.split()) <= 150
+
+
+def test_sources_that_fit_whole_take_the_place_of_one_that_cannot_be_cut() -> None:
+    long = make_hit("a name of many words " * 4 + ".txt", "word " * 100)
+    prompt = build_request("Why?", [long, *numbered(2)], engine_with_room_for(60), (), SHORT)
+    assert shown(prompt.request.sources) == ["1.txt", "2.txt"]
+    assert len(prompt.dropped) == 1
+
+
+def test_the_one_text_beside_a_picture_is_cut_to_fit() -> None:
+    layout = Layout(num_pages=1, images=(Image.new("RGB", (8, 8)),))
+    hits = [picture_hit(page_image("p.pdf", 1, RED, (8, 8)), key=1), make_hit("long.txt", "Some words. " * 500)]
+    bare = EchoEngine().count_tokens(
+        build_request("Why?", hits[:1], EchoEngine(), (), SHORT, layout).request.messages
+    )
+    engine = CountingEngine(context_tokens=bare + 100 + 60)
+    prompt = build_request("Why?", hits, engine, (), SHORT, layout)
+    assert shown(prompt.request.sources) == ["p.pdf", "long.txt"]
+    assert 30 <= len(prompt.request.sources[1].hit.passage.text.split()) <= 60
+
+
 def test_marks_have_three_digits() -> None:
     engine = CountingEngine(context_tokens=1_000_000)
     prompt = build_request("Why?", numbered(1005, 2), engine, (), SHORT)
