@@ -59,6 +59,16 @@ class ServeConfig(BaseModel):
     max_stored_responses: int = Field(default=1000, ge=0)
     stored_responses_mb: float = Field(default=256, ge=0)
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in map(str.lower, origins):
+            parts = urlsplit(origin)
+            if origin not in ("*", "null") and not (parts.netloc and origin == f"{parts.scheme}://{parts.netloc}"):
+                raise ValueError(f"{origin!r} is no origin such as 'https://chat.example.org', which ends in no /")
+        # As browsers send them.
+        return tuple(map(str.lower, origins))
+
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, url: str) -> str:

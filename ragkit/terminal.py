@@ -52,7 +52,7 @@ def hits_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
 
 def print_answer(answer: Answer) -> None:
     """The answer, then what each mark stands for, then what else should be known."""
-    print(answer.text or answer.refusal)
+    print("\n\n".join(filter(None, (answer.text, answer.refusal))))
     shown: set[tuple[int, str]] = set()
     for citation in answer.citations:
         if (citation.marker, citation.quote) not in shown:

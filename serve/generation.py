@@ -191,10 +191,11 @@ class Generation:
         self._took("generate")
         text, unknown = reader.text, reader.unknown_marks
         evidence, notes = reader.evidence()
-        self._notes += notes
+        is_told = bool(text.strip()) or not (reply.refusal or reply.tool_calls)
+        if is_told:
+            self._notes += notes + _note_no_logprobs(self.engine, self._asked.sampling, reply)
         if reply.finish_reason == "length":
             self._notes.append(f"The answer was cut off at max_tokens = {self._asked.sampling.max_tokens}.")
-        self._notes += _note_no_logprobs(self.engine, self._asked.sampling, reply)
         if reply.refusal:
             self._notes.append(f"The engine {self.engine.name} refused to answer: {reply.refusal!r}")
             return self._answer(CitedText(text, (), is_backed=False), reply, unknown)

@@ -32,6 +32,7 @@ def answer_json(answer: Answer, corpus: str = "", links: PageLinks | None = None
         "question": answer.question,
         "searched": answer.searched,
         "answer": answer.text,
+        **({"refusal": answer.refusal} if answer.refusal else {}),
         "engine": answer.engine,
         "found": answer.found,
         "citations": [_citation_json(citation) for citation in answer.citations],

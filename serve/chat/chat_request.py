@@ -62,10 +62,11 @@ class ApiToolCall(BaseModel):
 
 
 class ApiMessage(BaseModel):
-    """One message; content is text or a list of parts."""
+    """One message; content is text or a list of parts. refusal: of the assistant, as clients send it back."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: StrictStr | list[ContentPart] | None = None
+    refusal: StrictStr | None = None
     tool_calls: list[ApiToolCall] | None = None
     tool_call_id: StrictStr | None = None
 
@@ -149,7 +150,11 @@ def _message(index: int, message: ApiMessage, given: GivenImages) -> ChatMessage
 def _parts(message: ApiMessage) -> list[ContentPart]:
     """Its pieces; a content that is one text is one of them."""
     content = message.content
-    return content if isinstance(content, list) else [ContentPart(type="text", text=content or "")]
+    parts = content if isinstance(content, list) else [ContentPart(type="text", text=content or "")]
+    if message.role != "assistant" or not message.refusal:
+        return parts
+    said = [part for part in parts if part.text or isinstance(content, list)]
+    return [*said, ContentPart(type="refusal", refusal=message.refusal)]
 
 
 def _text(place: str, part: ContentPart) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
+_CHATS_FIELD = "image_url.url"
 
 # All images of a request, decoded, at three bytes a pixel.
 _MOST_PIXELS = 150_000_000
@@ -47,6 +48,7 @@ class GivenImages:
 
     def __init__(self, param: str) -> None:
         self._param = param
+        self._field = _CHATS_FIELD if param == "messages" else "image_url"
         self._given: dict[int, _Given] = {}
         self._most_pixels = _LEAST_KEPT_PIXELS
 
@@ -54,7 +56,7 @@ class GivenImages:
         """What stands for an image. Raises HttpProblem, 400: it is none."""
         from PIL.Image import new
 
-        given = _Given(new("RGB", (1, 1)), url, place, pixels_of(url, place))
+        given = _Given(new("RGB", (1, 1)), url, place, pixels_of(url, place, self._field))
         self._given[id(given.blank)] = given
         return given.blank
 
@@ -104,7 +106,7 @@ class GivenImages:
         return DecodedImages(found)
 
     def _read(self, given: _Given) -> Image:
-        return scaled_down(read_image(given.url, given.place), self._most_pixels)
+        return scaled_down(read_image(given.url, given.place, self._field), self._most_pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +127,22 @@ class DecodedImages:
         return tuple(self.by_blank.get(id(image), image) for image in images)
 
 
-def read_image(url: str, place: str) -> Image:
-    """Decode an image; `place` is the field that it stands in.
+def read_image(url: str, place: str, field: str = _CHATS_FIELD) -> Image:
+    """Decode an image; `place` is the part that it stands in, and `field` where in that.
 
     Raises:
         HttpProblem: 400.
     """
-    return _read(image_of_url, url, place)
+    return _read(image_of_url, url, place, field)
 
 
-def pixels_of(url: str, place: str) -> int:
+def pixels_of(url: str, place: str, field: str = _CHATS_FIELD) -> int:
     """What `read_image` would decode, by the image's header. Raises HttpProblem as that does."""
-    return _read(pixels_of_url, url, place)
+    return _read(pixels_of_url, url, place, field)
 
 
-def _read(read: Callable[[str], T], url: str, place: str) -> T:
+def _read(read: Callable[[str], T], url: str, place: str, field: str) -> T:
     try:
         return read(fetched(url))
     except ValueError as error:
-        raise HttpProblem(400, f"{place}.image_url.url: {error}", param=place, code="invalid_image") from error
+        raise HttpProblem(400, f"{place}.{field}: {error}", param=place, code="invalid_image") from error

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _OTHERS = frozenset({"cross-site", "same-site"})
 _OWN = frozenset({"same-origin", "none"})
+_PORTS = {"http": ":80", "https": ":443"}
 # By these, containers call the machine that they run on. Nobody can own a name that ends so on the internet.
 _HOSTS_OF_CONTAINERS = ("host.docker.internal", "host.containers.internal")
 
@@ -33,9 +34,11 @@ class SiteCheckMiddleware:
     def __init__(self, app: ASGIApp, settings: ServeConfig, any_host: bool) -> None:
         self._app = app
         self._any_host = any_host
-        public = urlsplit(settings.public_url)
+        public = urlsplit(settings.public_url.lower())
         self._names = frozenset({"localhost", *_HOSTS_OF_CONTAINERS, public.hostname})
-        self._origins = frozenset({*settings.cors_origins, f"{public.scheme}://{public.netloc}".lower()})
+        # Browsers leave out the port that goes without saying.
+        own = f"{public.scheme}://{public.netloc}".removesuffix(_PORTS.get(public.scheme, ""))
+        self._origins = frozenset({*settings.cors_origins, own})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -92,7 +92,7 @@ def _content(value: Any, place: str, role: str, given: GivenImages) -> tuple[str
             texts.append(_text(part, _TEXTS[kind], at))
         elif isinstance(part, dict) and kind == "input_image" and role == "user":
             if not isinstance(part.get("image_url"), str):
-                raise HttpProblem(400, f"{at} has no image_url; files are not read here", param=at)
+                raise HttpProblem(400, f"{at} has no image_url that is a text; files are not read here", param=at)
             images.append(given.blank(part["image_url"], at))
         else:
             known = "input_text, output_text and refusal" + (", input_image" if role == "user" else "")

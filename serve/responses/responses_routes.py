@@ -164,7 +164,7 @@ def _reply_of(response: dict[str, Any]) -> ChatMessage:
     """The assistant's turn that a response is."""
     output = response["output"]
     parts = [item["content"][0] for item in output if item["type"] == "message"]
-    text = "".join(part["refusal" if part["type"] == "refusal" else "text"] for part in parts)
+    text = "\n\n".join(part["refusal" if part["type"] == "refusal" else "text"] for part in parts)
     calls = [item for item in output if item["type"] == "function_call"]
     made = tuple(ToolCall(item["call_id"], item["name"], item["arguments"]) for item in calls)
     return replace(ChatMessage("assistant", text), tool_calls=made)

@@ -72,7 +72,10 @@ async function readAnswer(chunks, turn, started) {
   for await (const chunk of chunks) {
     const delta = chunk.choices[0]?.delta;
     if (delta?.content) turn.add(delta.content);
-    if (delta?.refusal) turn.add(delta.refusal);
+    if (delta?.refusal) {
+      turn.add(turn.text && !turn.isRefused ? `\n\n${delta.refusal}` : delta.refusal);
+      turn.isRefused = true;
+    }
     if (chunk.ragkit) finish(turn, chunk.ragkit, delta?.annotations ?? [], performance.now() - started);
   }
 }
@@ -111,6 +114,7 @@ class Turn {
     this.text = "";
     this.citations = [];
     this.planned = 0;
+    this.isRefused = false;
   }
 
   add(piece) {

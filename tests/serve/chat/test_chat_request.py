@@ -69,6 +69,11 @@ def test_a_text_may_be_empty_and_parts_may_have_further_fields() -> None:
 def test_a_refusal_is_what_the_assistant_said() -> None:
     refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     assert parse(messages=[USER, refused, USER]).history[1] == ChatMessage("assistant", "I cannot.")
+    sent_back = {"role": "assistant", "content": None, "refusal": "I cannot.", "annotations": []}
+    assert parse(messages=[USER, sent_back, USER]).history[1] == ChatMessage("assistant", "I cannot.")
+    both = {**sent_back, "content": "It is deep."}
+    assert parse(messages=[USER, both, USER]).history[1] == ChatMessage("assistant", "It is deep.\nI cannot.")
+    assert parse(messages=[{**USER, "refusal": "x"}]).question == USER["content"]
     with pytest.raises(HttpProblem, match="a part of type 'refusal'"):
         parse(messages=[{"role": "user", "content": refused["content"]}])
 

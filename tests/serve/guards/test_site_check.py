@@ -112,3 +112,16 @@ def test_keys_are_enough(tmp_path: Path) -> None:
     with serving(api_keys_file=str(tmp_path / "keys.toml")) as address:
         headers = {"authorization": f"Bearer {key}", "origin": "http://evil.example", "host": "evil.example"}
         assert chat(address, **headers).status_code == 200
+
+
+def test_spellings_of_an_origin_that_browsers_do_not_use_are_theirs() -> None:
+    settings = {"public_url": "https://Rag.example:443/x", "cors_origins": ("https://Chat.example",)}
+    with serving(**settings) as url:
+        for origin in ("https://rag.example", "https://chat.example"):
+            assert chat(url, origin=origin).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://chat.example/", "chat.example", "file:///x"])
+def test_what_is_no_origin_is_refused_when_the_server_starts(origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin such as"):
+        ServeConfig(cors_origins=(origin,))
