@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
+from ragkit.config import GenerationConfig
 from ragkit.errors import ContextLengthError, EngineError
 from ragkit.records import (
     Answer,
@@ -198,6 +200,30 @@ def test_log_probabilities_that_did_not_come_are_told() -> None:
         assert answer.notes == (f"The engine scripted gave no log-probabilities: {why}",)
     (note,) = ask(EchoEngine(), AskRequest(ASK.question, sampling=plain)).notes
     assert note.endswith(": logprobs had no effect.")
+
+
+class RefusingToAnswer(ScriptedEngine):
+    """Says its text, then that it refuses."""
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        return ChatReply(self.text, refusal="I cannot.")
+
+
+@pytest.mark.parametrize("style", ["plain", "evidence"])
+def test_a_refusal_needs_no_form_and_no_probabilities(style: Literal["plain", "evidence"]) -> None:
+    request = AskRequest(ASK.question, sampling=Sampling(logprobs=True))
+    asked = (
+        request,
+        two_hits(),
+        RefusingToAnswer(""),
+        two_page_store(),
+        None,
+        None,
+        GenerationConfig(style=style),
+    )
+    answer = asyncio.run(generate_answer(*asked))
+    assert (answer.text, answer.refusal, answer.found) == ("", "I cannot.", False)
+    assert answer.notes == ("The engine scripted refused to answer: 'I cannot.'",)
 
 
 def test_the_extractive_engine_says_that_it_only_quotes() -> None:
