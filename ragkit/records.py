@@ -53,7 +53,7 @@ class WordBoxes:
     def between(self, start: int, end: int) -> tuple[Box, ...]:
         """Boxes of the words that overlap the characters ``start`` to ``end``."""
         inside = (self.spans[:, 1] > start) & (self.spans[:, 0] < end)
-        return tuple(Box(*map(float, row)) for row in self.boxes[inside])
+        return tuple(Box(*row) for row in self.boxes[inside].tolist())
 
 
 @dataclass(frozen=True, slots=True)

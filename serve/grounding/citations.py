@@ -27,6 +27,7 @@ _MOST_CHARACTERS = 4000
 _MOST_MARKS = 40
 _MOST_LOOKED_THROUGH = 40_000
 _MARK_AT_LINE_END = re.compile(r"\[\d{1,3}\][^\S\n]*\n")
+_LONGEST_ANNOUNCEMENT = 40
 _ANNOUNCING = re.compile(
     r"\b(?:(?i:sources?|references?|citations?|quellen?|siehe|fuentes?|fonti?)\s*:|see\b|cf\.|vgl\.)"
 )
@@ -299,7 +300,9 @@ def _sentences_with_marks(text: str) -> list[Span]:
 
 def _says_something(piece: str) -> bool:
     """Whether there is more than marks, what stands around them, and a word that announces them."""
-    left = _ANNOUNCING.sub("", without_marks(piece))
+    left = without_marks(piece)
+    if len(left) < _LONGEST_ANNOUNCEMENT:
+        left = _ANNOUNCING.sub("", left)
     return any(letter.isalnum() or category(letter) == "So" for letter in left)
 
 
