@@ -155,7 +155,7 @@ class MarkFilter:
     def _past_fence(self, out: list[str], start: int, *, final: bool) -> tuple[int, int | None]:
         held = self._held
         end = _FENCE_END.search(held, start)
-        behind = held[end.end() :][:_LONGEST_BLANK] if end else ""
+        behind = held[end.end() : end.end() + _LONGEST_BLANK] if end else ""
         if end is None or not (final or behind.strip() or "\n" in behind):
             begun = None if final else _FENCE_END_BEGUN.search(held, start)
             return start, begun.start() if begun else len(held)

@@ -17,6 +17,7 @@ from ragkit.serve.guards.server_end import ServerEnd
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# For a client to take the last event of its stream.
 _TAKE_S = 10.0
 _log = logging.getLogger("ragkit.serve")
 _LAST_EVENT = "ragkit_last_event"
@@ -61,9 +62,12 @@ class TimeLimitMiddleware:
             await send_problem(send, problem)
         elif reply.is_stream and not reply.ended:
             last_event = scope.get("state", {}).get(_LAST_EVENT, _chat_event)
-            # Who reads nothing any more does not read this either.
-            async with asyncio.timeout(_TAKE_S):
-                await send({"type": "http.response.body", "body": last_event(problem)})
+            try:
+                async with asyncio.timeout(_TAKE_S):
+                    await send({"type": "http.response.body", "body": last_event(problem)})
+            except TimeoutError:
+                # Who reads nothing any more does not read this either.
+                raise ConnectionAbortedError(problem.message) from None
         elif not reply.ended:
             # Half of a reply cannot be mended; that the connection breaks says so.
             raise ConnectionAbortedError(problem.message)

@@ -75,6 +75,15 @@ with socket.socket() as bound:
 """
 
 
+def wait_until_in_flight(client: httpx.Client, number: int) -> None:
+    """Until the server is at so many requests, the one that asks for it included."""
+
+    def metrics() -> str:
+        return client.get("/metrics").text
+
+    wait_until(lambda: f"ragkit_requests_in_flight {number}.0" in metrics(), 20, metrics)
+
+
 def body_of(model: str, stream: bool) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "How deep is Lake Ohm?"}], "stream": stream}
 
@@ -101,11 +110,7 @@ def test_what_is_soon_answered_is_still_answered_by_a_server_that_ends(warm_pyth
             ThreadPoolExecutor() as clients,
         ):
             waiting = [clients.submit(ask, client, *one) for one in asked]
-            wait_until(
-                lambda: "ragkit_requests_in_flight 6.0" in client.get("/metrics").text,
-                20,
-                lambda: client.get("/metrics").text,
-            )
+            wait_until_in_flight(client, 6)
             process.send_signal(signal.SIGINT)
             soon, soon_stream, late, late_stream = (one.result() for one in waiting)
             assert process.wait() == 0
@@ -196,11 +201,7 @@ def test_a_server_ends_also_while_questions_wait_for_a_model_that_hangs(
         (embedding,) = children("embedding_worker", process.pid)
         os.kill(embedding, signal.SIGSTOP)
         waiting = [clients.submit(client.post, f"/v1/{path}", json=body) for path, body in asked.items()]
-        wait_until(
-            lambda: "ragkit_requests_in_flight 4.0" in client.get("/metrics").text,
-            20,
-            lambda: client.get("/metrics").text,
-        )
+        wait_until_in_flight(client, 4)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from ragkit.serve.api.app import create_app
 from ragkit.serve.engines.echo_engine import EchoEngine
+from ragkit.serve.guards.server_end import ServerEnd
+from ragkit.serve.guards.time_limit import TimeLimitMiddleware
 from ragkit.serve_config import ServeConfig
 from tests.serve.house import FakeAnswerer, FakeLibrary, running, wait_until
 
@@ -91,6 +94,24 @@ def test_a_stream_that_takes_too_long_ends_in_an_error_event(address: str) -> No
                 received.append(chunk)
         assert len(received) > 2
     wait_until(lambda: SLOW.running == 0)
+
+
+def test_a_stream_that_nobody_reads_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragkit.serve.guards.time_limit._TAKE_S", 0.05)
+    headers = [(b"content-type", b"text/event-stream")]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: x", "more_body": True})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    limited = TimeLimitMiddleware(app, 0.05, (), ServerEnd())
+    scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    with pytest.raises(ConnectionAbortedError, match="took more than 0.05 s"):
+        asyncio.run(asyncio.wait_for(limited(scope, send, send), 20))
 
 
 def test_browsers_are_told_what_not_to_do(address: str) -> None:
